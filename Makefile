@@ -1,0 +1,37 @@
+# `make` lists the targets. Everything is installed into .venv; runs go to runs/.
+PYTHON ?= python3
+RUN ?= runs/demo
+PIP := .venv/bin/python -m pip --quiet --disable-pip-version-check
+
+.PHONY: help demo test clean
+
+help:
+	@echo "make demo    search an architecture on the bundled digits, train and evaluate it"
+	@echo "             (about 3 minutes on 2 cores; RUN=$(RUN) is the run folder)"
+	@echo "make test    run the test suite (up to 8 minutes on 2 cores)"
+	@echo "make clean   remove .venv, caches and build artefacts; never runs/"
+	@echo "PYTHON=$(PYTHON) is the interpreter that .venv is made from (3.10 or newer)"
+
+demo: .venv/.installed
+	.venv/bin/bnas search --preset demo --out $(RUN) --resume
+	.venv/bin/bnas train $(RUN) --resume
+	.venv/bin/bnas evaluate $(RUN)
+
+test: .venv/.installed-test
+	.venv/bin/python -m pytest
+
+.venv/.installed: setup.cfg pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo \
+	    "bnas needs Python 3.10 or newer, and $(PYTHON) is not: make PYTHON=python3.12 ..."; exit 1; }
+	@echo "Installing bnas into .venv (once; a few minutes on a slow line) ..."
+	@$(PYTHON) -m venv .venv
+	@$(PIP) install -e .
+	@touch $@
+
+.venv/.installed-test: .venv/.installed
+	@$(PIP) install -e '.[test]'
+	@touch $@
+
+clean:
+	rm -rf .venv build dist *.egg-info .pytest_cache .hypothesis
+	find bnas tests data -name __pycache__ -type d -prune -exec rm -rf {} +

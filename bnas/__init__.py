@@ -1,0 +1,35 @@
+"""bnas: binary neural architecture search (DCP-NAS) in NumPy and Numba, made to be read.
+
+The usual names are `bnas.Tensor`, `bnas.no_grad`, `bnas.functional`, `bnas.nn`, `bnas.optim`; every
+module can also be imported by itself. Names are loaded when first used, so that `bnas --help` is quick.
+"""
+
+from importlib import import_module
+
+__version__ = "0.1.0"
+
+_WHERE = {
+    "Tensor": "bnas.autodiff",
+    "Function": "bnas.autodiff",
+    "frozen": "bnas.autodiff",
+    "grad": "bnas.autodiff",
+    "no_grad": "bnas.autodiff",
+    "check_gradients": "bnas.gradcheck",
+    "Genotype": "bnas.genotypes",
+}
+_MODULES = ("functional", "nn", "optim", "data", "genotypes", "gradcheck", "search", "train", "plots")
+
+__all__ = ["__version__", *_WHERE, *_MODULES]
+
+
+def __getattr__(name):
+    if name in _WHERE:
+        import_module("bnas.functional")  # gives Tensor its operators
+        return getattr(import_module(_WHERE[name]), name)
+    if name in _MODULES:
+        return import_module(f"bnas.{name}")
+    raise AttributeError(f"module 'bnas' has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted(__all__)

@@ -1,0 +1,205 @@
+"""The architecture, enforced: imports run strictly downward, and nothing in bnas/ is unpickled."""
+
+import ast
+import graphlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# Every room of bnas/ and its floor. A module may import from lower floors, and from its own floor
+# as long as that makes no cycle. A new room needs a line here (and one in the docs).
+FLOORS = {
+    "bnas.errors": 0,
+    "bnas.kernels": 0,
+    "bnas.reference": 0,
+    "bnas.genotypes": 0,
+    "bnas.autodiff": 1,
+    "bnas.gradcheck": 1,
+    "bnas.functional": 2,
+    "bnas.nn": 3,
+    "bnas.optim": 3,
+    "bnas.data": 3,
+    "bnas.gradcases": 3,
+    "bnas.candidates": 4,
+    "bnas.skeleton": 4,
+    "bnas.supernet": 4,
+    "bnas.network": 4,
+    "bnas.evaluation": 5,
+    "bnas.loop": 5,
+    "bnas.search": 5,
+    "bnas.train": 5,
+    "bnas.runs": 5,
+    "bnas.plots": 6,
+    "bnas.cli": 6,
+    "bnas.__main__": 6,
+}
+# Modules that need no importer inside bnas/: the entry points, and the oracle of the tests.
+ROOTS = {"bnas", "bnas.cli", "bnas.__main__", "bnas.reference"}
+UNSAFE_MODULES = {"pickle", "_pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve",
+                  "marshal"}
+UNSAFE_CALLS = {"eval", "exec", "compile", "__import__"}
+
+
+def parse_tree(root):
+    """{module name: (ast, whether it is a package)} of all files below root/bnas."""
+    modules = {}
+    for path in sorted((root / "bnas").rglob("*.py")):
+        parts = path.relative_to(root).with_suffix("").parts
+        is_package = parts[-1] == "__init__"
+        name = ".".join(parts[:-1] if is_package else parts)
+        modules[name] = ast.parse(path.read_text(encoding="utf-8"), str(path)), is_package
+    return modules
+
+
+def imports_of(name, modules):
+    """The names a module imports, wherever in it, as (dotted name, line number)."""
+    tree, is_package = modules[name]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, node.lineno
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parts = name.split(".")
+                here = parts[:len(parts) - node.level + is_package]
+                base = ".".join(here + base.split(".") * bool(base))
+            for alias in node.names:
+                member = f"{base}.{alias.name}"
+                yield (member if member in modules else base), node.lineno
+
+
+def floor_of(name):
+    """The floor of a module by its room, or None if the table lacks it."""
+    room = ".".join(name.split(".")[:2])
+    return FLOORS.get(room)
+
+
+def layout_faults(root):
+    """Every breach of the layout below root/bnas, one sentence each."""
+    modules = parse_tree(root)
+    faults = [f"{name} has no floor: give it one in FLOORS" for name in modules
+              if name != "bnas" and floor_of(name) is None]
+    graph = {}
+    for name in modules:
+        graph[name] = set()
+        if name == "bnas":  # the lazy facade stands outside the house
+            continue
+        for target, line in sorted(set(imports_of(name, modules))):
+            if target.split(".")[0] != "bnas":
+                continue
+            if target == "bnas":
+                if floor_of(name) != 6:
+                    faults.append(f"{name}:{line} imports the facade bnas: name the module")
+                continue
+            if target not in modules:
+                faults.append(f"{name}:{line} imports {target}, which is no module")
+                continue
+            graph[name].add(target)
+            if floor_of(name) is not None and (floor_of(target) or 0) > floor_of(name):
+                faults.append(f"{name}:{line} imports {target} from a higher floor")
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        faults.append("a cycle of imports: " + " <- ".join(error.args[1]))
+    facade = {node.value for node in ast.walk(modules["bnas"][0])
+              if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    imported = set().union(*graph.values(), ROOTS, facade, {f"bnas.{text}" for text in facade},
+                           (target for target, _ in imports_of("bnas", modules)))
+    faults += [f"{name} is imported by nobody in bnas/" for name in modules if name not in imported]
+    return faults
+
+
+def safety_faults(root):
+    """Every use of pickle, eval and their like below root/bnas, one sentence each."""
+    modules = parse_tree(root)
+    faults = []
+    for name, (tree, _) in modules.items():
+        for target, line in imports_of(name, modules):
+            if target.split(".")[0] in UNSAFE_MODULES:
+                faults.append(f"{name}:{line} imports {target}")
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Name) and node.id in UNSAFE_CALLS:
+                faults.append(f"{name}:{node.lineno} uses {node.id}")
+            if not isinstance(node, ast.Call):
+                continue
+            flags = [k.value for k in node.keywords if k.arg == "allow_pickle"]
+            if ast.unparse(node.func) in ("np.load", "numpy.load") and not flags:
+                faults.append(f"{name}:{node.lineno} calls np.load without allow_pickle=False")
+            if any(not isinstance(f, ast.Constant) or f.value is not False for f in flags):
+                faults.append(f"{name}:{node.lineno} allows pickle")
+    return faults
+
+
+def test_imports_run_downward():
+    faults = layout_faults(ROOT)
+    assert not faults, "\n".join(faults)
+
+
+def test_nothing_is_unpickled_or_evaluated():
+    faults = safety_faults(ROOT)
+    assert not faults, "\n".join(faults)
+
+
+def test_command_line_starts_without_the_heavy_packages():
+    """`bnas --help` has to answer at once, so importing the parser imports no array package."""
+    code = ("import sys, bnas.cli\n"
+            "print({'numpy', 'numba', 'scipy', 'matplotlib'} & set(sys.modules) or 'none')")
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.strip() == "none", done.stdout + done.stderr
+
+
+HOUSE = {  # a small tree in good order, into which the tests below plant one fault each
+    "__init__.py": '_LAZY = {"Tensor": "autodiff", "functional": "bnas.functional"}\n',
+    "errors.py": "",
+    "autodiff.py": "from bnas.errors import InputError\n",
+    "functional/__init__.py": "from .linear import matmul\n",
+    "functional/linear.py": "from ..autodiff import Tensor\n",
+    "cli.py": "def main(model):\n    from bnas import functional\n    model.eval()\n",
+}
+
+
+def build(root, files):
+    for name, text in files.items():
+        path = root / "bnas" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return root
+
+
+def test_the_walk_accepts_a_house_in_order(tmp_path):
+    build(tmp_path, HOUSE)
+    assert layout_faults(tmp_path) == [] and safety_faults(tmp_path) == []
+
+
+@pytest.mark.parametrize("name, text, fault", [
+    ("autodiff.py", "def f():\n    import bnas.functional.linear\n", "higher floor"),
+    ("autodiff.py", "from .functional import matmul\n", "higher floor"),
+    ("autodiff.py", "from bnas import functional\n", "higher floor"),
+    ("functional/linear.py", "from . import matmul\n", "cycle"),
+    ("functional/linear.py", "from bnas import Tensor\n", "facade"),
+    ("functional/linear.py", "import bnas.linaer\n", "no module"),
+    ("functional/unused.py", "", "imported by nobody"),
+    ("attic.py", "", "no floor"),
+])
+def test_the_walk_notices_a_fault_in_the_layout(tmp_path, name, text, fault):
+    build(tmp_path, {**HOUSE, name: text})
+    assert any(fault in found for found in layout_faults(tmp_path))
+
+
+@pytest.mark.parametrize("text", [
+    "def f():\n    import pickle\n",
+    "from pickle import loads\n",
+    "x = eval('1')\n",
+    "f = exec\n",
+    "import numpy as np\nx = np.load('x.npy')\n",
+    "import numpy as np\nx = np.load('x.npy', allow_pickle=True)\n",
+    "import numpy as np\nx = np.lib.format.read_array(0, allow_pickle=1)\n",
+])
+def test_the_walk_notices_unsafe_code(tmp_path, text):
+    build(tmp_path, {**HOUSE, "autodiff.py": text})
+    assert safety_faults(tmp_path)

@@ -1,0 +1,67 @@
+"""The wheel carries what it should, and works where there is no checkout."""
+
+import configparser
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """A wheel built from a copy of the sources, so that no build litter lands in the checkout."""
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
+    for name in ("bnas", "data", "tests"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source / name)
+    done = subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", str(source), "--no-deps", "--no-build-isolation",
+         "--disable-pip-version-check", "--wheel-dir", str(folder)],
+        cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (path,) = folder.glob("bnas-*.whl")
+    return path
+
+
+def test_the_wheel_holds_all_of_the_package_and_nothing_else(wheel):
+    modules = {p.relative_to(ROOT).as_posix() for p in (ROOT / "bnas").rglob("*.py")}
+    data = {f"bnas/bundled/{p.name}" for p in (ROOT / "data").iterdir() if p.is_file()}
+    with zipfile.ZipFile(wheel) as archive:
+        names = {n for n in archive.namelist() if ".dist-info/" not in n}
+        (licence,) = [n for n in archive.namelist() if n.endswith("/LICENSE")]
+        assert archive.read(licence) == (ROOT / "LICENSE").read_bytes()
+    assert "bnas/bundled/optdigits.csv.gz" in names
+    assert names == modules | data
+
+
+def test_the_wheel_installs_the_command_and_names_what_it_needs(wheel):
+    entry_points, metadata = configparser.ConfigParser(), None
+    with zipfile.ZipFile(wheel) as archive:
+        for name in archive.namelist():
+            if name.endswith("entry_points.txt"):
+                entry_points.read_string(archive.read(name).decode())
+            if name.endswith("METADATA"):
+                metadata = archive.read(name).decode()
+    assert dict(entry_points["console_scripts"]) == {"bnas": "bnas.cli:main"}
+    needs = re.findall(r"^Requires-Dist: (\w+)[^;\n]*$", metadata, re.MULTILINE)
+    assert sorted(needs) == ["matplotlib", "numba", "numpy", "scipy", "tqdm"]
+
+
+def test_the_digits_load_from_the_wheel_alone(wheel, tmp_path):
+    site = tmp_path / "site"
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(site)
+    code = ("import sys; sys.path.insert(0, sys.argv[1]); "
+            "import bnas.data; assert bnas.data.__file__.startswith(sys.argv[1]); "
+            "print(bnas.data.load_dataset('digits').image_shape)")
+    done = subprocess.run([sys.executable, "-c", code, str(site)], cwd=tmp_path,
+                          capture_output=True, text=True)
+    assert done.stdout.strip() == "(1, 8, 8)", done.stderr
