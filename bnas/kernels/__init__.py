@@ -1,0 +1,18 @@
+"""The array floor: Numba kernels, arrays in and arrays out, no Tensor.
+
+Every name here has a twin in `bnas.reference` with the same signature in plain NumPy: read that
+one first, it says what is computed; the kernels say how to do it fast. Arrays are NCHW, float32
+or float64; spatial arguments are pairs (height, width). Arguments are validated one floor up.
+"""
+
+from bnas.kernels.bits import pack_bits, unpack_bits, xnor_conv2d
+from bnas.kernels.depthwise import depthwise_conv2d, depthwise_conv2d_dw, depthwise_conv2d_dx
+from bnas.kernels.norm import batch_norm, batch_norm_dx
+from bnas.kernels.pooling import avg_pool2d, avg_pool2d_dx, max_pool2d, max_pool2d_dx
+from bnas.reference import output_size
+
+__all__ = [
+    "avg_pool2d", "avg_pool2d_dx", "batch_norm", "batch_norm_dx", "depthwise_conv2d",
+    "depthwise_conv2d_dw", "depthwise_conv2d_dx", "max_pool2d", "max_pool2d_dx", "output_size",
+    "pack_bits", "unpack_bits", "xnor_conv2d",
+]

@@ -1,0 +1,120 @@
+"""Batch normalisation in training and its gradient, one channel to a task.
+
+Sums run in float64, and the variance takes a second pass over x - mean: E[x^2] - mean^2 would
+cancel for data that lie far from zero.
+"""
+
+import numpy as np
+from numba import njit, prange
+
+from bnas.kernels.planes import ready
+
+
+@njit(cache=True, fastmath={"reassoc", "contract"})
+def _sum(a):
+    total = 0.0
+    for i in range(a.size):
+        total += np.float64(a[i])
+    return total
+
+
+@njit(cache=True, fastmath={"reassoc", "contract"})
+def _sum_squares(a, centre):
+    total = 0.0
+    for i in range(a.size):
+        deviation = np.float64(a[i]) - centre
+        total += deviation * deviation
+    return total
+
+
+@njit(cache=True, fastmath={"reassoc", "contract"})
+def _sum_and_products(a, b, centre):
+    """The sum of a, and the sum of a (b - centre)."""
+    total, products = 0.0, 0.0
+    for i in range(a.size):
+        total += np.float64(a[i])
+        products += np.float64(a[i]) * np.float64(b[i] - centre)
+    return total, products
+
+
+@njit(cache=True)
+def _combine(dy, x, centre, scale, slope, offset, dx):
+    for i in range(dx.size):
+        dx[i] = scale * dy[i] - (x[i] - centre) * slope - offset
+
+
+@njit(cache=True)
+def _forward_channel(x, c, gamma, beta, eps, y, mean, var):
+    count = max(x.shape[0] * x.shape[2], 1)
+    centre, spread = 0.0, 0.0
+    for n in range(x.shape[0]):
+        centre += _sum(x[n, c])
+    centre /= count
+    for n in range(x.shape[0]):
+        spread += _sum_squares(x[n, c], centre)
+    spread /= count
+    mean[c], var[c] = centre, spread
+    scale, shift = gamma[c] / np.sqrt(spread + eps), beta[c]
+    for n in range(x.shape[0]):
+        source, target = x[n, c], y[n, c]
+        for i in range(source.size):
+            target[i] = (source[i] - centre) * scale + shift
+
+
+@njit(cache=True)
+def _dx_channel(dy, x, c, gamma, mean, var, eps, dx, dgamma, dbeta):
+    count = max(x.shape[0] * x.shape[2], 1)
+    inv_std = 1 / np.sqrt(np.float64(var[c]) + eps)
+    sum_dy, sum_products = 0.0, 0.0
+    for n in range(x.shape[0]):
+        total, products = _sum_and_products(dy[n, c], x[n, c], mean[c])
+        sum_dy += total
+        sum_products += products
+    dgamma[c], dbeta[c] = sum_products * inv_std, sum_dy
+    scale = gamma[c] * inv_std
+    slope, offset = scale * inv_std * inv_std * sum_products / count, scale * sum_dy / count
+    real = x.dtype.type
+    for n in range(x.shape[0]):
+        _combine(dy[n, c], x[n, c], mean[c], real(scale), real(slope), real(offset), dx[n, c])
+
+
+@njit(cache=True, parallel=True)
+def _forward(x, gamma, beta, eps, y, mean, var):
+    for c in prange(x.shape[1]):
+        _forward_channel(x, np.int64(c), gamma, beta, eps, y, mean, var)
+
+
+@njit(cache=True, parallel=True)
+def _dx(dy, x, gamma, mean, var, eps, dx, dgamma, dbeta):
+    for c in prange(x.shape[1]):
+        _dx_channel(dy, x, np.int64(c), gamma, mean, var, eps, dx, dgamma, dbeta)
+
+
+def batch_norm(x, gamma, beta, eps):
+    """Batch normalisation in training: y = gamma (x - mean) / sqrt(var + eps) + beta.
+
+    x (N, C, H, W); gamma, beta (C,) or None for ones and zeros -> (y, mean, var). mean and the
+    biased var (C,) have x's dtype and are accumulated in float64 in two passes; 0 without data.
+    """
+    n, c, h, w = x.shape
+    gamma = np.ones(c, x.dtype) if gamma is None else ready(gamma)
+    beta = np.zeros(c, x.dtype) if beta is None else ready(beta)
+    y, mean, var = np.empty(x.shape, x.dtype), np.empty(c, x.dtype), np.empty(c, x.dtype)
+    flat = (n, c, h * w)
+    _forward(ready(x).reshape(flat), gamma, beta, float(eps), y.reshape(flat), mean, var)
+    return y, mean, var
+
+
+def batch_norm_dx(dy, x, gamma, mean, var, eps):
+    """Gradients of `batch_norm` -> (dx (N, C, H, W), dgamma (C,), dbeta (C,)).
+
+    With x_hat the normalised x and averages over N, H, W:
+    dx = gamma / sqrt(var + eps) (dy - avg(dy) - x_hat avg(dy x_hat)).
+    """
+    n, c, h, w = x.shape
+    gamma = np.ones(c, x.dtype) if gamma is None else ready(gamma)
+    dx, dgamma, dbeta = np.empty(x.shape, x.dtype), np.empty(c, x.dtype), np.empty(c, x.dtype)
+    flat = (n, c, h * w)
+    _dx(ready(dy).reshape(flat), ready(x).reshape(flat), gamma, ready(mean), ready(var),
+        float(eps), dx.reshape(flat), dgamma, dbeta)
+    return dx, dgamma, dbeta

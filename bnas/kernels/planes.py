@@ -1,0 +1,164 @@
+"""Scratch planes: how the float kernels turn a sliding window into long straight loops.
+
+A chunk of images of one channel is copied into one zero-padded buffer. Seen flat, every tap of the
+window is then a constant offset: one multiply-add over the whole buffer per tap, which vectorises.
+Sums at places where a window would run over the edge are garbage, and are never copied out.
+Neighbouring rows share their padding: the zeros left of one row are those right of the row above.
+A stride s splits the padded plane into s phases per axis (pixels with equal index modulo s), so
+that within a phase neighbouring outputs read neighbouring pixels and no work is wasted.
+"""
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from bnas.reference import output_size
+
+CHUNK = 2048  # elements of scratch per buffer: a few buffers fit the first-level cache
+
+
+class Geometry(NamedTuple):
+    """Sizes of one sliding-window operation, in pixels, and the layout of its scratch."""
+
+    h: int
+    w: int
+    out_h: int
+    out_w: int
+    kh: int
+    kw: int
+    sh: int
+    sw: int
+    ph: int
+    pw: int
+    dh: int
+    dw: int
+    rows: int  # height and width of one image in one phase, the shared padding counted once
+    cols: int
+    phase_size: int  # elements of one phase, all images of a chunk
+    images: int  # images per chunk
+    chunks: int
+    taps: np.ndarray  # int64 (T, 3): row, column and scratch offset of every tap that matters
+    places: np.ndarray  # uint64 (H W,): where each pixel of the first image lies in the scratch
+
+
+def taps_inside(size, kernel, stride, padding, dilation):
+    """Along one axis: bool (outputs, taps), whether the tap lies inside the image there."""
+    outputs = np.arange(output_size(size, kernel, stride, padding, dilation))
+    seen = outputs[:, None] * stride - padding + np.arange(kernel) * dilation
+    return (seen >= 0) & (seen < size)
+
+
+@lru_cache(maxsize=128)
+def valid_taps(size, kernel, stride, padding, dilation):
+    """int64 (Ho, Wo): how many taps of each window lie inside an image of `size` (H, W)."""
+    rows, cols = map(taps_inside, size, kernel, stride, padding, dilation)
+    return np.outer(rows.sum(axis=1), cols.sum(axis=1))
+
+
+@lru_cache(maxsize=128)
+def geometry(x_shape, kernel, stride, padding, dilation):
+    """The Geometry of a `kernel` window over images of `x_shape` (N, C, H, W)."""
+    n, _, h, w = x_shape
+    (sh, sw), (ph, pw), (dh, dw) = stride, padding, dilation
+    rows_inside, cols_inside = map(taps_inside, (h, w), kernel, stride, padding, dilation)
+    rows = max(-(-(h + 2 * ph) // sh) - ph // sh, len(rows_inside))
+    cols = max(-(-(w + 2 * pw) // sw) - pw // sw, len(cols_inside))
+    images = max(1, min(n, CHUNK // (rows * cols)))
+    phase_size = (images * rows + ph // sh + 1) * cols  # the last row's padding has no row below
+
+    def place(row, col):
+        """Scratch index of a pixel of the padded plane of the chunk's first image."""
+        return (row % sh * sw + col % sw) * phase_size + row // sh * cols + col // sw
+
+    # on planes smaller than the window many taps only ever see padding: they are left out
+    taps = [(i, j, place(i * dh, j * dw)) for i in np.flatnonzero(rows_inside.any(axis=0))
+            for j in np.flatnonzero(cols_inside.any(axis=0))]
+    places = place(np.arange(h)[:, None] + ph, np.arange(w) + pw)
+    return Geometry(h, w, len(rows_inside), len(cols_inside), *kernel, sh, sw, ph, pw, dh, dw,
+                    rows, cols, phase_size, images, -(-n // images),
+                    np.array(taps, np.int64).reshape(-1, 3), places.astype(np.uint64).ravel())
+
+
+def ready(x):
+    """x as an aligned, writeable C-contiguous array, copied only if it is not one.
+
+    Numba compiles once more for every other kind of array; this keeps it to one per dtype.
+    """
+    return np.require(x, requirements=["C", "A", "W"])
+
+
+@njit(cache=True)
+def copy(target, source):
+    """A plain loop over two slices: for short rows much faster than a slice assignment."""
+    for k in range(target.size):
+        target[k] = source[k]
+
+
+@njit(cache=True)
+def padded_size(g):
+    """Elements of the scratch buffer that holds all phases of a chunk."""
+    return g.sh * g.sw * g.phase_size
+
+
+@njit(cache=True)
+def dense_size(g, count):
+    """Elements from the first output to the last of `count` images, garbage included."""
+    return ((count - 1) * g.rows + g.out_h - 1) * g.cols + g.out_w
+
+
+@njit(cache=True)
+def _scatter(target, source, places):
+    for k in range(places.size):
+        target[places[k]] = source[k]
+
+
+@njit(cache=True)
+def _gather(target, source, places):
+    for k in range(places.size):
+        target[k] = source[places[k]]
+
+
+@njit(cache=True)
+def load_padded(x, c, first, count, g, scratch):
+    """Copy x[first:first + count, c] into the phases; the padding is left as it is."""
+    for b in range(count):
+        plane = scratch[b * g.rows * g.cols:]
+        if g.sh == g.sw == 1:  # whole rows at a time: one phase holds them all
+            for h in range(g.h):
+                start = (h + g.ph) * g.cols + g.pw
+                copy(plane[start:start + g.w], x[first + b, c, h])
+        else:
+            _scatter(plane, x[first + b, c].reshape(-1), g.places)
+
+
+@njit(cache=True)
+def store_padded(scratch, c, first, count, g, x):
+    """The way back of `load_padded`."""
+    for b in range(count):
+        plane = scratch[b * g.rows * g.cols:]
+        if g.sh == g.sw == 1:
+            for h in range(g.h):
+                start = (h + g.ph) * g.cols + g.pw
+                copy(x[first + b, c, h], plane[start:start + g.w])
+        else:
+            _gather(x[first + b, c].reshape(-1), plane, g.places)
+
+
+@njit(cache=True)
+def load_dense(y, c, first, count, g, scratch):
+    """Copy output-sized planes y[first:first + count, c] into a buffer; garbage is left alone."""
+    for b in range(count):
+        for h in range(g.out_h):
+            start = (b * g.rows + h) * g.cols
+            copy(scratch[start:start + g.out_w], y[first + b, c, h])
+
+
+@njit(cache=True)
+def store_dense(scratch, c, first, count, g, y):
+    """The way back of `load_dense`."""
+    for b in range(count):
+        for h in range(g.out_h):
+            start = (b * g.rows + h) * g.cols
+            copy(y[first + b, c, h], scratch[start:start + g.out_w])
