@@ -1,0 +1,24 @@
+"""Data sets: from files on disk to batches of float32 images.
+
+Three data sets have a name: the `digits` bundled with bnas, and `mnist` and `cifar10`, read from
+the files their authors publish. Every split is fixed by the order of the file, never by a random
+number, so that two papers or two homeworks that say "validation" mean the same images.
+"""
+
+from bnas.data.batching import Augmentation, batches, default_augmentation
+from bnas.data.datasets import Dataset, Split, load_dataset
+from bnas.data.formats import read_cifar10, read_idx
+from bnas.data.show import ascii_image, describe
+
+__all__ = [
+    "Augmentation",
+    "Dataset",
+    "Split",
+    "ascii_image",
+    "batches",
+    "default_augmentation",
+    "describe",
+    "load_dataset",
+    "read_cifar10",
+    "read_idx",
+]

@@ -1,0 +1,246 @@
+"""Data sets in three fixed splits, checked and normalised.
+
+`load_dataset` is the one door: it finds the files, splits each class by position, and scales the
+pixels. What it returns has been validated, so the floors above need not look again.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bnas.data.formats import CLASSES, check_labels, read_cifar10, read_digits, read_idx
+from bnas.errors import InputError
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+# The first place is that of an installed package, the second that of the source tree.
+_DIGITS_PLACES = (
+    _PACKAGE / "bundled" / "optdigits.csv.gz",
+    _PACKAGE.parent / "data" / "optdigits.csv.gz",
+)
+_Raw = tuple[np.ndarray, np.ndarray]  # uint8 images (N, C, H, W) and their labels (N,)
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Images with their labels: one part (train, validation or test) of a data set.
+
+    images: float32 (N, C, H, W), finite, N >= 1; labels: int64 (N,).
+    Raises InputError for any other rank, dtype or length, for no images, NaN or infinity.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+
+    def __post_init__(self):
+        images, labels = self.images, self.labels
+        for name, array in (("images", images), ("labels", labels)):
+            if not isinstance(array, np.ndarray):
+                raise InputError(f"{name} are a {type(array).__name__}, expected a NumPy array")
+        if images.dtype != np.float32:
+            raise InputError(
+                f"images are {images.dtype}, expected float32: "
+                "convert them to float with images.astype(np.float32)"
+            )
+        if images.ndim != 4 or 0 in images.shape:
+            raise InputError(
+                f"images have shape {images.shape}, expected (N, C, H, W) with no size of 0"
+            )
+        if labels.dtype != np.int64 or labels.shape != images.shape[:1]:
+            raise InputError(
+                f"labels are {labels.dtype} of shape {labels.shape}, "
+                f"expected int64 of shape ({len(images)},), one for each image"
+            )
+        finite = np.isfinite(images).all(axis=(1, 2, 3))
+        if not finite.all():
+            raise InputError(
+                f"the image at index {finite.argmin()} holds NaN or infinity, like "
+                f"{np.sum(~finite)} of {len(images)} images: mend them or leave them out"
+            )
+
+    def __len__(self):
+        return len(self.images)
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A named data set in three splits of one image shape, with labels in range(classes).
+
+    Raises InputError for a label out of range or splits whose images differ in shape.
+    """
+
+    name: str
+    classes: int
+    train: Split
+    validation: Split
+    test: Split
+
+    def __post_init__(self):
+        for split_name, split in self.splits.items():
+            wrong = np.flatnonzero((split.labels < 0) | (split.labels >= self.classes))
+            if wrong.size:
+                raise InputError(
+                    f"{self.name}: the {split_name} label at index {wrong[0]} is "
+                    f"{split.labels[wrong[0]]}, expected 0 to {self.classes - 1} "
+                    f"({self.classes} classes)"
+                )
+            if split.images.shape[1:] != self.image_shape:
+                raise InputError(
+                    f"{self.name}: {split_name} images have shape {split.images.shape[1:]}, "
+                    f"expected {self.image_shape} like the training images"
+                )
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of every image."""
+        return self.train.images.shape[1:]
+
+    @property
+    def splits(self) -> dict[str, Split]:
+        """The three splits by name."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
+
+def load_dataset(name: str, data_dir=None, limit: int | None = None) -> Dataset:
+    """Read a data set and normalise it per channel by the training split's mean and deviation.
+
+    name, and the fixed stratified split (i counts the images of one class in file order):
+      "digits"   bundled, 1x8x8: i mod 5 = 0 is test, 1 validation, 2 to 4 train;
+      "mnist"    1x28x28: of the training files i mod 6 = 0 is validation; t10k is test;
+      "cifar10"  3x32x32: of the data_batch_[1-5].bin that are there (at least one) i mod 5 = 0 is
+                 validation; test_batch.bin is test.
+    data_dir: the folder with the published files of mnist or cifar10.
+    limit: keep at most so many training images, and of validation and test the same fraction (at
+      least one image), each class in proportion. The normalisation stays that of all training
+      images, so a model trained on fewer can be evaluated on all.
+    Raises InputError for an unknown name, a missing or damaged file, a limit below 1.
+    """
+    if name not in _LOADERS:
+        raise InputError(f"unknown data set {name!r}: choose one of {', '.join(_LOADERS)}")
+    if limit is not None and limit < 1:
+        raise InputError(f"limit is {limit}, expected at least 1 training image")
+    raw = _LOADERS[name](data_dir)
+    train_images = raw[0][0]
+    if not train_images.size:
+        raise InputError(f"{name}: too few images to leave any for training after validation")
+    mean, std = _channel_statistics(train_images)
+    fraction = 1 if limit is None else min(1, limit / len(train_images))
+    splits = []
+    for images, labels in raw:
+        keep = _thin(labels, max(1, round(fraction * len(labels))))
+        splits.append(Split(_normalise(images[keep], mean, std), labels[keep].astype(np.int64)))
+    return Dataset(name, CLASSES, *splits)
+
+
+def _load_digits(data_dir) -> tuple[_Raw, _Raw, _Raw]:
+    if data_dir is not None:
+        raise InputError("the digits are bundled with bnas: leave out --data-dir")
+    path = _first_file(_DIGITS_PLACES, "the bundled digits (reinstall bnas)")
+    images, labels = read_digits(path)
+    turn = _rank_in_class(labels) % 5
+    return tuple((images[part], labels[part]) for part in (turn > 1, turn == 1, turn == 0))
+
+
+def _load_mnist(data_dir) -> tuple[_Raw, _Raw, _Raw]:
+    folder = _folder("mnist", data_dir)
+    train, test = _mnist_pair(folder, "train"), _mnist_pair(folder, "t10k")
+    return *_hold_out(*train, every=6), test
+
+
+def _mnist_pair(folder: Path, part: str) -> _Raw:
+    """Images and labels of one part; both spellings in circulation, gzipped or not."""
+    arrays = []
+    for kind, rank in (("images", 3), ("labels", 1)):
+        names = [f"{part}-{kind}{sep}idx{rank}-ubyte{gz}" for sep in "-." for gz in ("", ".gz")]
+        path = _first_file([folder / name for name in names], f"the MNIST {part} {kind}")
+        arrays.append(read_idx(path))
+        if arrays[-1].ndim != rank:
+            raise InputError(
+                f"{path}: holds an array of shape {arrays[-1].shape}, "
+                f"expected {rank} dimension(s) for {kind}"
+            )
+    images, labels = arrays
+    if len(images) != len(labels):
+        raise InputError(
+            f"{folder}: {len(images)} {part} images but {len(labels)} labels: "
+            "take both files from one source"
+        )
+    check_labels(path, labels)
+    return images[:, None], labels
+
+
+def _load_cifar10(data_dir) -> tuple[_Raw, _Raw, _Raw]:
+    folder = _folder("cifar10", data_dir)
+    paths = sorted(folder.glob("data_batch_[1-5].bin"))
+    if not paths:
+        raise InputError(
+            f"{folder}: no CIFAR-10 training images, looked for data_batch_1.bin to "
+            "data_batch_5.bin (the binary version of CIFAR-10)"
+        )
+    test = read_cifar10(_first_file([folder / "test_batch.bin"], "the CIFAR-10 test images"))
+    images, labels = (np.concatenate(parts) for parts in zip(*map(read_cifar10, paths)))
+    return *_hold_out(images, labels, every=5), test
+
+
+_LOADERS = {"digits": _load_digits, "mnist": _load_mnist, "cifar10": _load_cifar10}
+
+
+def _folder(name: str, data_dir) -> Path:
+    if data_dir is None:
+        raise InputError(f"{name} is not bundled: pass the folder of its files with --data-dir")
+    if not os.path.isdir(data_dir):
+        raise InputError(f"{data_dir}: no such folder, expected the one with the files of {name}")
+    return Path(data_dir)
+
+
+def _first_file(paths, what: str) -> Path:
+    for path in paths:
+        if os.path.isfile(path):
+            return path
+    names = ", ".join(dict.fromkeys(path.name for path in paths))
+    folders = ", ".join(dict.fromkeys(str(path.parent) for path in paths))
+    raise InputError(f"{what} not found: looked for {names} in {folders}")
+
+
+def _rank_in_class(labels: np.ndarray) -> np.ndarray:
+    """For each image, how many of its class stand before it in the file."""
+    order = np.argsort(labels, kind="stable")
+    by_class = labels[order]
+    rank = np.empty(len(labels), np.int64)
+    rank[order] = np.arange(len(labels)) - np.searchsorted(by_class, by_class)
+    return rank
+
+
+def _hold_out(images: np.ndarray, labels: np.ndarray, every: int) -> tuple[_Raw, _Raw]:
+    """(train, validation): of each class, images 0, every, 2*every, ... go to validation."""
+    held = _rank_in_class(labels) % every == 0
+    return (images[~held], labels[~held]), (images[held], labels[held])
+
+
+def _thin(labels: np.ndarray, count: int) -> np.ndarray:
+    """Indices, ascending, of `count` images: every class in proportion, evenly over the file.
+
+    Evenly, because a file may change on its way: MNIST's test images get harder half-way.
+    """
+    by_class = np.argsort(labels, kind="stable")
+    middles = (2 * np.arange(count) + 1) * len(labels) // (2 * count)
+    return np.sort(by_class[middles])
+
+
+def _channel_statistics(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation (C,) of uint8 images, in float64; 1 for a constant channel."""
+    mean = images.mean(axis=(0, 2, 3), dtype=np.float64)
+    # 255 squared fits uint16, and sums of integers are exact: no cancellation to fear here.
+    square = np.square(images, dtype=np.uint16).mean(axis=(0, 2, 3), dtype=np.float64)
+    std = np.sqrt(square - mean**2)
+    return mean, np.where(std > 0, std, 1.0)
+
+
+def _normalise(images: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
+    """uint8 (N, C, H, W) to float32, channel by channel through a table of the 256 values."""
+    out = np.empty(images.shape, np.float32)
+    for channel in range(images.shape[1]):
+        table = (np.arange(256) - mean[channel]) / std[channel]
+        out[:, channel] = table.astype(np.float32)[images[:, channel]]
+    return out

@@ -1,0 +1,112 @@
+"""Readers of three file formats: the bundled digits, MNIST's IDX, CIFAR-10's binary version.
+
+A damaged or foreign file is refused by its magic number, its labels and its exact length, so that
+a half-finished download never becomes half a data set.
+"""
+
+import gzip
+import math
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from bnas.errors import InputError
+
+CLASSES = 10  # of each of the three
+_CIFAR10_SHAPE = (3, 32, 32)
+
+
+def read_digits(path) -> tuple[np.ndarray, np.ndarray]:
+    """Read the bundled digits: lines of 64 pixels (0 to 16) and a label, comma-separated.
+
+    Returns uint8 images (N, 1, 8, 8) and uint8 labels (N,). Raises InputError for anything else.
+    """
+    content = read_bytes(path)
+    try:
+        lines = content.decode("ascii").splitlines()
+        table = np.array([line.split(",") for line in lines], np.uint8)
+        valid = table.shape == (len(lines), 65) and table[:, :64].max() <= 16
+    except (ValueError, OverflowError):  # a text that is no number, or none from 0 to 255
+        valid = False
+    if not valid:
+        raise InputError(f"{path}: damaged, expected lines of 64 pixels (0 to 16) and a label")
+    images, labels = table[:, :64].reshape(-1, 1, 8, 8), table[:, 64]
+    check_labels(path, labels)
+    return images, labels
+
+
+def read_idx(path) -> np.ndarray:
+    """Read an IDX file of unsigned bytes, gzipped or not: the format of MNIST.
+
+    Two zero bytes, a type code, the number of dimensions (1 to 3 here), each size as a big-endian
+    uint32, then the values. Returns a read-only uint8 array. Raises InputError unless the file is
+    exactly that and holds at least one value. Source: http://yann.lecun.com/exdb/mnist/.
+    """
+    content = read_bytes(path)
+    if len(content) < 4 or content[:2] != b"\0\0":
+        raise InputError(f"{path}: not an IDX file, expected it to begin with two zero bytes")
+    code, rank = content[2], content[3]
+    if code != 0x08:
+        raise InputError(
+            f"{path}: IDX values of type 0x{code:02x}, expected 0x08 (unsigned bytes)"
+        )
+    start = 4 + 4 * rank
+    if not 1 <= rank <= 3 or len(content) < start:
+        raise InputError(
+            f"{path}: IDX header of {rank} dimensions in a file of {len(content):,} bytes, "
+            "expected 1 to 3 dimensions, 4 bytes for each"
+        )
+    shape = tuple(int(size) for size in np.frombuffer(content, ">u4", rank, offset=4))
+    if 0 in shape:
+        raise InputError(f"{path}: IDX array of shape {shape}, expected at least one value")
+    if len(content) != start + math.prod(shape):
+        raise InputError(
+            f"{path}: holds {len(content):,} bytes, expected {start + math.prod(shape):,} for "
+            f"an IDX array of shape {shape}: truncated or not whole, fetch it again"
+        )
+    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
+
+
+def read_cifar10(path) -> tuple[np.ndarray, np.ndarray]:
+    """Read one file of CIFAR-10's binary version: records of a label and 3x32x32 pixels.
+
+    Returns read-only uint8 images (N, 3, 32, 32) and uint8 labels (N,). Raises InputError unless
+    the file holds one or more whole records with labels 0 to 9.
+    Source: https://www.cs.toronto.edu/~kriz/cifar.html.
+    """
+    content = read_bytes(path)
+    size = 1 + math.prod(_CIFAR10_SHAPE)
+    if not content or len(content) % size:
+        raise InputError(
+            f"{path}: holds {len(content):,} bytes, expected one or more CIFAR-10 records of "
+            f"{size:,} bytes: truncated or another format"
+        )
+    records = np.frombuffer(content, np.uint8).reshape(-1, size)
+    labels = records[:, 0]
+    check_labels(path, labels)
+    return records[:, 1:].reshape(-1, *_CIFAR10_SHAPE), labels
+
+
+def check_labels(path, labels: np.ndarray):
+    """Raise InputError if an unsigned label of this file is beyond the ten classes."""
+    wrong = np.flatnonzero(labels >= CLASSES)
+    if wrong.size:
+        raise InputError(
+            f"{path}: the label at index {wrong[0]} is {labels[wrong[0]]}, expected 0 to "
+            f"{CLASSES - 1}: damaged or another data set"
+        )
+
+
+def read_bytes(path) -> bytes:
+    """The content of a file, unpacked if its first two bytes say gzip."""
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    if content[:2] != b"\x1f\x8b":
+        return content
+    try:
+        return gzip.decompress(content)
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{path}: damaged gzip file ({error}): fetch it again") from error
