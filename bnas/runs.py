@@ -1,0 +1,345 @@
+"""The run folder: config, history, genotype, checkpoint, figures and results of one run.
+
+Whatever moment a run is killed at, its folder can be picked up again: files are replaced as a
+whole or not at all, checkpoints carry a digest of themselves, and one process writes at a time.
+Arrays and JSON only; what they mean is the business of the floors that save them.
+
+The order that makes a kill cost one epoch at most: after every epoch, append its history record,
+then save the checkpoint. To resume: load the checkpoint, `truncate_history(meta["epochs_done"])`
+(0 where there is no checkpoint yet), continue.
+"""
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import re
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from bnas.errors import InputError
+
+try:
+    import fcntl
+except ImportError:  # Windows: no lock there, so the user has to take care
+    fcntl = None
+
+FORMAT = 1
+_SEAL = re.compile(rb"bnas checkpoint (\d+) sha256 ([0-9a-f]{64})\Z")
+_META = "__meta__"
+_INDENT = 2
+
+
+@contextlib.contextmanager
+def _explain(action, path, advice):
+    """Turn the operating system's errors into an InputError: 'cannot <action> <path>: ...'."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"cannot {action} {path}: {error.strerror or error}; {advice}") from error
+
+
+def _to_json(value, what, indent=None):
+    try:
+        return json.dumps(value, indent=indent, allow_nan=False)
+    except ValueError as error:
+        raise ValueError(f"{what} does not fit into JSON (NaN or inf in it?): {error}") from error
+
+
+def _read_json(path, missing):
+    """The JSON object in a file; `missing` is the whole message for a file that is not there."""
+    try:
+        with _explain("read", path, "check its permissions"):
+            text = path.read_bytes()
+    except InputError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            raise InputError(missing) from None
+        raise
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not valid JSON ({error}); restore it from a copy") from error
+    if not isinstance(value, dict):
+        raise InputError(f"{path} holds no JSON object; restore it from a copy")
+    return value
+
+
+def atomic_write(path, data):
+    """Replace the file at `path` by `data` (str, written as UTF-8, or bytes), wholly or not at all.
+
+    A reader sees the old file or the new one, never a part, at whatever moment we are killed.
+    Raises InputError when the file cannot be written (full disk, no permission); the old file is
+    then intact and nothing is left beside it.
+    """
+    path = Path(path)
+    if isinstance(data, str):
+        data = data.encode()
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    advice = ("the file as it was before is intact. "
+              "Free some space or choose a writable folder, then try again")
+    with _explain("write", path, advice):
+        try:
+            with open(temporary, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    # The rename survives a power cut once the folder is synced, which not every system can do.
+    with contextlib.suppress(OSError):
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def save_checkpoint(path, arrays, meta):
+    """Write named arrays and JSON metadata to one .npz file, atomically.
+
+    arrays: dict of str -> array of any shape and any dtype but object; every bit is kept.
+    meta: a dict that JSON can hold (no NaN).
+    Equal contents give equal bytes. The zip comment seals the file: format version, and the SHA-256
+    of everything before it, hence of every name, dtype, shape and value.
+    Raises InputError when the file cannot be written (the previous checkpoint is then intact),
+    ValueError or TypeError for contents that cannot be saved.
+    """
+    members = {_META: np.frombuffer(_to_json(meta, "meta").encode(), dtype=np.uint8)}
+    for name, array in arrays.items():
+        if name in members or not name.isprintable():
+            raise ValueError(f"{name!r} cannot name an array: use printable text, not {_META!r}")
+        members[name] = np.asarray(array)
+        if members[name].dtype.hasobject:
+            raise TypeError(f"array {name!r} holds Python objects; only plain dtypes are saved")
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, array in members.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
+        archive.comment = b"bnas checkpoint %d sha256 " % FORMAT + b"0" * 64
+    content = buffer.getvalue()[:-64]
+    atomic_write(path, content + hashlib.sha256(content).hexdigest().encode())
+
+
+def load_checkpoint(path):
+    """Read what `save_checkpoint` wrote: (arrays, meta), equal to the bit.
+
+    Raises InputError for a file that is missing, cut short, damaged in any byte, of another
+    format version, or no checkpoint at all. Nothing is unpickled.
+    """
+    path = Path(path)
+    with _explain("read the checkpoint", path, "start the run again without --resume"):
+        data = path.read_bytes()
+    seal = _SEAL.search(data[-128:])
+    if seal is None:
+        fault = "cut short or damaged" if data.startswith(b"PK") else "not a checkpoint of bnas"
+        raise InputError(f"{path} is {fault}; restore it from a copy or start the run again")
+    if int(seal[1]) != FORMAT:
+        raise InputError(f"{path} has checkpoint format {int(seal[1])}, expected {FORMAT}; "
+                         "use the version of bnas that wrote it")
+    if hashlib.sha256(data[:-64]).hexdigest().encode() != seal[2]:
+        raise InputError(f"{path} is damaged: its contents do not match their SHA-256; "
+                         "restore it from a copy or start the run again")
+    arrays = {}
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        for member in archive.namelist():
+            with archive.open(member) as file:
+                arrays[member.removesuffix(".npy")] = np.lib.format.read_array(
+                    file, allow_pickle=False)
+    meta = json.loads(arrays.pop(_META).tobytes())
+    return arrays, meta
+
+
+def require_same_config(saved, given, ignore=()):
+    """Raise InputError naming every key, but those in `ignore`, that differs between two configs.
+
+    saved: the dict a run was started with (from its folder); given: the one asked for now.
+    """
+    given = json.loads(_to_json(given, "the configuration"))  # tuples compare as the lists saved
+    differences = [
+        f"{key}: the run has {saved.get(key, 'none')}, you gave {given.get(key, 'none')}"
+        for key in {**saved, **given}
+        if key not in ignore and (key not in saved or key not in given or saved[key] != given[key])
+    ]
+    if differences:
+        raise InputError("the run was started with another configuration ("
+                         + "; ".join(differences) + "). Give the same options, or another folder")
+
+
+class RunFolder:
+    """The folder of one run: config.json, history.jsonl, checkpoint.npz, figures/, results.
+
+    Make one with `RunFolder.create` or `RunFolder.open`, best in a `with` statement: leaving it
+    gives up the lock. path: where it is (pathlib.Path); config: the dict the run started with.
+    """
+
+    def __init__(self, path):
+        self.path = Path(path)
+        self.config = {}
+        self._lock = None
+
+    @classmethod
+    def create(cls, path, config):
+        """Make the folder, parents too, write config.json, and hold the folder for writing.
+
+        An empty folder will do. Raises InputError when it holds a run or anything else, when
+        another process holds it, or when it cannot be written.
+        """
+        run = cls(path)
+        text = _to_json(config, "the configuration", _INDENT) + "\n"
+        with _explain("make the folder", run.path, "choose a folder that can be written"):
+            run.path.mkdir(parents=True, exist_ok=True)
+        run._refuse_occupied()
+        run._acquire()
+        try:
+            run._refuse_occupied()  # another process may have made a run before we had the lock
+            atomic_write(run.path / "config.json", text)
+        except BaseException:
+            run.close()
+            raise
+        run.config = json.loads(text)
+        return run
+
+    @classmethod
+    def open(cls, path, write=False):
+        """The run in an existing folder; write=True holds it for writing, as resuming needs.
+
+        Raises InputError when it is no run folder or, for write=True, when another process holds it
+        or it cannot be written.
+        """
+        run = cls(path)
+        run.config = _read_json(
+            run.path / "config.json",
+            f"{path} is not a run folder: it has no config.json; make one with `bnas search`")
+        if write:
+            run._acquire()
+        return run
+
+    def _refuse_occupied(self):
+        with _explain("read the folder", self.path, "check its permissions"):
+            names = {p.name for p in self.path.iterdir()}
+        if "config.json" in names:
+            raise InputError(f"{self.path} already holds a run; "
+                             "continue it with --resume, or choose another folder")
+        # A run that was killed while it was being created leaves no more than these.
+        others = [n for n in sorted(names) if n != ".lock" and not n.startswith(".config.json.")]
+        if others:
+            raise InputError(f"{self.path} already holds other files ({others[0]}, ...); "
+                             "choose a new or empty folder")
+
+    def _acquire(self):
+        path = self.path / ".lock"
+        with _explain("lock", path, "choose a folder that can be written"):
+            lock = open(path, "ab")
+            try:
+                if fcntl is not None:  # the kernel lets go of it when the process ends, however
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                lock.close()
+                raise InputError(f"another process is writing to {self.path}; wait until it has "
+                                 "ended, or choose another folder") from None
+            except OSError:
+                lock.close()
+                raise
+        self._lock = lock
+        for name in ("checkpoint.npz", "history.jsonl"):
+            for leftover in self.path.glob(f".{name}.*.tmp"):  # of a process killed in mid-write
+                leftover.unlink(missing_ok=True)
+
+    def _require_lock(self):
+        if self._lock is None:
+            raise RuntimeError(f"{self.path} is open for reading; use open(path, write=True)")
+
+    def close(self):
+        """Give up the lock, if held; the folder can still be read."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.close()
+
+    def append_history(self, record):
+        """Add one epoch's record, a dict with an int "epoch"; it is on disk on return.
+
+        Floats come back equal to the bit; NaN and inf are refused with ValueError.
+        """
+        self._require_lock()
+        if not isinstance(record.get("epoch"), int):
+            raise ValueError(f'a history record needs an int "epoch", got {record.get("epoch")!r}')
+        line = _to_json(record, "the history record") + "\n"
+        path = self.path / "history.jsonl"
+        with _explain("write", path, "free some space, then continue with --resume"):
+            with open(path, "ab") as file:
+                file.write(line.encode())
+                file.flush()
+                os.fsync(file.fileno())
+
+    def history(self):
+        """The records of all epochs, a list of dicts; [] before the first.
+
+        A last line without its newline was cut off by a kill and is left out. Raises InputError
+        with the line number for any other line that cannot be read.
+        """
+        path = self.path / "history.jsonl"
+        if not path.exists():
+            return []
+        with _explain("read", path, "check its permissions"):
+            *lines, _torn = path.read_bytes().split(b"\n")
+        records = []
+        for number, line in enumerate(lines, start=1):
+            try:
+                record = json.loads(line)
+            except (ValueError, RecursionError):
+                record = None
+            if not isinstance(record, dict) or not isinstance(record.get("epoch"), int):
+                raise InputError(f"{path}, line {number} is no record of an epoch; "
+                                 "mend or delete that line")
+            records.append(record)
+        return records
+
+    def truncate_history(self, epochs):
+        """Keep only the records with epoch < `epochs`, and no torn line."""
+        self._require_lock()
+        kept = (record for record in self.history() if record["epoch"] < epochs)
+        lines = [_to_json(record, "the history record") + "\n" for record in kept]
+        atomic_write(self.path / "history.jsonl", "".join(lines))
+
+    def save(self, arrays, meta):
+        """Replace the run's checkpoint; see `save_checkpoint`."""
+        self._require_lock()
+        save_checkpoint(self.path / "checkpoint.npz", arrays, meta)
+
+    def load(self):
+        """The run's checkpoint, (arrays, meta); see `load_checkpoint`."""
+        return load_checkpoint(self.path / "checkpoint.npz")
+
+    @property
+    def has_checkpoint(self):
+        """Whether a checkpoint was saved; without one, resuming starts at the first epoch."""
+        return (self.path / "checkpoint.npz").exists()
+
+    def write_result(self, name, result):
+        """Write a dict as a JSON file called `name`, such as "result.json", atomically."""
+        atomic_write(self.path / name, _to_json(result, name, _INDENT) + "\n")
+
+    def read_result(self, name):
+        """The dict that `write_result` wrote; InputError if it is missing or broken."""
+        return _read_json(
+            self.path / name,
+            f"{self.path} has no {name} yet; run the command that makes it first")
+
+    @property
+    def figures(self):
+        """The folder of the run's pictures, made when first asked for."""
+        path = self.path / "figures"
+        with _explain("make the folder", path, "choose a folder that can be written"):
+            path.mkdir(exist_ok=True)
+        return path
