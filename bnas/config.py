@@ -1,0 +1,125 @@
+"""The settings of a search and of a training, in one place; they check themselves.
+
+Each setting stands with its default and its meaning; the command line makes an option of every one.
+Symbols in brackets are those of the equations.
+"""
+
+from dataclasses import dataclass, field, fields
+
+from bnas.errors import InputError
+
+DATASETS = ("digits", "mnist", "cifar10")
+DISTANCES = ("frobenius", "l1", "cosine")
+CURVATURES = ("fisher", "ggn", "hvp")
+SURROGATES = ("clip", "identity", "polynomial", "tanh")
+BETAS = ("closed", "learned")
+PRECISIONS = ("binary", "real")
+
+
+def setting(default, help, choices=None, least=None, above=None, most=None):
+    """A field with its meaning and its range: `least` <= value <= `most`, or `above` < value."""
+    limits = {"choices": choices, "least": least, "above": above, "most": most}
+    return field(default=default, metadata={"help": help, **limits})
+
+
+def check(config):
+    """Raise InputError for the first setting of a configuration that is of a wrong type or out of range."""
+    for f in fields(config):
+        value = getattr(config, f.name)
+        if value is None and f.default is None:
+            continue
+        wanted = {"int": int, "float": (int, float), "bool": bool}.get(str(f.type).split(" ")[0], str)
+        if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
+            raise InputError(f"{f.name} must be of type {f.type}, got {value!r}")
+        limits = f.metadata
+        if limits["choices"] and value not in limits["choices"]:
+            allowed = ", ".join(str(choice) for choice in limits["choices"])
+            raise InputError(f"{f.name} must be one of {allowed}; got {value!r}")
+        if limits["least"] is not None and not limits["least"] <= value < float("inf"):
+            raise InputError(f"{f.name} must be at least {limits['least']} and finite, got {value}")
+        if limits["above"] is not None and not limits["above"] < value < float("inf"):
+            raise InputError(f"{f.name} must be above {limits['above']} and finite, got {value}")
+        if limits["most"] is not None and not value <= limits["most"]:
+            raise InputError(f"{f.name} must be at most {limits['most']}, got {value}")
+
+
+def config_from_dict(kind, values):
+    """The configuration of dataclass `kind` that `dataclasses.asdict` made; InputError if it does not fit."""
+    odd = sorted(set(values) ^ {f.name for f in fields(kind)})
+    if odd:
+        raise InputError(
+            f"the saved configuration does not fit the {kind.__name__} of this version "
+            f"({', '.join(odd[:3])}); use the version of bnas that wrote it, or start a new run"
+        )
+    return kind(**values)
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """What a search is told. Raises InputError for a value out of range."""
+
+    dataset: str = setting("digits", "data set to search on", DATASETS)
+    data_dir: str | None = setting(None, "folder of the data files (mnist, cifar10)")
+    limit: int | None = setting(None, "use at most this many training images", least=1)
+    seed: int = setting(0, "seed of everything random", least=0)
+    channels: int = setting(8, "channels of the first cell; a reduction doubles them", least=1)
+    layers: int = setting(4, "cells; those at one and two thirds are reductions", least=1)
+    nodes: int = setting(4, "intermediate nodes of a cell", least=1)
+    rounds: int = setting(2, "how often Parent and Child phases alternate [R]", least=1)
+    parent_epochs: int = setting(3, "epochs of each Parent phase", least=1)
+    child_epochs: int = setting(3, "epochs of each Child phase", least=1)
+    batch_size: int = setting(64, "images of a step (batch norm needs 2)", least=2)
+    lr: float = setting(0.05, "peak learning rate of the weights (SGD, a cosine a phase)", above=0)
+    momentum: float = setting(0.9, "momentum of the weights", least=0, most=0.999)
+    weight_decay: float = setting(3e-4, "weight decay of the weights", least=0)
+    clip: float = setting(5.0, "bound on the norm of the weights' gradient", above=0)
+    alpha_lr: float = setting(0.01, "learning rate of the architecture (Adam)", above=0)
+    alpha_weight_decay: float = setting(1e-3, "weight decay of the architecture", least=0)
+    lam: float = setting(5e-3, "weight of the tangent distance D [λ, Eq. 4.32]", least=0)
+    mu: float = setting(0.2, "weight of the reconstruction loss L_R [μ, Eq. 4.32]", least=0)
+    distance: str = setting("frobenius", "D: squared Frobenius (Eq. 4.31), L1 or cosine", DISTANCES)
+    curvature: str = setting("fisher", "how D's gradient meets the Hessian (4.36-4.41)", CURVATURES)
+    eta: float = setting(0.01, "step of the backtracking, 0 for none [η = η₁η₂, Eq. 4.50]", least=0)
+    psi_lr: float = setting(0.1, "learning rate of ψ [η_ψ, Eq. 4.51]", least=0)
+    tau: float = setting(
+        4.0, "backtrack operations whose weight norm ranks above this of 8 [τ, Eq. 4.52]", least=0
+    )
+    surrogate: str = setting("clip", "derivative that stands in for that of sign", SURROGATES)
+    beta: str = setting("closed", "channel scale: closed form mean|ŵ|, or learned", BETAS)
+    augment: bool = setting(True, "augment training images as usual for the data set")
+
+    def __post_init__(self):
+        check(self)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """What a training of a found network is told. Raises InputError for a value out of range."""
+
+    genotype: str = setting("", "the architecture, as bnas.genotypes.format_genotype writes it")
+    dataset: str = setting("digits", "data set; its train and validation splits train", DATASETS)
+    data_dir: str | None = setting(None, "folder of the data files (mnist, cifar10)")
+    limit: int | None = setting(None, "use at most this many training images", least=1)
+    precision: str = setting("binary", "1-bit network, or its real twin", PRECISIONS)
+    seed: int = setting(0, "seed of everything random", least=0)
+    channels: int = setting(16, "channels of the first cell; a reduction doubles them", least=1)
+    layers: int = setting(4, "cells; those at one and two thirds are reductions", least=1)
+    epochs: int = setting(40, "epochs, both stages together", least=1)
+    stages: int = setting(1, "2: binary activations first, then weights too", (1, 2))
+    batch_size: int = setting(64, "images of a step (batch norm needs 2)", least=2)
+    lr: float = setting(5e-3, "peak learning rate (Adam, a cosine a stage)", above=0)
+    weight_decay: float = setting(0.0, "weight decay", least=0)
+    clip: float = setting(5.0, "bound on the norm of the gradient", above=0)
+    distil: float = setting(0.0, "share of KL(real twin ‖ network) in the loss", least=0, most=1)
+    mu: float = setting(0.0, "weight of the reconstruction loss L_R [μ, Eq. 4.23]", least=0)
+    drop_path: float = setting(0.0, "chance of dropping an operation", least=0, most=0.9)
+    surrogate: str = setting("clip", "derivative that stands in for that of sign", SURROGATES)
+    beta: str = setting("closed", "channel scale: closed form mean|ŵ|, or learned", BETAS)
+    augment: bool = setting(True, "augment training images as usual for the data set")
+
+    def __post_init__(self):
+        check(self)
+        if self.stages > self.epochs:
+            raise InputError(f"{self.stages} stages need at least as many epochs, got {self.epochs}")
+        if self.precision == "real" and (self.stages == 2 or self.distil or self.mu):
+            raise InputError("stages, distil and mu are for binary networks; leave them out for real")

@@ -1,0 +1,74 @@
+"""What the operations' front doors share: turning arguments into Tensors, pairs and axes, or refusing.
+
+Every error names the operation, what it got, and what it takes.
+"""
+
+from numbers import Integral, Real
+
+import numpy as np
+
+from bnas.autodiff import FLOATS, Tensor
+
+
+def as_tensor(value, operation, like=None):
+    """`value` as a Tensor; a plain number takes the dtype of the Tensor `like`."""
+    if isinstance(value, Tensor):
+        return value
+    if like is not None and isinstance(value, Real) and not isinstance(value, np.ndarray):
+        return Tensor(np.asarray(value, dtype=like.dtype))
+    if isinstance(value, np.ndarray) and value.dtype in FLOATS:
+        return Tensor(value)
+    got = f"an array of {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
+    raise TypeError(
+        f"{operation}: expected a Tensor or an array of float32 or float64, got {got}; "
+        "convert first, for instance with array.astype(np.float32)"
+    )
+
+
+def as_images(value, operation):
+    """`value` as a Tensor of rank 4: (batch, channels, height, width)."""
+    tensor = as_tensor(value, operation)
+    if tensor.ndim != 4:
+        raise ValueError(
+            f"{operation}: expected 4 axes (batch, channels, height, width), got shape {tensor.shape}"
+        )
+    return tensor
+
+
+def pair(value, name, operation, least):
+    """An int, or a pair of ints, as a pair (height, width); each at least `least`."""
+    values = value if isinstance(value, (tuple, list)) else (value, value)
+    if len(values) != 2 or not all(isinstance(v, Integral) and v >= least for v in values):
+        raise ValueError(
+            f"{operation}: {name} must be an int or a pair of ints, at least {least}; got {value!r}"
+        )
+    return tuple(int(v) for v in values)
+
+
+def axes(axis, ndim, operation):
+    """An int, a tuple of ints or None (all axes) as a tuple of distinct non-negative axes."""
+    if axis is None:
+        return tuple(range(ndim))
+    given = axis if isinstance(axis, (tuple, list)) else (axis,)
+    if not all(isinstance(a, Integral) and -ndim <= a < ndim for a in given):
+        raise ValueError(f"{operation}: axis {axis!r} is out of range for {ndim} axes")
+    result = tuple(int(a) % ndim for a in given)
+    if len(set(result)) != len(result):
+        raise ValueError(f"{operation}: axis {axis!r} names an axis twice")
+    return result
+
+
+def output_size(size, kernel, stride, padding, dilation, operation):
+    """(height, width) of a sliding window's output; refuses a window larger than the padded image."""
+    result = tuple(
+        (s + 2 * p - d * (k - 1) - 1) // t + 1
+        for s, k, t, p, d in zip(size, kernel, stride, padding, dilation)
+    )
+    if min(result) < 1:
+        extent = tuple(d * (k - 1) + 1 for k, d in zip(kernel, dilation))
+        padded = tuple(s + 2 * p for s, p in zip(size, padding))
+        raise ValueError(
+            f"{operation}: a window of {extent} (kernel {kernel}, dilation {dilation}) does not fit "
+            f"the padded image of {padded}; use a smaller window or more padding"
+        )
+    return result

@@ -1,0 +1,205 @@
+"""1-bit operations: sign with a straight-through estimator, the scaled XNOR convolution, L_R.
+
+sign(x) is +1 where x > 0 and -1 elsewhere, zero included. Its derivative is zero or infinite, so
+each backward here is that of a *surrogate*, a function with a useful derivative, and says which.
+"""
+
+import numpy as np
+
+from bnas import kernels
+from bnas.autodiff import Function
+from bnas.config import SURROGATES
+from bnas.functional._arguments import as_tensor
+from bnas.functional.conv import conv_arguments, correlate, correlate_dw, correlate_dx
+from bnas.functional.elementwise import step_away
+
+
+def sign(x):
+    """+1 where x > 0, else -1 (zeros and NaN too), as an array of the dtype of x."""
+    return 2 * (x > 0).astype(x.dtype) - 1
+
+
+class SignSTE(Function):
+    """y = sign x. Backward: dx = dy s'(x), s the surrogate (Eq. 4.35 for clip):
+
+    clip         s = min(max(x, -1), 1)                 s' = 1 where |x| <= 1, else 0
+    identity     s = x                                  s' = 1
+    polynomial   s = 2x - x|x| inside [-1, 1], sign x   s' = 2 - 2|x| inside, 0 outside
+                 outside (Bi-Real Net, Liu et al. 2018)
+    tanh         s = tanh(T x), T the temperature       s' = T (1 - tanh²(T x))
+
+    Kinks of the surrogates: clip ±1. gradient: surrogate.
+    """
+
+    @staticmethod
+    def forward(ctx, x, surrogate, temperature):
+        ctx.x, ctx.surrogate, ctx.temperature = x, surrogate, temperature
+        return sign(x)
+
+    @staticmethod
+    def backward(ctx, dy):
+        x = ctx.x
+        if ctx.surrogate == "identity":
+            return (dy,)
+        if ctx.surrogate == "clip":
+            return (dy * (np.abs(x) <= 1),)
+        if ctx.surrogate == "polynomial":
+            return (dy * np.maximum(2 - 2 * np.abs(x), 0),)
+        return (dy * ctx.temperature * (1 - np.tanh(ctx.temperature * x) ** 2),)
+
+    @staticmethod
+    def surrogate(x, surrogate, temperature):
+        if surrogate == "identity":
+            return lambda x: x
+        if surrogate == "clip":
+            return lambda x: np.clip(x, -1, 1)
+        if surrogate == "polynomial":
+            return lambda x: np.where(np.abs(x) < 1, 2 * x - x * np.abs(x), np.sign(x))
+        return lambda x: np.tanh(temperature * x)
+
+    @staticmethod
+    def off_kinks(x, surrogate, temperature):
+        return (step_away(x, [-1, 0, 1]),)
+
+
+class XnorConv2d(Function):
+    """y = β ∘ (sign x ⊙ sign w), ⊙ an exact integer sum by XNOR and popcount (Eq. 4.22).
+
+    Backward, with z = β ∘ dy (Eqs. 4.34, 4.35): dx = (z ⊗ᵀ sign w) 1_{|x| <= 1},
+    dw = (z ⊗ sign x) 1_{|w| <= 1}, dβ_o = Σ dy (sign x ⊙ sign w).
+    Shapes: x (N, Cin, H, W), w (Cout, Cin/groups, Kh, Kw), β (Cout,), y (N, Cout, Ho, Wo).
+    Kinks of the surrogate: ±1. gradient: surrogate for x and w, exact for β.
+    """
+
+    @staticmethod
+    def forward(ctx, x, w, beta, window):
+        ctx.x, ctx.w, ctx.beta, ctx.window = x, w, beta, window
+        dot = kernels.xnor_conv2d(x, w, *window)
+        if ctx.needs[2]:
+            ctx.dot = dot
+        # β multiplies the finished integer: inside the sum, ±β would cancel to ±eps instead of 0.
+        return dot.astype(x.dtype) * beta[:, None, None]
+
+    @staticmethod
+    def backward(ctx, dy):
+        need_x, need_w, need_beta = ctx.needs
+        x, w, window = ctx.x, ctx.w, ctx.window
+        scaled = dy * ctx.beta[:, None, None]
+        dx = dw = dbeta = None
+        if need_x:
+            dx = correlate_dx(scaled, sign(w), x.shape, window) * (np.abs(x) <= 1)
+        if need_w:
+            dw = correlate_dw(scaled, sign(x), w.shape, window) * (np.abs(w) <= 1)
+        if need_beta:
+            dbeta = (dy * ctx.dot).sum(axis=(0, 2, 3)).astype(dy.dtype)
+        return dx, dw, dbeta
+
+    @staticmethod
+    def surrogate(x, w, beta, window):
+        """Around (x, w): a change of clip(x) meets sign w, a change of clip(w) meets sign x."""
+        bits_x, bits_w = sign(x), sign(w)
+        dot = correlate(bits_x, bits_w, window)
+        clipped_x, clipped_w = np.clip(x, -1, 1), np.clip(w, -1, 1)
+
+        def function(x, w, beta):
+            by_x = correlate(np.clip(x, -1, 1) - clipped_x, bits_w, window)
+            by_w = correlate(bits_x, np.clip(w, -1, 1) - clipped_w, window)
+            return beta[:, None, None] * (dot + by_x + by_w)
+
+        return function
+
+    @staticmethod
+    def off_kinks(x, w, beta, window):
+        return step_away(x, [-1, 0, 1]), step_away(w, [-1, 0, 1]), beta
+
+
+class ReconstructionLoss(Function):
+    """L_R = ‖w - β ∘ sign w‖², summed over all weights (Eq. 4.23).
+
+    Backward, r = w - β ∘ sign w: dw = 2 dL r, dβ_o = -2 dL Σ r sign w. sign is constant almost
+    everywhere, and the closed-form β = mean|w_o| minimises L_R, so neither adds a term to dw.
+    Shapes: w (Cout, ...), β (Cout,) or absent for the closed form; L_R a scalar. Kinks: w = 0.
+    gradient: exact.
+    """
+
+    @staticmethod
+    def forward(ctx, w, beta):
+        scale = channel_scale(w) if beta is None else beta
+        ctx.bits = sign(w)
+        ctx.rest = w - scale.reshape(-1, *[1] * (w.ndim - 1)) * ctx.bits
+        return np.asarray((ctx.rest**2).sum())
+
+    @staticmethod
+    def backward(ctx, dy):
+        need_w, need_beta = ctx.needs
+        dbeta = None
+        if need_beta:
+            dbeta = -2 * dy * (ctx.rest * ctx.bits).sum(axis=tuple(range(1, ctx.rest.ndim)))
+        return 2 * dy * ctx.rest if need_w else None, dbeta
+
+    @staticmethod
+    def off_kinks(w, beta):
+        return step_away(w, 0), beta
+
+
+def channel_scale(w):
+    """β in closed form: mean|w| of every output channel, the minimiser of L_R (Eq. 4.23).
+
+    Array w (Cout, ...) -> array (Cout,).
+    """
+    return np.abs(w).mean(axis=tuple(range(1, w.ndim)))
+
+
+def sign_ste(x, surrogate="clip", temperature=1.0):
+    """sign x in {-1, +1} with sign(0) = -1, and a surrogate's derivative in the backward.
+
+    Args:
+        x: Tensor of any shape.
+        surrogate: "clip" (Eq. 4.35), "identity", "polynomial" (Bi-Real Net) or "tanh".
+        temperature: of the tanh; raise it during training to anneal the tanh towards the sign.
+    """
+    if surrogate not in SURROGATES:
+        raise ValueError(f"sign_ste: surrogate must be one of {SURROGATES}, got {surrogate!r}")
+    if not temperature > 0:
+        raise ValueError(f"sign_ste: temperature must be positive, got {temperature}")
+    x = as_tensor(x, "sign_ste")
+    return SignSTE.apply(x, surrogate=surrogate, temperature=float(temperature))
+
+
+def xnor_conv2d(x, w, beta=None, stride=1, padding=0, dilation=1, groups=1):
+    """The 1-bit convolution β ∘ (sign x ⊙ sign w) of Eq. 4.22; a padded tap contributes 0.
+
+    Both operands are binarised here, with the clip surrogate (Eq. 4.35) in the backward. sign is
+    idempotent and the clip passes ±1 whole, so for another surrogate hand in F.sign_ste(x, ...) or
+    F.sign_ste(w, ...) instead (with `beta` given, since mean|±1| is 1).
+
+    Args:
+        x: Tensor (N, Cin, H, W), any real values.
+        w: Tensor (Cout, Cin/groups, Kh, Kw), the latent weights ŵ.
+        beta: Tensor (Cout,), the channel scale, which gets its gradient; None: the closed form
+            mean|w|, a constant in the backward.
+        stride, padding, dilation: ints or pairs (height, width).
+
+    Returns:
+        Tensor (N, Cout, Ho, Wo). Before β it is an integer, exact for any number of channels.
+    """
+    x, w, window = conv_arguments(x, w, stride, padding, dilation, groups, "xnor_conv2d")
+    beta = as_tensor(channel_scale(w.data) if beta is None else beta, "xnor_conv2d")
+    if beta.shape != (w.shape[0],):
+        raise ValueError(f"xnor_conv2d: beta must have shape ({w.shape[0]},), got {beta.shape}")
+    return XnorConv2d.apply(x, w, beta, window=window)
+
+
+def reconstruction_loss(w, beta=None):
+    """L_R(ŵ, β) = ‖ŵ - β ∘ sign ŵ‖² (Eq. 4.23); beta None: the closed form mean|ŵ|.
+
+    Shapes: w (Cout, ...), beta (Cout,) -> scalar.
+    """
+    w = as_tensor(w, "reconstruction_loss")
+    if beta is not None:
+        beta = as_tensor(beta, "reconstruction_loss")
+        if beta.shape != w.shape[:1]:
+            raise ValueError(
+                f"reconstruction_loss: beta must have shape {w.shape[:1]}, got {beta.shape}"
+            )
+    return ReconstructionLoss.apply(w, beta)

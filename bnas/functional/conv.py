@@ -1,0 +1,162 @@
+"""Two-dimensional convolution: depthwise through our kernels, everything else through BLAS.
+
+The array functions `correlate`, `correlate_dx` and `correlate_dw` are the three faces of one
+convolution; `F.conv2d` and the backward of the 1-bit `F.xnor_conv2d` both stand on them.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from bnas import kernels
+from bnas.autodiff import Function
+from bnas.functional._arguments import as_images, as_tensor, output_size, pair
+
+
+class Window(NamedTuple):
+    """How a kernel moves over an image; pairs are (height, width)."""
+
+    stride: tuple
+    padding: tuple
+    dilation: tuple
+    groups: int
+
+
+class Conv2d(Function):
+    """y[n,o] = Σ_c w[o,c] ⊗ x[n,c] + bias[o], the c of o's group (Eq. 4.19).
+
+    Backward: dx = dy ⊗ᵀ w, dw = dy ⊗ x summed over n, dbias = Σ dy.
+    Shapes: x (N, Cin, H, W), w (Cout, Cin/groups, Kh, Kw), bias (Cout,), y (N, Cout, Ho, Wo).
+    gradient: exact.
+    """
+
+    @staticmethod
+    def forward(ctx, x, w, bias, window):
+        ctx.x, ctx.w, ctx.window = x, w, window
+        y = correlate(x, w, window)
+        return y if bias is None else y + bias[:, None, None]
+
+    @staticmethod
+    def backward(ctx, dy):
+        need_x, need_w, need_bias = ctx.needs
+        dx = correlate_dx(dy, ctx.w, ctx.x.shape, ctx.window) if need_x else None
+        dw = correlate_dw(dy, ctx.x, ctx.w.shape, ctx.window) if need_w else None
+        return dx, dw, dy.sum(axis=(0, 2, 3)) if need_bias else None
+
+
+def correlate(x, w, window):
+    """The convolution itself, as deep learning defines it: the kernel is not flipped."""
+    if is_depthwise(w.shape, window):
+        return kernels.depthwise_conv2d(x, w, *window[:3])
+    size = output_size(x.shape[2:], w.shape[2:], *window[:3], "conv2d")
+    y = _by_group(w, window) @ im2col(x, w.shape[2:], size, window)
+    return y.reshape(x.shape[0], w.shape[0], *size)
+
+
+def correlate_dx(dy, w, x_shape, window):
+    """Gradient for x: every output gives its share back to the taps that it read."""
+    if is_depthwise(w.shape, window):
+        return kernels.depthwise_conv2d_dx(dy, w, x_shape, *window[:3])
+    columns = _by_group(w, window).swapaxes(-1, -2) @ _outputs_by_group(dy, window)
+    return col2im(columns, x_shape, w.shape[2:], dy.shape[2:], window)
+
+
+def correlate_dw(dy, x, w_shape, window):
+    """Gradient for w: every tap gathers output gradient times the input that it saw."""
+    if is_depthwise(w_shape, window):
+        return kernels.depthwise_conv2d_dw(dy, x, w_shape, *window[:3])
+    columns = im2col(x, w_shape[2:], dy.shape[2:], window)
+    per_image = _outputs_by_group(dy, window) @ columns.swapaxes(-1, -2)
+    return per_image.sum(axis=0).reshape(w_shape)
+
+
+def is_depthwise(w_shape, window):
+    """Whether every group holds a single input channel."""
+    return w_shape[1] == 1 and window.groups > 1
+
+
+def im2col(x, kernel, size, window):
+    """The patches that the kernel sees, as columns (N, groups, Cin/groups·Kh·Kw, Ho·Wo).
+
+    For a 1×1 kernel that is the image itself: nothing is copied.
+    """
+    batch, channels, height, width = x.shape
+    if kernel == (1, 1) and window.stride == (1, 1) and window.padding == (0, 0):
+        return x.reshape(batch, window.groups, channels // window.groups, height * width)
+    (top, left) = window.padding
+    padded = np.zeros((batch, channels, height + 2 * top, width + 2 * left), x.dtype)
+    padded[:, :, top : top + height, left : left + width] = x
+    columns = np.empty((batch, channels, *kernel, *size), x.dtype)
+    for row, column, rows, cols in _taps(kernel, size, window):
+        columns[:, :, row, column] = padded[:, :, rows, cols]
+    return columns.reshape(batch, window.groups, -1, size[0] * size[1])
+
+
+def col2im(columns, x_shape, kernel, size, window):
+    """The adjoint of `im2col`: every column entry is added back to the pixel it came from."""
+    batch, channels, height, width = x_shape
+    if kernel == (1, 1) and window.stride == (1, 1) and window.padding == (0, 0):
+        return columns.reshape(x_shape)
+    (top, left) = window.padding
+    columns = columns.reshape(batch, channels, *kernel, *size)
+    padded = np.zeros((batch, channels, height + 2 * top, width + 2 * left), columns.dtype)
+    for row, column, rows, cols in _taps(kernel, size, window):
+        padded[:, :, rows, cols] += columns[:, :, row, column]
+    return np.ascontiguousarray(padded[:, :, top : top + height, left : left + width])
+
+
+def _taps(kernel, size, window):
+    """For every tap of the kernel, the slices of the padded image that it sees."""
+    (stride_h, stride_w), (dilation_h, dilation_w) = window.stride, window.dilation
+    for row in range(kernel[0]):
+        for column in range(kernel[1]):
+            top, left = row * dilation_h, column * dilation_w
+            rows = slice(top, top + stride_h * (size[0] - 1) + 1, stride_h)
+            cols = slice(left, left + stride_w * (size[1] - 1) + 1, stride_w)
+            yield row, column, rows, cols
+
+
+def _by_group(w, window):
+    return w.reshape(window.groups, w.shape[0] // window.groups, -1)
+
+
+def _outputs_by_group(dy, window):
+    return dy.reshape(dy.shape[0], window.groups, dy.shape[1] // window.groups, -1)
+
+
+def conv_arguments(x, w, stride, padding, dilation, groups, operation):
+    """Check the arguments of a convolution; returns (x, w, Window)."""
+    x, w = as_images(x, operation), as_tensor(w, operation)
+    if w.ndim != 4:
+        raise ValueError(
+            f"{operation}: w must have 4 axes (Cout, Cin/groups, Kh, Kw), got shape {w.shape}"
+        )
+    if not isinstance(groups, (int, np.integer)) or groups < 1:
+        raise ValueError(f"{operation}: groups must be a positive int, got {groups!r}")
+    if w.shape[1] * groups != x.shape[1] or w.shape[0] % groups:
+        raise ValueError(
+            f"{operation}: x has {x.shape[1]} channels and w {w.shape} with groups={groups}; expected "
+            f"w of shape (Cout, Cin/groups, Kh, Kw) with groups dividing Cin and Cout"
+        )
+    window = Window(
+        pair(stride, "stride", operation, 1),
+        pair(padding, "padding", operation, 0),
+        pair(dilation, "dilation", operation, 1),
+        int(groups),
+    )
+    output_size(x.shape[2:], w.shape[2:], *window[:3], operation)
+    return x, w, window
+
+
+def conv2d(x, w, bias=None, stride=1, padding=0, dilation=1, groups=1):
+    """2-D convolution, arguments as in torch.nn.functional.conv2d.
+
+    Shapes: x (N, Cin, H, W), w (Cout, Cin/groups, Kh, Kw), bias (Cout,) -> (N, Cout, Ho, Wo).
+    stride, padding and dilation are ints or pairs (height, width); padding is with zeros.
+    """
+    x, w, window = conv_arguments(x, w, stride, padding, dilation, groups, "conv2d")
+    if bias is not None:
+        bias = as_tensor(bias, "conv2d")
+        if bias.shape != (w.shape[0],):
+            raise ValueError(f"conv2d: bias must have shape ({w.shape[0]},), got {bias.shape}")
+    return Conv2d.apply(x, w, bias, window=window)

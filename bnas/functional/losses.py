@@ -1,0 +1,174 @@
+"""Softmax and the losses on top of it."""
+
+import numpy as np
+
+from bnas.autodiff import Function
+from bnas.functional._arguments import as_tensor, axes
+
+REDUCTIONS = ("none", "mean", "sum", "batchmean")
+
+
+class Softmax(Function):
+    """y_i = exp x_i / Σ_j exp x_j along `axis`. Backward: dx = y (dy - Σ_j dy_j y_j). gradient: exact."""
+
+    @staticmethod
+    def forward(ctx, x, axis):
+        ctx.axis = axis
+        ctx.y = np.exp(log_softmax_array(x, axis))
+        return ctx.y
+
+    @staticmethod
+    def backward(ctx, dy):
+        return (ctx.y * (dy - (dy * ctx.y).sum(axis=ctx.axis, keepdims=True)),)
+
+
+class LogSoftmax(Function):
+    """y = x - ln Σ_j exp x_j along `axis`. Backward: dx = dy - exp(y) Σ_j dy_j. gradient: exact."""
+
+    @staticmethod
+    def forward(ctx, x, axis):
+        ctx.axis = axis
+        ctx.y = log_softmax_array(x, axis)
+        return ctx.y
+
+    @staticmethod
+    def backward(ctx, dy):
+        return (dy - np.exp(ctx.y) * dy.sum(axis=ctx.axis, keepdims=True),)
+
+
+class CrossEntropy(Function):
+    """L_b = -Σ_n q_bn ln softmax(x_b)_n, times the weight of b's class (Eq. 4.21).
+
+    q_b puts 1 - s on the label and s/N on every class, s the label smoothing.
+    Backward: dx_b = dL_b (softmax(x_b) Σ_n c_bn - c_bn), c_bn = q_bn times the weight of n.
+    Shapes: x (B, N), labels int (B,) -> (B,). gradient: exact.
+    """
+
+    @staticmethod
+    def forward(ctx, x, labels, weight, ignore_index, label_smoothing):
+        batch, classes = x.shape
+        kept = labels != ignore_index
+        ctx.coefficients = np.full(x.shape, label_smoothing / classes, x.dtype)
+        ctx.coefficients[np.arange(batch)[kept], labels[kept]] += 1 - label_smoothing
+        ctx.coefficients *= weight
+        ctx.coefficients[~kept] = 0
+        ctx.log_p = log_softmax_array(x, 1)
+        return -(ctx.coefficients * ctx.log_p).sum(axis=1)
+
+    @staticmethod
+    def backward(ctx, dy):
+        total = ctx.coefficients.sum(axis=1, keepdims=True)
+        return (dy[:, None] * (np.exp(ctx.log_p) * total - ctx.coefficients),)
+
+
+class KLDiv(Function):
+    """L = p (ln p - x), x being ln p̂; 0 where p = 0. Backward: dx = -dy p, dp = dy (ln p + 1 - x).
+
+    Shapes: x and p alike. Kinks: p = 0. gradient: exact.
+    """
+
+    @staticmethod
+    def forward(ctx, x, p):
+        ctx.x, ctx.p = x, p
+        return p * (_log_or_zero(p) - x)
+
+    @staticmethod
+    def backward(ctx, dy):
+        need_x, need_p = ctx.needs
+        dp = dy * (_log_or_zero(ctx.p) + 1 - ctx.x) if need_p else None
+        return -dy * ctx.p if need_x else None, dp
+
+
+def log_softmax_array(x, axis):
+    """ln softmax of an array, safe for large entries."""
+    shifted = x - x.max(axis=axis, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
+
+
+def _log_or_zero(p):
+    return np.log(np.where(p > 0, p, 1))
+
+
+def _reduce(losses, reduction, operation):
+    if reduction not in REDUCTIONS:
+        raise ValueError(f"{operation}: reduction must be one of {REDUCTIONS}, got {reduction!r}")
+    if reduction != "none" and losses.shape[0] == 0:
+        raise ValueError(f"{operation}: the batch is empty; expected at least one sample")
+    if reduction == "sum":
+        return losses.sum()
+    if reduction == "batchmean":
+        return losses.sum() / losses.shape[0]
+    return losses.mean() if reduction == "mean" else losses
+
+
+def softmax(x, axis):
+    """Softmax along `axis`."""
+    x = as_tensor(x, "softmax")
+    return Softmax.apply(x, axis=axes(axis, x.ndim, "softmax")[0])
+
+
+def log_softmax(x, axis):
+    """Logarithm of the softmax along `axis`."""
+    x = as_tensor(x, "log_softmax")
+    return LogSoftmax.apply(x, axis=axes(axis, x.ndim, "log_softmax")[0])
+
+
+def cross_entropy(
+    x, target, weight=None, *, ignore_index=-100, reduction="mean", label_smoothing=0.0
+):
+    """Cross-entropy of logits and class indices (Eq. 4.21), as in torch.nn.functional.
+
+    Shapes: x (B, N) logits, target (B,) integer labels in [0, N), weight (N,) per class.
+    `reduction` is "none" (B,), "sum" or "mean" (weighted, over samples that are not `ignore_index`).
+
+    Raises:
+        ValueError: wrong shapes; a label out of range; an empty batch.
+        TypeError: labels that are not integers.
+    """
+    x = as_tensor(x, "cross_entropy")
+    labels = np.asarray(target)
+    if x.ndim != 2 or labels.shape != x.shape[:1]:
+        raise ValueError(
+            f"cross_entropy: expected logits (B, N) and labels (B,), got {x.shape} and {labels.shape}"
+        )
+    if labels.dtype.kind not in "iu":
+        raise TypeError(f"cross_entropy: labels must be integers, got {labels.dtype}")
+    classes = x.shape[1]
+    kept = labels != ignore_index
+    wrong = np.flatnonzero(kept & ((labels < 0) | (labels >= classes)))
+    if wrong.size:
+        raise ValueError(
+            f"cross_entropy: label {labels[wrong[0]]} of sample {wrong[0]} is out of range; "
+            f"expected 0 to {classes - 1}"
+        )
+    weight = np.ones(classes, x.dtype) if weight is None else np.asarray(weight, x.dtype)
+    if weight.shape != (classes,):
+        raise ValueError(f"cross_entropy: weight must have shape ({classes},), got {weight.shape}")
+    losses = CrossEntropy.apply(
+        x,
+        labels=labels,
+        weight=weight,
+        ignore_index=ignore_index,
+        label_smoothing=label_smoothing,
+    )
+    if reduction == "mean":
+        total = weight[labels[kept]].sum()
+        if not total > 0:
+            raise ValueError(
+                "cross_entropy: nothing to average; the batch is empty or all of it is ignored"
+            )
+        return losses.sum() / float(total)
+    return _reduce(losses, reduction, "cross_entropy")
+
+
+def kl_div(x, target, *, reduction="mean"):
+    """KL(target ‖ exp x) element by element (Eq. 4.30): x holds log-probabilities, target probabilities.
+
+    `reduction`: "batchmean" is the KL divergence averaged over the batch; "mean" divides by the number
+    of elements, as torch.nn.functional.kl_div does by default; "sum"; "none".
+    Shapes: x and target (B, N).
+    """
+    x, target = as_tensor(x, "kl_div"), as_tensor(target, "kl_div")
+    if x.shape != target.shape:
+        raise ValueError(f"kl_div: x {x.shape} and target {target.shape} must have one shape")
+    return _reduce(KLDiv.apply(x, target), reduction, "kl_div")

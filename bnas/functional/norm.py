@@ -1,0 +1,103 @@
+"""Batch normalisation (Ioffe & Szegedy 2015)."""
+
+import numpy as np
+
+from bnas import kernels
+from bnas.autodiff import Function
+from bnas.functional._arguments import as_tensor
+from bnas.functional.shape import reshape
+
+
+class BatchNorm(Function):
+    """y = γ x̂ + β with x̂ = (x - m) / √(v + ε), m and v the mean and variance of each channel.
+
+    Backward: dβ = Σ dy, dγ = Σ dy x̂, dx = γ / √(v + ε) · (dy - dβ/n - x̂ dγ/n), n = N·H·W.
+    Shapes: x (N, C, H, W), γ and β (C,). gradient: exact.
+    """
+
+    @staticmethod
+    def forward(ctx, x, gamma, beta, eps, statistics):
+        y, mean, var = kernels.batch_norm(x, gamma, beta, eps)
+        ctx.saved = x, gamma, mean, var, eps
+        statistics.extend((mean, var))
+        return y
+
+    @staticmethod
+    def backward(ctx, dy):
+        return kernels.batch_norm_dx(dy, *ctx.saved)
+
+
+class BatchNormEvaluation(Function):
+    """y = γ (x - m) / √(v + ε) + β with m and v constants.
+
+    Backward: dx = dy γ / √(v + ε), dγ = Σ dy (x - m) / √(v + ε), dβ = Σ dy.
+    Shapes: x (N, C, H, W), the others (C,). gradient: exact.
+    """
+
+    @staticmethod
+    def forward(ctx, x, gamma, beta, mean, var, eps):
+        inverse = (1 / np.sqrt(var + eps)).astype(x.dtype)
+        scale = inverse if gamma is None else gamma * inverse
+        shift = -mean * scale if beta is None else beta - mean * scale
+        ctx.x, ctx.mean, ctx.inverse, ctx.scale = x, mean, inverse, scale
+        return x * scale[:, None, None] + shift.astype(x.dtype)[:, None, None]
+
+    @staticmethod
+    def backward(ctx, dy):
+        need_x, need_gamma, need_beta = ctx.needs
+        dx = dy * ctx.scale[:, None, None] if need_x else None
+        dgamma = dbeta = None
+        if need_gamma:
+            normalised = (ctx.x - ctx.mean[:, None, None]) * ctx.inverse[:, None, None]
+            dgamma = (dy * normalised).sum(axis=(0, 2, 3)).astype(dy.dtype)
+        if need_beta:
+            dbeta = dy.sum(axis=(0, 2, 3))
+        return dx, dgamma, dbeta
+
+
+def batch_norm(
+    x, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5
+):
+    """Batch normalisation, arguments as in torch.nn.functional.batch_norm.
+
+    In training, the batch's own statistics normalise and the arrays `running_mean` and `running_var`
+    (if given) move towards them by `momentum` (in place; the variance unbiased). In evaluation the
+    running arrays normalise. Shapes: x (N, C, H, W) or (N, C); the others (C,).
+
+    Raises:
+        ValueError: wrong shapes; one value per channel in training; no running arrays in evaluation.
+    """
+    x = as_tensor(x, "batch_norm")
+    if x.ndim == 2:
+        planes = reshape(x, (*x.shape, 1, 1))
+        y = batch_norm(planes, running_mean, running_var, weight, bias, training, momentum, eps)
+        return reshape(y, x.shape)
+    if x.ndim != 4:
+        raise ValueError(f"batch_norm: expected (N, C, H, W) or (N, C), got shape {x.shape}")
+    channels = x.shape[1]
+    given = (running_mean, running_var, weight, bias)
+    for name, array in zip(("running_mean", "running_var", "weight", "bias"), given):
+        if array is not None and array.shape != (channels,):
+            raise ValueError(f"batch_norm: {name} must have shape ({channels},), got {array.shape}")
+    gamma = None if weight is None else as_tensor(weight, "batch_norm")
+    beta = None if bias is None else as_tensor(bias, "batch_norm")
+    if not training:
+        if running_mean is None or running_var is None:
+            raise ValueError("batch_norm: evaluation needs running_mean and running_var")
+        return BatchNormEvaluation.apply(
+            x, gamma, beta, mean=running_mean, var=running_var, eps=eps
+        )
+    count = x.size // channels
+    if count < 2:
+        raise ValueError(
+            f"batch_norm: {count} value per channel has no variance, x {x.shape}; "
+            "train with a larger batch or image"
+        )
+    statistics = []
+    y = BatchNorm.apply(x, gamma, beta, eps=eps, statistics=statistics)
+    mean, var = statistics
+    if running_mean is not None:
+        running_mean += momentum * (mean - running_mean)
+    if running_var is not None:
+        running_var += momentum * (var * (count / (count - 1)) - running_var)
+    return y

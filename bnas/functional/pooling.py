@@ -1,0 +1,84 @@
+"""Pooling over windows."""
+
+from bnas import kernels
+from bnas.autodiff import Function
+from bnas.functional._arguments import as_images, output_size, pair
+from bnas.functional.shape import mean, spread_apart
+
+
+class MaxPool2d(Function):
+    """y = the largest entry of each window; padding never wins. Backward: dy to that entry.
+
+    Shapes: x (N, C, H, W) -> (N, C, Ho, Wo). Kinks: ties, where the first in row order counts.
+    gradient: exact.
+    """
+
+    @staticmethod
+    def forward(ctx, x, kernel, stride, padding, dilation):
+        y, ctx.index = kernels.max_pool2d(x, kernel, stride, padding, dilation)
+        ctx.shape = x.shape
+        return y
+
+    @staticmethod
+    def backward(ctx, dy):
+        return (kernels.max_pool2d_dx(dy, ctx.index, ctx.shape),)
+
+    @staticmethod
+    def off_kinks(x, **params):
+        return (spread_apart(x),)
+
+
+class AvgPool2d(Function):
+    """y = the mean of each window, over K² entries or over those inside the image.
+
+    Backward: dy over that count to each entry. Shapes: x (N, C, H, W) -> (N, C, Ho, Wo).
+    gradient: exact.
+    """
+
+    @staticmethod
+    def forward(ctx, x, kernel, stride, padding, count_include_pad):
+        ctx.shape, ctx.window = x.shape, (kernel, stride, padding, count_include_pad)
+        return kernels.avg_pool2d(x, *ctx.window)
+
+    @staticmethod
+    def backward(ctx, dy):
+        return (kernels.avg_pool2d_dx(dy, ctx.shape, *ctx.window),)
+
+
+def _pool_arguments(x, kernel_size, stride, padding, dilation, operation):
+    x = as_images(x, operation)
+    kernel = pair(kernel_size, "kernel_size", operation, 1)
+    stride = kernel if stride is None else pair(stride, "stride", operation, 1)
+    padding = pair(padding, "padding", operation, 0)
+    dilation = pair(dilation, "dilation", operation, 1)
+    if any(2 * p > k for p, k in zip(padding, kernel)):
+        raise ValueError(
+            f"{operation}: padding {padding} must be at most half of the kernel {kernel}, or a window "
+            "could hold nothing but padding"
+        )
+    output_size(x.shape[2:], kernel, stride, padding, dilation, operation)
+    return x, kernel, stride, padding, dilation
+
+
+def max_pool2d(x, kernel_size, stride=None, padding=0, dilation=1):
+    """Largest entry of each window. Shapes: (N, C, H, W) -> (N, C, Ho, Wo). stride None: kernel_size."""
+    x, *window = _pool_arguments(x, kernel_size, stride, padding, dilation, "max_pool2d")
+    kernel, stride, padding, dilation = window
+    return MaxPool2d.apply(x, kernel=kernel, stride=stride, padding=padding, dilation=dilation)
+
+
+def avg_pool2d(x, kernel_size, stride=None, padding=0, *, count_include_pad=True):
+    """Mean of each window; with count_include_pad=False, of its entries inside the image alone.
+
+    Shapes: (N, C, H, W) -> (N, C, Ho, Wo). stride None: kernel_size.
+    """
+    x, *window = _pool_arguments(x, kernel_size, stride, padding, 1, "avg_pool2d")
+    kernel, stride, padding, _ = window
+    return AvgPool2d.apply(
+        x, kernel=kernel, stride=stride, padding=padding, count_include_pad=bool(count_include_pad)
+    )
+
+
+def global_avg_pool2d(x):
+    """Mean of each channel. Shapes: (N, C, H, W) -> (N, C)."""
+    return mean(as_images(x, "global_avg_pool2d"), axis=(2, 3))

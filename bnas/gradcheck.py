@@ -1,0 +1,124 @@
+"""Verification of a backward pass by finite differences, made so that it cannot be fooled.
+
+Everything runs in float64. Where the Jacobian is small, all of it is compared, entry by entry; elsewhere
+several random cotangents and directions are. Inputs are moved away from declared kinks first. A case
+whose numeric gradient is about zero *fails as powerless*: it would pass any backward that returns zeros.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from bnas.autodiff import Tensor, grad, no_grad
+
+STEP = 1e-5  # of the central difference: truncation ~ 1e-10, rounding ~ 1e-11
+TOLERANCE = 1e-6  # on the relative error
+FLOOR = 1e-3  # an entry counts as at least this share of the largest, or noise around 0 would fail
+POWERLESS = 1e-7  # a numeric gradient below this proves nothing
+SMALL_JACOBIAN = 4096  # entries
+DIRECTIONS = 5  # random projections of a large one
+
+
+class Report(NamedTuple):
+    """The worst entry of a passed check: relative error, and the two numbers it compares."""
+
+    error: float
+    analytic: float
+    numeric: float
+
+
+class GradientError(AssertionError):
+    """A backward disagrees with the finite difference, or the check could not tell."""
+
+
+def check_gradients(function, inputs, rng, surrogate=None):
+    """Compare the backward of `function` with central differences.
+
+    Args:
+        function: Tensors -> Tensor, deterministic.
+        inputs: float64 arrays, away from kinks; those that are None are passed on.
+        rng: numpy.random.Generator for cotangents and directions.
+        surrogate: arrays -> array, the function whose derivative the backward claims to be; `function`
+            itself if None.
+
+    Returns:
+        Report on the worst entry over all inputs.
+
+    Raises:
+        GradientError: an entry is off by more than TOLERANCE relative to max(|analytic|, |numeric|,
+            FLOOR · largest numeric entry); or the check is powerless, some input's numeric gradient
+            being about zero; or a gradient is not finite.
+        TypeError: an input is not float64.
+    """
+    for array in inputs:
+        if array is not None and array.dtype != np.float64:
+            raise TypeError(f"check_gradients needs float64 inputs, got {array.dtype}")
+    leaves = [None if a is None else Tensor(a, requires_grad=True) for a in inputs]
+    output = function(*leaves)
+
+    def evaluate(arrays):
+        if surrogate is not None:
+            return surrogate(*arrays)
+        with no_grad():
+            return function(*(None if a is None else Tensor(a) for a in arrays)).data
+
+    worst = Report(0.0, 0.0, 0.0)
+    for position, leaf in enumerate(leaves):
+        if leaf is not None:
+            compare = _whole_jacobian if leaf.size * output.size <= SMALL_JACOBIAN else _projections
+            analytic, numeric = compare(evaluate, output, leaf, list(inputs), position, rng)
+            worst = max(worst, _worst_entry(analytic, numeric, position), key=lambda r: r.error)
+    return worst
+
+
+def _whole_jacobian(evaluate, output, leaf, inputs, position, rng):
+    """Both Jacobians, (outputs, inputs), each output mixed with the others by a random rotation.
+
+    The rotation costs no information, and a backward that is right for unit cotangents alone is caught.
+    """
+    mix, _ = np.linalg.qr(rng.standard_normal((output.size, output.size)))
+    analytic = [
+        grad(output, [leaf], row.reshape(output.shape), retain_graph=True)[0].ravel() for row in mix
+    ]
+    unit = np.eye(leaf.size).reshape(leaf.size, *leaf.shape)
+    numeric = [mix @ _slope(evaluate, inputs, position, d).ravel() for d in unit]
+    return np.array(analytic), np.array(numeric).T
+
+
+def _projections(evaluate, output, leaf, inputs, position, rng):
+    """⟨cotangent, J direction⟩ for random cotangents and directions, (DIRECTIONS, DIRECTIONS)."""
+    cotangents = rng.standard_normal((DIRECTIONS, *output.shape))
+    directions = rng.standard_normal((DIRECTIONS, *leaf.shape))
+    rows = [grad(output, [leaf], c, retain_graph=True)[0] for c in cotangents]
+    analytic = np.array([[np.vdot(row, d) for d in directions] for row in rows])
+    slopes = [_slope(evaluate, inputs, position, d) for d in directions]
+    return analytic, np.array([[np.vdot(c, slope) for slope in slopes] for c in cotangents])
+
+
+def _slope(evaluate, inputs, position, direction):
+    """Central difference of the output along `direction` in one input."""
+    ahead, behind = list(inputs), list(inputs)
+    ahead[position] = inputs[position] + STEP * direction
+    behind[position] = inputs[position] - STEP * direction
+    return (evaluate(ahead) - evaluate(behind)) / (2 * STEP)
+
+
+def _worst_entry(analytic, numeric, position):
+    if not (np.isfinite(analytic).all() and np.isfinite(numeric).all()):
+        raise GradientError(f"input {position}: a gradient is NaN or infinite")
+    largest = np.abs(numeric).max(initial=0.0)
+    if largest < POWERLESS:
+        raise GradientError(
+            f"input {position}: powerless, the numeric gradient is at most {largest:.1e}; a backward "
+            "that returns zeros would pass. Choose another case"
+        )
+    scale = np.maximum(np.maximum(np.abs(analytic), np.abs(numeric)), FLOOR * largest)
+    errors = np.abs(analytic - numeric) / scale
+    at = np.unravel_index(errors.argmax(), errors.shape)
+    report = Report(*(float(array[at]) for array in (errors, analytic, numeric)))
+    if report.error > TOLERANCE:
+        raise GradientError(
+            f"input {position}: relative error {report.error:.2e} > {TOLERANCE:.0e}; worst entry: "
+            f"analytic {report.analytic:.10g}, numeric {report.numeric:.10g}"
+        )
+    return report
