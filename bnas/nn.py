@@ -1,0 +1,315 @@
+"""Layers: Modules that own Parameters and buffers, with the names of torch.nn.
+
+A Module finds its parts by looking at its own attributes, in the order of their creation: Parameters,
+NumPy arrays (buffers: saved but not learned), Modules. Nothing needs registering.
+"""
+
+import numpy as np
+
+import bnas.functional as F
+from bnas.autodiff import Tensor
+from bnas.config import BETAS, SURROGATES
+from bnas.functional._arguments import pair
+
+FLOAT_BITS = 32  # what a real-valued number costs in a stored network
+
+
+class Parameter(Tensor):
+    """A Tensor that a Module learns."""
+
+    __slots__ = ()
+
+    def __init__(self, data, dtype=None):
+        super().__init__(data, requires_grad=True, dtype=dtype)
+
+
+class Module:
+    """A part of a network. Subclasses set attributes in __init__ and define forward(...)."""
+
+    training = True
+
+    def __call__(self, *args, **kwargs):
+        return self.forward(*args, **kwargs)
+
+    def forward(self, *args, **kwargs):
+        raise NotImplementedError(f"{type(self).__name__} defines no forward")
+
+    def named_modules(self, prefix=""):
+        """(name, module) for this module and all below it; the names are dotted paths."""
+        yield prefix.rstrip("."), self
+        for name, value in vars(self).items():
+            if isinstance(value, Module):
+                yield from value.named_modules(f"{prefix}{name}.")
+
+    def modules(self):
+        return [module for _, module in self.named_modules()]
+
+    def named_parameters(self):
+        """(dotted name, Parameter) of everything learned here and below."""
+        return self._named(Parameter)
+
+    def parameters(self):
+        return [parameter for _, parameter in self.named_parameters()]
+
+    def _named(self, kind):
+        for path, module in self.named_modules():
+            for name, value in vars(module).items():
+                if isinstance(value, kind):
+                    yield (f"{path}.{name}" if path else name), value
+
+    def state_dict(self):
+        """{dotted name: array}, copies of all Parameters and buffers."""
+        state = {name: parameter.data.copy() for name, parameter in self._named(Parameter)}
+        state.update((name, buffer.copy()) for name, buffer in self._named(np.ndarray))
+        return state
+
+    def load_state_dict(self, state):
+        """Take over the arrays of `state_dict`; nothing changes unless all of them fit.
+
+        Raises:
+            ValueError: names are missing or unknown, or a shape or dtype differs.
+        """
+        own = {**dict(self._named(Parameter)), **dict(self._named(np.ndarray))}
+        missing, unknown = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+        if missing or unknown:
+            raise ValueError(
+                f"load_state_dict: {len(missing)} names are missing {missing[:3]} and {len(unknown)} are "
+                f"unknown {unknown[:3]}; give the state of a module built with the same arguments"
+            )
+        for name, value in own.items():
+            if (state[name].shape, state[name].dtype) != (value.shape, value.dtype):
+                raise ValueError(
+                    f"load_state_dict: {name} has shape {state[name].shape} and dtype "
+                    f"{state[name].dtype}, expected {value.shape} and {value.dtype}"
+                )
+        for name, value in own.items():
+            if isinstance(value, Parameter):
+                value.data = state[name].copy()
+            else:
+                value[...] = state[name]
+
+    def train(self, mode=True):
+        """Training mode (batch statistics, dropout) for this module and all below it."""
+        for module in self.modules():
+            module.training = mode
+        return self
+
+    def eval(self):
+        """Evaluation mode: running statistics, no dropout."""
+        return self.train(False)
+
+    def astype(self, dtype):
+        """Convert all Parameters and floating buffers, in place; float64 is for gradient checks."""
+        for module in self.modules():
+            for name, value in vars(module).items():
+                if isinstance(value, Parameter):
+                    value.data = value.data.astype(dtype)
+                elif isinstance(value, np.ndarray) and value.dtype.kind == "f":
+                    setattr(module, name, value.astype(dtype))
+        return self
+
+    def zero_grad(self):
+        for parameter in self.parameters():
+            parameter.grad = None
+
+
+class Sequential(Module):
+    """Modules one after another; `sequence[i]` is the i-th, its name in the state dict is `i`."""
+
+    def __init__(self, *modules):
+        for i, module in enumerate(modules):
+            setattr(self, str(i), module)
+
+    def __iter__(self):
+        return iter([m for m in vars(self).values() if isinstance(m, Module)])
+
+    def __len__(self):
+        return len(list(iter(self)))
+
+    def __getitem__(self, i):
+        return list(self)[i]
+
+    def forward(self, x):
+        for module in self:
+            x = module(x)
+        return x
+
+
+class Identity(Module):
+    def forward(self, x):
+        return x
+
+
+class ReLU(Module):
+    def forward(self, x):
+        return F.relu(x)
+
+
+class PReLU(Module):
+    """x where positive, else a_c x, with one learned slope for each channel."""
+
+    def __init__(self, channels, initial=0.25):
+        self.weight = Parameter(np.full(channels, initial, np.float32))
+
+    def forward(self, x):
+        return F.prelu(x, self.weight)
+
+
+class MaxPool2d(Module):
+    def __init__(self, kernel_size, stride=None, padding=0):
+        self.window = kernel_size, stride, padding
+
+    def forward(self, x):
+        return F.max_pool2d(x, *self.window)
+
+
+class AvgPool2d(Module):
+    def __init__(self, kernel_size, stride=None, padding=0, count_include_pad=True):
+        self.window, self.count_include_pad = (kernel_size, stride, padding), count_include_pad
+
+    def forward(self, x):
+        return F.avg_pool2d(x, *self.window, count_include_pad=self.count_include_pad)
+
+
+class Dropout(Module):
+    """F.dropout in training, with a numpy.random.Generator of its own."""
+
+    def __init__(self, p, rng):
+        self.p, self.rng = p, rng
+
+    def forward(self, x):
+        return F.dropout(x, self.p, self.training, self.rng)
+
+
+class Linear(Module):
+    """x wᵀ + bias, initialised uniformly in ±1/√in as in torch."""
+
+    def __init__(self, in_features, out_features, bias=True, *, rng):
+        bound = in_features**-0.5
+        self.weight = Parameter(_uniform(rng, bound, (out_features, in_features)))
+        self.bias = Parameter(_uniform(rng, bound, (out_features,))) if bias else None
+
+    def forward(self, x):
+        return F.linear(x, self.weight, self.bias)
+
+
+class Conv2d(Module):
+    """F.conv2d with a learned kernel (He et al. 2015) and, if `bias`, an offset for each channel."""
+
+    def __init__(
+        self, in_channels, out_channels, kernel_size, stride=1, padding=0, dilation=1, groups=1,
+        bias=True, *, rng,
+    ):  # fmt: skip
+        self.weight = Parameter(_kernel(rng, in_channels, out_channels, kernel_size, groups))
+        self.bias = Parameter(np.zeros(out_channels, np.float32)) if bias else None
+        self.window = stride, padding, dilation, groups
+
+    def forward(self, x):
+        return F.conv2d(x, self.weight, self.bias, *self.window)
+
+    def kernel(self):
+        """The kernel that the convolution computes with, as an array: w."""
+        return self.weight.data
+
+
+class XnorConv2d(Module):
+    """F.xnor_conv2d with learned latent weights ŵ (Eqs. 4.22, 4.35).
+
+    Args:
+        surrogate: the derivative that stands in for sign's, for inputs and weights alike.
+        beta: "closed", the scale mean|ŵ| (the minimiser of Eq. 4.23), or "learned", a Parameter.
+
+    `binary_weights = False` leaves the weights real and binarises the inputs alone: the first of the
+    two stages in which a 1-bit network can be trained. `temperature` is that of the tanh surrogate.
+    """
+
+    def __init__(
+        self, in_channels, out_channels, kernel_size, stride=1, padding=0, dilation=1, groups=1,
+        *, surrogate="clip", beta="closed", rng,
+    ):  # fmt: skip
+        if surrogate not in SURROGATES:
+            raise ValueError(f"XnorConv2d: surrogate must be one of {SURROGATES}, got {surrogate!r}")
+        if beta not in BETAS:
+            raise ValueError(f"XnorConv2d: beta must be one of {BETAS}, got {beta!r}")
+        self.weight = Parameter(_kernel(rng, in_channels, out_channels, kernel_size, groups))
+        self.beta = Parameter(F.channel_scale(self.weight.data)) if beta == "learned" else None
+        self.window = stride, padding, dilation, groups
+        self.surrogate, self.temperature = surrogate, 1.0
+        self.binary_weights = True
+
+    def forward(self, x):
+        if not self.binary_weights:
+            bits = F.sign_ste(x, self.surrogate, self.temperature)
+            return F.conv2d(bits, self.weight, None, *self.window)
+        w, beta = self.weight, self.beta
+        if self.surrogate != "clip":
+            beta = F.channel_scale(w.data) if beta is None else beta
+            x = F.sign_ste(x, self.surrogate, self.temperature)
+            w = F.sign_ste(w, self.surrogate, self.temperature)
+        return F.xnor_conv2d(x, w, beta, *self.window)
+
+    def kernel(self):
+        """The kernel that the convolution computes with, as an array: β ∘ sign ŵ."""
+        if not self.binary_weights:
+            return self.weight.data
+        w = self.weight
+        beta = F.channel_scale(w.data) if self.beta is None else self.beta.data
+        return beta[:, None, None, None] * F.sign_ste(w).data
+
+    def reconstruction_loss(self):
+        """L_R of this layer (Eq. 4.23), a scalar Tensor."""
+        return F.reconstruction_loss(self.weight, self.beta)
+
+
+class BatchNorm2d(Module):
+    """F.batch_norm with running statistics and, if `affine`, learned γ and β."""
+
+    def __init__(self, channels, eps=1e-5, momentum=0.1, affine=True):
+        self.weight = Parameter(np.ones(channels, np.float32)) if affine else None
+        self.bias = Parameter(np.zeros(channels, np.float32)) if affine else None
+        self.running_mean = np.zeros(channels, np.float32)
+        self.running_var = np.ones(channels, np.float32)
+        self.eps, self.momentum = eps, momentum
+
+    def forward(self, x):
+        return F.batch_norm(
+            x, self.running_mean, self.running_var, self.weight, self.bias,
+            self.training, self.momentum, self.eps,
+        )  # fmt: skip
+
+
+def parameter_count(module):
+    """How many numbers `module` learns."""
+    return sum(parameter.size for parameter in module.parameters())
+
+
+def size_in_bits(module):
+    """Bits needed to store `module` for inference.
+
+    A weight of a 1-bit convolution costs one bit, its scale β 32 bits for each output channel;
+    everything else, running statistics included, 32 bits a number.
+    """
+    bits = 0
+    for part in module.modules():
+        own = [v for v in vars(part).values() if isinstance(v, (Parameter, np.ndarray))]
+        if isinstance(part, XnorConv2d) and part.binary_weights:
+            bits += part.weight.size + FLOAT_BITS * part.weight.shape[0]
+        else:
+            bits += FLOAT_BITS * sum(value.size for value in own)
+    return bits
+
+
+def _kernel(rng, in_channels, out_channels, kernel_size, groups):
+    if in_channels % groups or out_channels % groups:
+        raise ValueError(
+            f"convolution: groups={groups} must divide in_channels={in_channels} and "
+            f"out_channels={out_channels}"
+        )
+    kernel = pair(kernel_size, "kernel_size", "convolution", 1)
+    fan_in = in_channels // groups * kernel[0] * kernel[1]
+    values = rng.standard_normal((out_channels, in_channels // groups, *kernel))
+    return (values * np.sqrt(2 / fan_in)).astype(np.float32)
+
+
+def _uniform(rng, bound, shape):
+    return rng.uniform(-bound, bound, shape).astype(np.float32)

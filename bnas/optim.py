@@ -1,0 +1,143 @@
+"""Optimisers, the learning-rate schedule, gradient clipping; update rules as in torch.optim.
+
+An optimiser gives every parameter a *new* array instead of writing into the old one, so a graph
+recorded before the step still holds the values that it was computed with.
+"""
+
+import math
+
+import numpy as np
+
+from bnas.errors import DivergedError
+
+
+class Optimiser:
+    """What all optimisers share: the parameters, their per-parameter state, saving and loading.
+
+    Subclasses define update(gradient, value, state) -> new value, where `state` is a dict of arrays
+    that belongs to one parameter, and may read `self.steps`, the number of steps including this one.
+    """
+
+    def __init__(self, parameters, lr, weight_decay):
+        self.parameters = list(parameters)
+        if not self.parameters:
+            raise ValueError(f"{type(self).__name__}: no parameters to optimise")
+        for name, value in (("lr", lr), ("weight_decay", weight_decay)):
+            if not value >= 0:
+                raise ValueError(f"{type(self).__name__}: {name} must not be negative, got {value}")
+        self.lr, self.weight_decay = lr, weight_decay
+        self.steps = 0
+        self.state = [{} for _ in self.parameters]
+
+    def step(self):
+        """Move every parameter that has a gradient."""
+        self.steps += 1
+        for parameter, state in zip(self.parameters, self.state):
+            if parameter.grad is not None:
+                new = self.update(parameter.grad, parameter.data, state)
+                parameter.data = new.astype(parameter.dtype, copy=False)
+
+    def zero_grad(self):
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    def state_dict(self):
+        """{name: array}; together with the parameters it is all that a continued run needs."""
+        arrays = {"steps": np.array(self.steps)}
+        for i, state in enumerate(self.state):
+            arrays.update((f"{i}.{name}", array.copy()) for name, array in state.items())
+        return arrays
+
+    def load_state_dict(self, arrays):
+        self.steps = int(arrays["steps"])
+        self.state = [{} for _ in self.parameters]
+        for key, array in arrays.items():
+            if key != "steps":
+                i, name = key.split(".")
+                self.state[int(i)][name] = array.copy()
+
+
+class SGD(Optimiser):
+    """v ← momentum v + g + weight_decay θ;  θ ← θ - lr v, or with nesterov θ - lr (g + momentum v)."""
+
+    def __init__(self, parameters, lr, momentum=0.0, weight_decay=0.0, nesterov=False):
+        super().__init__(parameters, lr, weight_decay)
+        if not 0 <= momentum < 1:
+            raise ValueError(f"SGD: momentum must lie in [0, 1), got {momentum}")
+        if nesterov and momentum == 0:
+            raise ValueError("SGD: nesterov needs a momentum greater than 0")
+        self.momentum, self.nesterov = momentum, nesterov
+
+    def update(self, gradient, value, state):
+        step = gradient + self.weight_decay * value
+        if self.momentum:
+            velocity = state.get("velocity")
+            velocity = step if velocity is None else self.momentum * velocity + step
+            state["velocity"] = velocity
+            step = step + self.momentum * velocity if self.nesterov else velocity
+        return value - self.lr * step
+
+
+class Adam(Optimiser):
+    """Kingma & Ba 2015: θ ← θ - lr m̂ / (√v̂ + ε); weight decay is added to the gradient."""
+
+    def __init__(self, parameters, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
+        super().__init__(parameters, lr, weight_decay)
+        if not all(0 <= b < 1 for b in betas):
+            raise ValueError(f"{type(self).__name__}: betas must lie in [0, 1), got {betas}")
+        self.betas, self.eps = betas, eps
+
+    def update(self, gradient, value, state):
+        return self.moments(gradient + self.weight_decay * value, value, state)
+
+    def moments(self, gradient, value, state):
+        first, second = self.betas
+        zeros = np.zeros_like(value)
+        m = state["m"] = first * state.get("m", zeros) + (1 - first) * gradient
+        v = state["v"] = second * state.get("v", zeros) + (1 - second) * gradient**2
+        corrected = np.sqrt(v / (1 - second**self.steps)) + self.eps
+        return value - self.lr / (1 - first**self.steps) * m / corrected
+
+
+class AdamW(Adam):
+    """Loshchilov & Hutter 2019: Adam with θ shrunk by lr · weight_decay, apart from the gradient."""
+
+    def __init__(self, parameters, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=1e-2):
+        super().__init__(parameters, lr, betas, eps, weight_decay)
+
+    def update(self, gradient, value, state):
+        return self.moments(gradient, value * (1 - self.lr * self.weight_decay), state)
+
+
+def cosine_schedule(step, steps, peak, warmup=0, floor=0.0):
+    """Learning rate of step 0 ... steps - 1: linear up to `peak` over `warmup` steps, then a cosine
+    down to `floor` (Loshchilov & Hutter 2017).
+    """
+    if not 0 <= warmup <= steps or not 0 <= step < steps:
+        raise ValueError(
+            f"cosine_schedule: expected 0 <= step < steps and 0 <= warmup <= steps, got step={step}, "
+            f"steps={steps}, warmup={warmup}"
+        )
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    progress = (step - warmup) / max(steps - warmup, 1)
+    return floor + (peak - floor) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def clip_grad_norm(parameters, max_norm):
+    """Scale all gradients together so that their joint L2 norm is at most `max_norm`.
+
+    Returns:
+        The norm before clipping, as a float.
+
+    Raises:
+        DivergedError: the norm is NaN or infinite; the gradients are left as they are.
+    """
+    parameters = [p for p in parameters if p.grad is not None]
+    norm = math.sqrt(sum(float(np.vdot(p.grad, p.grad)) for p in parameters))
+    if not math.isfinite(norm):
+        raise DivergedError(f"the gradient norm is {norm}; lower the learning rate")
+    if norm > max_norm:
+        for parameter in parameters:
+            parameter.grad = parameter.grad * parameter.dtype.type(max_norm / norm)
+    return norm
