@@ -1,0 +1,87 @@
+"""Long jobs, epoch by epoch, that survive being killed.
+
+A job (a search, a training) runs one epoch at a time and can hand over its whole state. All randomness
+of an epoch comes from (seed, epoch), so the state and the number of the epoch are all it takes to go on
+and to end in the same bits.
+"""
+
+import math
+from contextlib import contextmanager
+
+import numpy as np
+
+from bnas.errors import DivergedError
+
+
+def epoch_rng(seed, epoch):
+    """The random numbers of one epoch, the same whether or not the run was interrupted before it."""
+    return np.random.default_rng((seed, epoch))
+
+
+def require_finite(value, what):
+    """Raise DivergedError if the number `value` is NaN or infinite."""
+    if not math.isfinite(value):
+        raise DivergedError(f"{what} became {value}")
+
+
+@contextmanager
+def locate(where):
+    """Say in a DivergedError where it happened and what to do."""
+    try:
+        yield
+    except DivergedError as error:
+        raise DivergedError(
+            f"{error} in {where}. The last complete epoch is kept; "
+            "try a smaller learning rate, in a new run folder"
+        ) from error
+
+
+class RunningMeans:
+    """Means of named figures over the steps of an epoch."""
+
+    def __init__(self):
+        self.sums, self.counts = {}, {}
+
+    def add(self, figures):
+        for name, value in figures.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+            self.counts[name] = self.counts.get(name, 0) + 1
+
+    def __getitem__(self, name):
+        return self.sums[name] / self.counts[name]
+
+    def result(self):
+        return {name: self[name] for name in self.sums}
+
+
+class Silent:
+    """A progress report that goes nowhere; the command line has one with a bar.
+
+    step(label, loss, accuracy) is called after every step: `label` names the epoch, the others are the
+    running means over it.
+    """
+
+    def step(self, label, loss, accuracy):
+        pass
+
+
+def run(job, folder, progress):
+    """Run what is left of `job`, saving after every epoch.
+
+    Args:
+        job: has `epochs` (how many), run_epoch(number, progress) -> history record, state() -> arrays,
+            and load_state(arrays, epochs_done).
+        folder: bnas.runs.RunFolder, open for writing; the job goes on from its checkpoint, if any.
+        progress: Silent() or alike.
+    """
+    done = 0
+    if folder.has_checkpoint:
+        arrays, meta = folder.load()
+        done = meta["epochs_done"]
+        job.load_state(arrays, done)
+    folder.truncate_history(done)
+    for number in range(done, job.epochs):
+        record = {"epoch": number, **job.run_epoch(number, progress)}
+        # History first: a record without its checkpoint is dropped on resuming, never the reverse.
+        folder.append_history(record)
+        folder.save(job.state(), {"epochs_done": number + 1})

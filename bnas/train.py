@@ -1,0 +1,134 @@
+"""Training the network of a genotype from scratch, 1-bit or real.
+
+A 1-bit network can learn in two stages: binary activations with real weights first, then binary weights
+too. It can also be drawn to the predictions of its real twin (distillation).
+"""
+
+import time
+
+import numpy as np
+
+import bnas.functional as F
+from bnas.candidates import REAL, Precision
+from bnas.data import Split, batches, default_augmentation
+from bnas.errors import InputError
+from bnas.genotypes import parse_genotype
+from bnas.loop import RunningMeans, epoch_rng, locate, require_finite
+from bnas.network import Network
+from bnas.optim import Adam, clip_grad_norm, cosine_schedule
+from bnas.search.objectives import parent_probabilities, reconstruction, supervision
+
+FINAL_TEMPERATURE = 10.0  # of the tanh surrogate, annealed from 1
+
+
+def build_network(config, dataset):
+    """The untrained Network of a TrainConfig for a bnas.data.Dataset."""
+    precision = REAL
+    if config.precision == "binary":
+        precision = Precision(True, config.surrogate, config.beta)
+    rng = np.random.default_rng(config.seed)
+    return Network(
+        parse_genotype(config.genotype), dataset.image_shape[0], dataset.classes, config.channels,
+        config.layers, precision, rng, config.drop_path,
+    )  # fmt: skip
+
+
+class Training:
+    """Training of one network: a job for `bnas.loop.run`.
+
+    Args:
+        config: TrainConfig.
+        dataset: bnas.data.Dataset.
+        teacher: the trained real twin, a Network; needed if config.distil is not 0.
+
+    Attributes:
+        network: what is trained.
+        epochs, steps: how many epochs, and steps an epoch.
+    """
+
+    def __init__(self, config, dataset, teacher=None):
+        if config.distil and teacher is None:
+            raise InputError("distillation needs the real twin; train it first with --precision real")
+        self.config, self.dataset, self.teacher = config, dataset, teacher
+        self.network = build_network(config, dataset)
+        self.split = join(dataset.train, dataset.validation)
+        self.epochs = config.epochs
+        self.batch_size = min(config.batch_size, len(self.split))
+        self.steps = len(self.split) // self.batch_size
+        self.augment = default_augmentation(dataset.name) if config.augment else None
+        self.optimiser = self._new_optimiser()
+
+    def stage(self, epoch):
+        """(number of the stage, epochs since it began, its length)."""
+        first = self.epochs // 2 if self.config.stages == 2 else self.epochs
+        return (1, epoch, first) if epoch < first else (2, epoch - first, self.epochs - first)
+
+    def run_epoch(self, number, progress):
+        """Epoch `number`; returns its history record."""
+        start = time.perf_counter()
+        config, network = self.config, self.network
+        stage, since, length = self.stage(number)
+        if since == 0:
+            self.optimiser = self._new_optimiser()
+        network.binarise_weights(stage == config.stages)
+        network.set_temperature(FINAL_TEMPERATURE ** (number / max(self.epochs - 1, 1)))
+        network.train()
+        rng = network.path_rng = epoch_rng(config.seed, number)
+        label = f"train epoch {number + 1} of {self.epochs}"
+        means = RunningMeans()
+        steps = batches(self.split, self.batch_size, rng, self.augment, drop_last=True)
+        for step, (images, labels) in enumerate(steps):
+            self.optimiser.lr = cosine_schedule(
+                since * self.steps + step, length * self.steps, config.lr, warmup=self.steps
+            )
+            with locate(f"{label}, step {step + 1} of {self.steps}"):
+                logits, loss = self.loss(images, labels)
+                require_finite(loss.item(), "the loss")
+                loss.backward()
+                clip_grad_norm(self.optimiser.parameters, config.clip)
+            self.optimiser.step()
+            self.optimiser.zero_grad()
+            correct = logits.data.argmax(axis=1) == labels
+            means.add({"loss": loss.item(), "train_accuracy": float(correct.mean())})
+            progress.step(label, means["loss"], means["train_accuracy"])
+        return {
+            "phase": "train",
+            "stage": stage,
+            **means.result(),
+            "seconds": time.perf_counter() - start,
+        }
+
+    def loss(self, images, labels):
+        """(logits, (1 - d) cross-entropy + d KL(teacher ‖ network) + μ L_R) of a batch."""
+        config = self.config
+        logits = self.network(images)
+        loss = F.cross_entropy(logits, labels)
+        if config.distil:
+            kl = -supervision(logits, parent_probabilities(self.teacher, images))
+            loss = (1 - config.distil) * loss + config.distil * kl
+        if config.mu:
+            loss = loss + config.mu * reconstruction(self.network)
+        return logits, loss
+
+    def state(self):
+        """{name: array}: all that is needed to go on, or to use the network."""
+        network = {f"network.{k}": v for k, v in self.network.state_dict().items()}
+        optimiser = {f"optimiser.{k}": v for k, v in self.optimiser.state_dict().items()}
+        return {**network, **optimiser}
+
+    def load_state(self, arrays, epochs_done):
+        """Take over the `state` after `epochs_done` epochs of the same training."""
+        for part, owner in (("network.", self.network), ("optimiser.", self.optimiser)):
+            own = {k.removeprefix(part): v for k, v in arrays.items() if k.startswith(part)}
+            owner.load_state_dict(own)
+        self.network.binarise_weights(self.stage(epochs_done - 1)[0] == self.config.stages)
+
+    def _new_optimiser(self):
+        return Adam(self.network.parameters(), self.config.lr, weight_decay=self.config.weight_decay)
+
+
+def join(first, second):
+    """Two splits as one."""
+    return Split(
+        np.concatenate([first.images, second.images]), np.concatenate([first.labels, second.labels])
+    )
