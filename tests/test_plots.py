@@ -1,0 +1,480 @@
+"""The figures: each draws the data it claims, in any shape of run, and nothing overlaps."""
+
+import itertools
+import subprocess
+import sys
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies as st
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex
+from matplotlib.patches import Circle, FancyArrowPatch
+from scipy.special import softmax
+
+from bnas.errors import InputError
+from bnas.genotypes import OPERATIONS, PRIMITIVES, PUBLISHED, Genotype, discretise, edges
+from bnas.plots import (
+    OPERATION_STYLES, accuracy_figure, alpha_figure, cell_figure, draw_run,
+    operation_count_figure, tangent_figure, training_figure,
+)
+
+INPUTS = {"$c_{k-2}$": 0, "$c_{k-1}$": 1}
+
+
+def search_history(epochs=8, nodes=4, per_phase=2, seed=0):
+    """A made-up search: Parent and Child in turn, `per_phase` epochs each."""
+    rng = np.random.default_rng(seed)
+    history = []
+    for epoch in range(epochs):
+        turn = epoch // per_phase
+        child = turn % 2 == 1
+        history.append({
+            "epoch": epoch, "round": turn // 2, "phase": "child" if child else "parent",
+            "loss": rng.uniform(1, 3), "train_accuracy": rng.uniform(), "seconds": 1.0,
+            "validation_accuracy": rng.uniform(),
+            "alpha": rng.normal(size=(2, nodes * (nodes + 3) // 2, 8)).tolist(),
+            "distance": rng.uniform(1, 9) if child else None,
+            "angle": rng.uniform(0, 180) if child else None,
+            "kl": rng.uniform() if child else None,
+            "reconstruction": rng.uniform() if child else None,
+        })
+    return history
+
+
+def training_history(first=3, second=4):
+    rng = np.random.default_rng(1)
+    return [{"epoch": epoch, "phase": "train", "stage": 1 if epoch < first else 2,
+             "loss": rng.uniform(1, 3), "train_accuracy": rng.uniform(),
+             "validation_accuracy": rng.uniform()} for epoch in range(first + second)]
+
+
+def column(history, key, phase=None):
+    return np.array([np.nan if r[key] is None or phase not in (None, r["phase"]) else r[key]
+                     for r in history])
+
+
+def lines(ax):
+    return {line.get_label(): line for line in ax.get_lines()}
+
+
+def draw(figure):
+    """Lay the figure out and return a renderer that measures its texts."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return canvas.get_renderer()
+
+
+def drawn_texts(figure):
+    """(text, bounding box in pixels with its frame, if any) of every text that is visible."""
+    renderer = draw(figure)
+    texts = list(figure.texts) + [figure._suptitle] * (figure._suptitle is not None)
+    for legend in figure.legends:
+        texts += legend.get_texts()
+    for ax in figure.axes:
+        if not ax.get_visible():
+            continue
+        texts += ax.texts
+        if ax.axison:
+            texts += [ax.title, ax._left_title, ax.xaxis.label, ax.yaxis.label]
+            for axis, side, along in ((ax.xaxis, ax.get_xlim(), 0), (ax.yaxis, ax.get_ylim(), 1)):
+                texts += [label for label in axis.get_ticklabels()
+                          if min(side) <= label.get_position()[along] <= max(side)]
+    unique = {id(text): text for text in texts if text.get_visible() and text.get_text()}
+    return [(text, (text.get_bbox_patch() or text).get_window_extent(renderer))
+            for text in unique.values()]
+
+
+def assert_texts_fit(figure):
+    boxes = drawn_texts(figure)
+    assert boxes
+    for text, box in boxes:
+        assert figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1, text
+        assert figure.bbox.y0 <= box.y0 and box.y1 <= figure.bbox.y1, text
+    for (text, box), (other, other_box) in itertools.combinations(boxes, 2):
+        assert not box.overlaps(other_box), (text, other)
+
+
+def shaded(ax):
+    """(first, last, colour) of the shaded stretches of epochs."""
+    ax.get_xlim()  # settles the limits before anything is measured
+    stretches = []
+    for patch in ax.patches:
+        if patch.get_zorder() == 0:
+            (left, _), (right, _) = ax.transData.inverted().transform(patch.get_window_extent())
+            stretches.append((round(left, 6), round(right, 6), to_hex(patch.get_facecolor())))
+    return stretches
+
+
+# Style -----------------------------------------------------------------------------------------
+
+
+def test_every_operation_has_its_own_style():
+    assert set(OPERATION_STYLES) == set(OPERATIONS)
+    styles = list(OPERATION_STYLES.values())
+    assert len({style.color for style in styles}) == len(styles)
+    assert len({style.marker for style in styles}) == len(styles)  # greyscale
+    kept = [style for op, style in OPERATION_STYLES.items() if op != "none"]
+    assert len({style.hatch for style in kept}) == len(kept)
+    okabe_ito = {"#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7"}
+    assert {OPERATION_STYLES[op].color for op in PRIMITIVES[1:]} == okabe_ito
+
+
+def test_pyplot_is_not_imported():
+    code = "import sys, bnas.plots; assert 'matplotlib.pyplot' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# Alpha -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("nodes", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("cell, index", [("normal", 0), ("reduce", 1)])
+def test_alpha_figure_draws_the_softmax_of_every_edge(nodes, cell, index):
+    history = search_history(epochs=9, nodes=nodes)
+    panels = [ax for ax in alpha_figure(history, cell).axes if ax.get_visible()]
+    weights = softmax([record["alpha"] for record in history], axis=-1)[:, index]
+    by_title = {ax.get_title(): ax for ax in panels}
+    assert len(by_title) == len(panels) == weights.shape[1]
+    for e, (i, j) in enumerate(edges(nodes)):
+        name = {0: "$c_{k-2}$", 1: "$c_{k-1}$"}.get(i, i)
+        panel = by_title[f"{name} → {j}"]
+        place = panel.get_subplotspec()
+        assert (place.rowspan.start, place.colspan.start) == (j - 2, i)
+        drawn = lines(panel)
+        for m, operation in enumerate(PRIMITIVES):
+            np.testing.assert_array_equal(drawn[operation].get_xdata(), range(9))
+            np.testing.assert_allclose(drawn[operation].get_ydata(), weights[:, e, m], rtol=1e-12)
+            assert drawn[operation].get_color() == OPERATION_STYLES[operation].color
+
+
+@pytest.mark.parametrize("epochs, nodes", [(1, 1), (1, 4), (9, 2), (60, 5)])
+def test_alpha_figure_fits(epochs, nodes):
+    figure = alpha_figure(search_history(epochs, nodes, per_phase=max(1, epochs // 6)), "normal")
+    assert_texts_fit(figure)
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert legend[:8] == list(PRIMITIVES) and legend[8] == "Parent phase"
+    assert ("Child phase" in legend) == (epochs > 1)
+
+
+def test_logits_of_any_size_are_drawn():
+    history = search_history(2)
+    history[1]["alpha"] = (1e4 * np.array(history[1]["alpha"])).tolist()
+    for line in alpha_figure(history, "normal").axes[0].get_lines()[-8:]:
+        assert np.isfinite(line.get_ydata()).all()
+
+
+# The background: phases and rounds -------------------------------------------------------------
+
+
+def test_phases_are_shaded_and_rounds_marked():
+    history = search_history(epochs=10, per_phase=2)
+    white, grey = "#ffffff", "#e8e8e8"
+    for figure in (alpha_figure(history, "normal"), operation_count_figure(history),
+                   accuracy_figure(history), tangent_figure(history)):
+        for ax in figure.axes:
+            if ax.get_visible():
+                assert shaded(ax) == [(-0.5, 1.5, white), (1.5, 3.5, grey), (3.5, 5.5, white),
+                                      (5.5, 7.5, grey), (7.5, 9.5, white)]
+                boundaries = [line.get_xdata()[0] for line in ax.get_lines()
+                              if len(set(line.get_xdata())) == 1]
+                assert boundaries == [3.5, 7.5]
+
+
+def test_a_single_epoch_has_one_whole_tick():
+    figure = accuracy_figure(search_history(1))
+    draw(figure)
+    low, high = figure.axes[0].get_xlim()
+    assert [t for t in figure.axes[0].get_xticks() if low <= t <= high] == [0]
+
+
+# Operation counts ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("nodes", [1, 4, 5])
+def test_operation_counts_are_those_of_the_discretised_alpha(nodes):
+    history = search_history(epochs=7, nodes=nodes)
+    genotypes = [discretise(record["alpha"]) for record in history]
+    figure = operation_count_figure(history)
+    for ax, cell in zip(figure.axes, ("normal", "reduce")):
+        base = np.zeros(7)
+        assert [bars.get_label() for bars in ax.containers] == list(PRIMITIVES[1:])
+        for bars in ax.containers:
+            counts = [Counter(op for op, _ in getattr(g, cell))[bars.get_label()]
+                      for g in genotypes]
+            np.testing.assert_array_equal([bar.get_height() for bar in bars], counts)
+            np.testing.assert_array_equal([bar.get_y() for bar in bars], base)
+            np.testing.assert_allclose([bar.get_x() + bar.get_width() / 2 for bar in bars],
+                                       range(7))
+            assert to_hex(bars[0].get_facecolor()).upper() == (
+                OPERATION_STYLES[bars.get_label()].color)
+            base += counts
+        np.testing.assert_array_equal(base, 2 * nodes)
+    assert_texts_fit(figure)
+
+
+def skips(normal, reduce):
+    """Logits of 4 nodes whose cells keep so many skip_connect, the rest sep_conv_3x3."""
+    alpha = np.zeros((2, 14, 8))
+    kept = [e for e, (i, _) in enumerate(edges(4)) if i < 2]
+    for cell, count in enumerate((normal, reduce)):
+        for k, e in enumerate(kept):
+            alpha[cell, e, 1 if k < count else 6] = 5.0
+    return alpha.tolist()
+
+
+@pytest.mark.parametrize("normal, reduce", [(0, 4), (4, 4), (5, 4), (4, 5), (8, 8)])
+def test_the_warning_appears_exactly_when_skips_make_up_more_than_half(normal, reduce):
+    history = search_history(epochs=6)
+    for record in history:
+        record["alpha"] = skips(0, 0)
+    history[3]["alpha"] = skips(normal, reduce)  # once is enough to be warned
+    figure = operation_count_figure(history)
+    for ax, count in zip(figure.axes, (normal, reduce)):
+        warnings = [text.get_text() for text in ax.texts]
+        assert len(warnings) == (count > 4)
+        if warnings:
+            assert warnings[0] == ("COLLAPSE: more than half skip_connect in 1 of 6 epochs, "
+                                   "first in 3; at the end 0 of 8")
+
+
+def test_the_longest_warning_fits():
+    history = search_history(epochs=150)
+    for k, record in enumerate(history):
+        record["alpha"] = skips(8 if k > 100 else 0, 8)
+    figure = operation_count_figure(history)
+    assert all(ax.texts for ax in figure.axes)
+    assert_texts_fit(figure)
+
+
+# Accuracy, tangent, training -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("epochs, per_phase", [(1, 1), (7, 1), (60, 10), (4, 4)])
+def test_accuracy_figure_draws_parent_and_child(epochs, per_phase):
+    history = search_history(epochs, per_phase=per_phase)
+    figure = accuracy_figure(history)
+    accuracy, loss = (lines(ax) for ax in figure.axes)
+    for phase, name, equation in (("parent", "Parent", "4.21"), ("child", "Child", "4.32")):
+        occurs = any(record["phase"] == phase for record in history)
+        assert (f"{name}, validation" in accuracy) == occurs
+        if not occurs:
+            continue
+        for line, expected in (
+            (accuracy[f"{name}, validation"], 100 * column(history, "validation_accuracy", phase)),
+            (accuracy[f"{name}, training"], 100 * column(history, "train_accuracy", phase)),
+            (loss[f"{name}, Eq. {equation}"], column(history, "loss", phase)),
+        ):
+            np.testing.assert_allclose(line.get_ydata(), expected)
+            first = np.flatnonzero(np.isfinite(expected))[::per_phase]
+            assert set(first) <= set(line.get_markevery())  # a stretch of one epoch is seen
+    assert_texts_fit(figure)
+
+
+@pytest.mark.parametrize("largest, scale", [(5.0, "linear"), (600.0, "log")])
+def test_losses_that_span_orders_are_drawn_on_a_logarithmic_axis(largest, scale):
+    history = search_history()
+    history[2]["loss"] = largest
+    assert accuracy_figure(history).axes[1].get_yscale() == scale
+
+
+@pytest.mark.parametrize("smallest, scale", [(1.0, "linear"), (0.0, "linear"), (1e-4, "log")])
+def test_tangent_figure_draws_distance_and_angle(smallest, scale):
+    history = search_history(epochs=9)
+    history[2]["distance"] = smallest
+    figure = tangent_figure(history)
+    top, bottom = figure.axes
+    for ax, key in ((top, "distance"), (bottom, "angle")):
+        drawn = [line for line in ax.get_lines() if len(line.get_xdata()) == 9]
+        assert len(drawn) == 1
+        np.testing.assert_array_equal(drawn[0].get_ydata(), column(history, key))
+        assert not ax.texts
+    assert top.get_yscale() == scale
+    assert bottom.get_ylim() == (0, 180)
+    assert_texts_fit(figure)
+
+
+def test_tangent_figure_says_when_there_is_nothing():
+    for history in (search_history(1), search_history(5)):
+        for record in history:
+            record["distance"] = record["angle"] = None
+        figure = tangent_figure(history)
+        assert ["not recorded" in ax.texts[0].get_text() for ax in figure.axes] == [True, True]
+        assert_texts_fit(figure)
+
+
+@pytest.mark.parametrize("first, second", [(3, 4), (0, 5), (1, 0), (30, 30)])
+def test_training_figure_tells_the_stages_apart(first, second):
+    history = training_history(first, second)
+    figure = training_figure(history)
+    accuracy, loss = figure.axes
+    np.testing.assert_allclose(lines(accuracy)["validation"].get_ydata(),
+                               100 * column(history, "validation_accuracy"))
+    np.testing.assert_allclose(lines(accuracy)["training"].get_ydata(),
+                               100 * column(history, "train_accuracy"))
+    np.testing.assert_allclose(loss.get_lines()[0].get_ydata(), column(history, "loss"))
+    stretches = [(-0.5, first - 0.5, "#ffffff")] * (first > 0)
+    stretches += [(first - 0.5, first + second - 0.5, "#e8e8e8")] * (second > 0)
+    assert shaded(accuracy) == shaded(loss) == stretches
+    assert_texts_fit(figure)
+
+
+# Cells -----------------------------------------------------------------------------------------
+
+
+def read_back(ax, renderer):
+    """The edges (operation or None, source, target) that can be read from a drawn cell.
+
+    Asserts on the way that no edge runs under a label or node that is not its own.
+    """
+    circles = [patch for patch in ax.patches if isinstance(patch, Circle)]
+    names = {text.get_position(): text.get_text() for text in ax.texts}
+    output = len(circles) - 1
+    states = {}
+    for circle in circles:
+        name = names[tuple(circle.center)]
+        states[INPUTS.get(name, output if name == "$c_k$" else name)] = circle
+    states = {int(state): circle for state, circle in states.items()}
+    assert sorted(states) == list(range(output + 1))
+    inverse = ax.transData.inverted()
+    top, bottom = (ax.transData.transform(states[i].center)[1] for i in (0, 1))
+    assert top > bottom  # c_{k-2} above c_{k-1}
+    labels = [(text, inverse.transform(text.get_bbox_patch().get_window_extent(renderer)))
+              for text in ax.texts if text.get_bbox_patch()]
+
+    found = []
+    for arrow in (patch for patch in ax.patches if isinstance(patch, FancyArrowPatch)):
+        curve = np.vstack([bezier(np.linspace(0, 1, 15))
+                           for bezier, _ in arrow._path_original.iter_bezier()])
+        assert (np.diff(curve[:, 0]) >= -1e-9).all()  # left to right
+        near = {state: np.hypot(*(curve - circle.center).T).min() - circle.radius
+                for state, circle in states.items()}
+        touched = [state for state, gap in near.items() if gap < 0.02]
+        source = min(touched, key=lambda state: np.hypot(*(curve[0] - states[state].center)))
+        target = min(touched, key=lambda state: np.hypot(*(curve[-1] - states[state].center)))
+        assert set(touched) == {source, target}
+        own = [text.get_text() for text, box in labels if any(
+            box[0, 0] < x < box[1, 0] and min(box[:, 1]) < y < max(box[:, 1])
+            for x, y in curve)]
+        assert len(own) == (0 if target == output else 1)
+        found.append((own[0] if own else None, source, target))
+        if own:
+            assert to_hex(arrow.get_edgecolor()).upper() == OPERATION_STYLES[own[0]].color
+    return found
+
+
+def assert_cells_are_drawn(genotype):
+    figure = cell_figure(genotype)
+    assert_texts_fit(figure)
+    renderer = draw(figure)
+    for ax, pairs, concat in zip(figure.axes, (genotype.normal, genotype.reduce),
+                                 (genotype.normal_concat, genotype.reduce_concat)):
+        output = len(pairs) // 2 + 2
+        expected = [(op, i, k // 2 + 2) for k, (op, i) in enumerate(pairs)]
+        expected += [(None, i, output) for i in concat]
+        assert Counter(read_back(ax, renderer)) == Counter(expected)
+        for circle in (patch for patch in ax.patches if isinstance(patch, Circle)):
+            box = circle.get_window_extent(renderer)
+            assert figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1
+            for text in ax.texts:
+                if text.get_bbox_patch():
+                    assert not box.overlaps(text.get_bbox_patch().get_window_extent(renderer))
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_cells_can_be_read_from_the_picture(name):
+    assert_cells_are_drawn(PUBLISHED[name])
+
+
+@st.composite
+def cells(draw):
+    nodes = draw(st.integers(1, 6))
+    pairs = tuple((draw(st.sampled_from(OPERATIONS[1:])), draw(st.integers(0, k // 2 + 1)))
+                  for k in range(2 * nodes))
+    return pairs, tuple(draw(st.lists(st.integers(2, nodes + 1), min_size=1, unique=True)))
+
+
+@settings(deadline=None, max_examples=10)
+@given(cells(), cells())
+def test_any_cell_can_be_read_from_the_picture(normal, reduce):
+    assert_cells_are_drawn(Genotype(*normal, *reduce))
+
+
+def test_a_deep_cell_stays_flat():
+    chain = tuple(("skip_connect", i) for j in range(7) for i in (j, j + 1))
+    figure = cell_figure(Genotype(chain, tuple(range(2, 9)), chain, (8,)))
+    width, height = figure.get_size_inches()
+    assert height < width / 2
+
+
+def test_the_same_genotype_gives_the_same_picture(tmp_path):
+    for name in ("a", "b"):
+        draw_run([], PUBLISHED["NASNet"], tmp_path / name)
+    assert (tmp_path / "a/cells.png").read_bytes() == (tmp_path / "b/cells.png").read_bytes()
+
+
+def test_cell_figure_refuses_an_invalid_genotype():
+    with pytest.raises(InputError, match="unknown operation"):
+        cell_figure(Genotype((("conv", 0), ("conv", 1)), (2,), (("conv", 0), ("conv", 1)), (2,)))
+
+
+# All of them -----------------------------------------------------------------------------------
+
+
+def test_draw_run_writes_what_there_is_data_for(tmp_path):
+    history = search_history(3, nodes=2)
+    genotype = discretise(history[-1]["alpha"])
+    search = ["accuracy", "alpha_normal", "alpha_reduce", "operations", "tangent"]
+    for folder, arguments, names in (
+        ("search", (history, None), search),
+        ("trained", (training_history(), genotype), ["cells", "training"]),
+        ("all", (history + training_history(), genotype), [*search, "cells", "training"]),
+        ("nothing", ([], None), []),
+    ):
+        paths = draw_run(*arguments, tmp_path / "figures" / folder)
+        assert sorted(path.stem for path in paths) == sorted(names)
+        assert sorted(paths) == sorted((tmp_path / "figures" / folder).iterdir())
+        for path in paths:
+            data = path.read_bytes()
+            assert data.startswith(b"\x89PNG") and data.endswith(b"IEND\xaeB`\x82")
+
+
+def test_draw_run_needs_a_folder_it_can_make(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot make the folder"):
+        draw_run(search_history(1, nodes=1), None, tmp_path / "file")
+
+
+def broken(key, value):
+    history = search_history(3)
+    history[1][key] = value
+    return history
+
+
+@pytest.mark.parametrize("history, complaint", [
+    ([], "history is empty"),
+    ([{"epoch": 0, "phase": "parent"}], "lacks 'alpha'"),
+    (broken("alpha", np.zeros((2, 5, 8)).tolist()), "of one shape"),
+    (broken("alpha", np.full((2, 14, 8), np.nan).tolist()), "finite"),
+    (broken("alpha", None), "finite"),
+    ([record | {"alpha": np.zeros((2, 13, 8))} for record in search_history(2)], "edges"),
+    ([record | {"alpha": np.zeros((2, 14, 7))} for record in search_history(2)], "edges"),
+    ([record | {"alpha": 3.0} for record in search_history(2)], "edges"),
+    (broken("phase", "uncle"), "unknown phase"),
+])
+def test_histories_that_cannot_be_drawn(history, complaint):
+    for figure in (lambda h: alpha_figure(h, "reduce"), operation_count_figure):
+        with pytest.raises(InputError, match=complaint):
+            figure(history)
+
+
+@pytest.mark.parametrize("figure, key", [
+    (accuracy_figure, "loss"), (accuracy_figure, "validation_accuracy"), (tangent_figure, "angle"),
+    (training_figure, "stage"),
+])
+def test_a_missing_field_is_named(figure, key):
+    history = [record | {"stage": 1} for record in search_history(3)]
+    del history[1][key]
+    with pytest.raises(InputError, match=f"lacks '{key}'"):
+        figure(history)
