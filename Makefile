@@ -13,7 +13,7 @@ help:
 	@echo "PYTHON=$(PYTHON) is the interpreter that .venv is made from (3.10 or newer)"
 
 demo: .venv/.installed
-	.venv/bin/bnas search --preset demo --out $(RUN) --resume
+	.venv/bin/bnas search --out $(RUN) --resume
 	.venv/bin/bnas train $(RUN) --resume
 	.venv/bin/bnas evaluate $(RUN)
 

@@ -15,6 +15,15 @@ SURROGATES = ("clip", "identity", "polynomial", "tanh")
 BETAS = ("closed", "learned")
 PRECISIONS = ("binary", "real")
 
+_TYPES = {
+    int: (int, "a whole number"),
+    int | None: (int, "a whole number"),
+    float: ((int, float), "a number"),
+    bool: (bool, "true or false"),
+    str: (str, "text"),
+    str | None: (str, "text"),
+}
+
 
 def setting(default, help, choices=None, least=None, above=None, most=None):
     """A field with its meaning and its range: `least` <= value <= `most`, or `above` < value."""
@@ -28,9 +37,9 @@ def check(config):
         value = getattr(config, f.name)
         if value is None and f.default is None:
             continue
-        wanted = {"int": int, "float": (int, float), "bool": bool}.get(str(f.type).split(" ")[0], str)
+        wanted, name = _TYPES[f.type]
         if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
-            raise InputError(f"{f.name} must be of type {f.type}, got {value!r}")
+            raise InputError(f"{f.name} must be {name}, got {value!r}")
         limits = f.metadata
         if limits["choices"] and value not in limits["choices"]:
             allowed = ", ".join(str(choice) for choice in limits["choices"])
@@ -63,7 +72,7 @@ class SearchConfig:
     limit: int | None = setting(None, "use at most this many training images", least=1)
     seed: int = setting(0, "seed of everything random", least=0)
     channels: int = setting(8, "channels of the first cell; a reduction doubles them", least=1)
-    layers: int = setting(4, "cells; those at one and two thirds are reductions", least=1)
+    layers: int = setting(3, "cells; those at one and two thirds are reductions", least=1)
     nodes: int = setting(4, "intermediate nodes of a cell", least=1)
     rounds: int = setting(2, "how often Parent and Child phases alternate [R]", least=1)
     parent_epochs: int = setting(3, "epochs of each Parent phase", least=1)
@@ -80,7 +89,7 @@ class SearchConfig:
     distance: str = setting("frobenius", "D: squared Frobenius (Eq. 4.31), L1 or cosine", DISTANCES)
     curvature: str = setting("fisher", "how D's gradient meets the Hessian (4.36-4.41)", CURVATURES)
     eta: float = setting(0.01, "step of the backtracking, 0 for none [η = η₁η₂, Eq. 4.50]", least=0)
-    psi_lr: float = setting(0.1, "learning rate of ψ [η_ψ, Eq. 4.51]", least=0)
+    psi_lr: float = setting(50.0, "learning rate of ψ [η_ψ, Eq. 4.51]", least=0)
     tau: float = setting(
         4.0, "backtrack operations whose weight norm ranks above this of 8 [τ, Eq. 4.52]", least=0
     )
@@ -104,10 +113,10 @@ class TrainConfig:
     seed: int = setting(0, "seed of everything random", least=0)
     channels: int = setting(16, "channels of the first cell; a reduction doubles them", least=1)
     layers: int = setting(4, "cells; those at one and two thirds are reductions", least=1)
-    epochs: int = setting(40, "epochs, both stages together", least=1)
+    epochs: int = setting(30, "epochs, both stages together", least=1)
     stages: int = setting(1, "2: binary activations first, then weights too", (1, 2))
     batch_size: int = setting(64, "images of a step (batch norm needs 2)", least=2)
-    lr: float = setting(5e-3, "peak learning rate (Adam, a cosine a stage)", above=0)
+    lr: float = setting(0.01, "peak learning rate (Adam, a cosine a stage)", above=0)
     weight_decay: float = setting(0.0, "weight decay", least=0)
     clip: float = setting(5.0, "bound on the norm of the gradient", above=0)
     distil: float = setting(0.0, "share of KL(real twin ‖ network) in the loss", least=0, most=1)

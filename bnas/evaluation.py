@@ -11,11 +11,8 @@ BATCH = 256
 
 def predict(network, images):
     """Logits (N, classes) of images (N, C, H, W), batch by batch, in evaluation mode."""
-    was_training = network.training
-    network.eval()
-    with no_grad():
+    with nn.evaluating(network), no_grad():
         logits = [network(images[i : i + BATCH]).data for i in range(0, len(images), BATCH)]
-    network.train(was_training)
     return np.concatenate(logits)
 
 

@@ -4,6 +4,8 @@ A Module finds its parts by looking at its own attributes, in the order of their
 NumPy arrays (buffers: saved but not learned), Modules. Nothing needs registering.
 """
 
+from contextlib import contextmanager
+
 import numpy as np
 
 import bnas.functional as F
@@ -276,6 +278,17 @@ class BatchNorm2d(Module):
             x, self.running_mean, self.running_var, self.weight, self.bias,
             self.training, self.momentum, self.eps,
         )  # fmt: skip
+
+
+@contextmanager
+def evaluating(module):
+    """Inside this context `module` is in evaluation mode; afterwards in the mode it was in."""
+    was_training = module.training
+    module.eval()
+    try:
+        yield
+    finally:
+        module.train(was_training)
 
 
 def parameter_count(module):

@@ -37,6 +37,8 @@ def as_images(value, operation):
 
 def pair(value, name, operation, least):
     """An int, or a pair of ints, as a pair (height, width); each at least `least`."""
+    if type(value) is int and value >= least:  # by far the most common, and on the hot path
+        return value, value
     values = value if isinstance(value, (tuple, list)) else (value, value)
     if len(values) != 2 or not all(isinstance(v, Integral) and v >= least for v in values):
         raise ValueError(

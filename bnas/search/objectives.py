@@ -12,12 +12,8 @@ def nas_loss(logits, labels):
 
 def parent_probabilities(parent, images):
     """p (B, N): the Parent's softmax in evaluation mode, a constant for the Child."""
-    was_training = parent.training
-    parent.eval()
-    with no_grad():
-        p = F.softmax(parent(images), axis=1)
-    parent.train(was_training)
-    return p
+    with nn.evaluating(parent), no_grad():
+        return F.softmax(parent(images), axis=1)
 
 
 def supervision(logits, p):

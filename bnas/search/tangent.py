@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 import bnas.functional as F
+from bnas import nn
 from bnas.autodiff import Tensor, frozen, grad
 from bnas.search.objectives import nas_loss, supervision
 
@@ -25,15 +26,12 @@ def tangent_direction(parent, batches):
     Returns:
         Array of the shape of α.
     """
-    was_training = parent.training
-    parent.eval()
     total, samples = np.zeros_like(parent.alpha.data), 0
-    with frozen(parent.weight_parameters()):
+    with nn.evaluating(parent), frozen(parent.weight_parameters()):
         for images, labels in batches:
             (share,) = grad(nas_loss(parent(images), labels), [parent.alpha])
             total -= share * len(labels)
             samples += len(labels)
-    parent.train(was_training)
     return total / total.dtype.type(samples)
 
 
