@@ -57,8 +57,9 @@ _PHASES = {  # value: name, background
     "child": ("Child phase", "#E8E8E8"),
 }
 _STAGES = {
-    1: ("stage 1: 1-bit activations", "#FFFFFF"),
-    2: ("stage 2: 1-bit weights too", "#E8E8E8"),
+    "real": ("real", "#FFFFFF"),
+    "activations": ("1-bit activations, real weights", "#FFFFFF"),
+    "binary": ("1-bit activations and weights", "#E8E8E8"),
 }
 _TRAINING = {"linestyle": "--", "markerfacecolor": "white"}
 _PARENT, _CHILD, _WARNING = "#0072B2", "#D55E00", "#B00000"
@@ -237,7 +238,7 @@ def accuracy_figure(history):
 
     history: one dict per epoch with epoch, round, phase, loss, train_accuracy and
     validation_accuracy (0 to 1). The losses are those each is trained on: cross-entropy (4.21)
-    for the Parent, Eq. 4.32 for the Child.
+    for the Parent, the KL divergence of Eq. 4.30 for the Child.
     """
     epochs = _values(history, "epoch")
     phase = np.array(_values(history, "phase"))
@@ -247,7 +248,7 @@ def accuracy_figure(history):
     losses = []
     for value, name, color, marker, loss_name in (
         ("parent", "Parent", _PARENT, "o", "Parent, Eq. 4.21"),
-        ("child", "Child", _CHILD, "s", "Child, Eq. 4.32"),
+        ("child", "Child", _CHILD, "s", "Child, KL of Eq. 4.30"),
     ):
         if value not in phase:
             continue
@@ -309,27 +310,24 @@ def tangent_figure(history):
 
 
 def training_figure(history):
-    """Accuracy and loss while the found network is trained, its two stages told apart.
+    """Training accuracy and loss of the found network, with what was 1-bit in each stage.
 
-    history: one dict per epoch with epoch, stage (1 or 2), loss, train_accuracy and
-    validation_accuracy (0 to 1).
+    history: one dict per epoch with epoch, stage ("real", "activations" or "binary"), loss and
+    train_accuracy (0 to 1).
     """
     epochs = _values(history, "epoch")
     figure = Figure(figsize=(9.0, 6.2), layout="constrained")
     top, bottom = figure.subplots(2, 1, sharex=True)
     style = {"color": _CHILD, "marker": "s"}
-    _line(top, epochs, 100 * _numbers(history, "validation_accuracy"), label="validation", **style)
-    _line(top, epochs, 100 * _numbers(history, "train_accuracy"), label="training",
-          **style, **_TRAINING)
+    _line(top, epochs, 100 * _numbers(history, "train_accuracy"), **style)
     loss = _numbers(history, "loss")
     _line(bottom, epochs, loss, **style)
     _log_if_wide(bottom, [loss])
     for ax in (top, bottom):
         stages = _epoch_axis(ax, history, "stage", _STAGES)
         ax.grid(axis="y", color="#CCCCCC", linewidth=0.6)
-    top.legend(fontsize=9)
     top.set_title("Training the found network")
-    top.set_ylabel("accuracy (%)")
+    top.set_ylabel("training accuracy (%)")
     bottom.set_ylabel("loss")
     bottom.set_xlabel("epoch")
     figure.legend(handles=stages, loc="outside lower center", ncols=2, fontsize=9)

@@ -59,9 +59,14 @@ class Training:
         self.optimiser = self._new_optimiser()
 
     def stage(self, epoch):
-        """(number of the stage, epochs since it began, its length)."""
-        first = self.epochs // 2 if self.config.stages == 2 else self.epochs
-        return (1, epoch, first) if epoch < first else (2, epoch - first, self.epochs - first)
+        """(name of the stage, epochs since it began, its length).
+
+        The names say what is 1-bit: "real", "activations" or "binary" (activations and weights).
+        """
+        first = self.epochs // 2 if self.config.stages == 2 else 0
+        if epoch < first:
+            return "activations", epoch, first
+        return self.config.precision, epoch - first, self.epochs - first
 
     def run_epoch(self, number, progress):
         """Epoch `number`; returns its history record."""
@@ -70,7 +75,7 @@ class Training:
         stage, since, length = self.stage(number)
         if since == 0:
             self.optimiser = self._new_optimiser()
-        network.binarise_weights(stage == config.stages)
+        network.binarise_weights(stage == "binary")
         network.set_temperature(FINAL_TEMPERATURE ** (number / max(self.epochs - 1, 1)))
         network.train()
         rng = network.path_rng = epoch_rng(config.seed, number)
@@ -121,7 +126,7 @@ class Training:
         for part, owner in (("network.", self.network), ("optimiser.", self.optimiser)):
             own = {k.removeprefix(part): v for k, v in arrays.items() if k.startswith(part)}
             owner.load_state_dict(own)
-        self.network.binarise_weights(self.stage(epochs_done - 1)[0] == self.config.stages)
+        self.network.binarise_weights(self.stage(epochs_done - 1)[0] == "binary")
 
     def _new_optimiser(self):
         return Adam(self.network.parameters(), self.config.lr, weight_decay=self.config.weight_decay)

@@ -3,6 +3,9 @@
 Every name here has a twin in `bnas.reference` with the same signature in plain NumPy: read that
 one first, it says what is computed; the kernels say how to do it fast. Arrays are NCHW, float32
 or float64; spatial arguments are pairs (height, width). Arguments are validated one floor up.
+
+Numba notices an edit in a function's own file only: after editing `planes`, whose helpers are
+compiled into their callers elsewhere, delete `kernels/__pycache__`.
 """
 
 from bnas.kernels.bits import pack_bits, unpack_bits, xnor_conv2d

@@ -135,6 +135,7 @@ def depthwise_conv2d_dw(dy, x, w_shape, stride, padding, dilation):
     """Gradient for w: dy (N, C m, Ho, Wo), x (N, C, H, W) -> dw of `w_shape` (C m, 1, Kh, Kw).
 
     Every chunk of images has its own partial sum, so the result does not depend on the threads.
+    A NaN or inf anywhere in x may reach every tap of its channel.
     """
     g = geometry(x.shape, w_shape[2:], stride, padding, dilation)
     partial = np.zeros((g.chunks, *w_shape), dy.dtype)

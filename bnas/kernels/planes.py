@@ -63,8 +63,7 @@ def geometry(x_shape, kernel, stride, padding, dilation):
     n, _, h, w = x_shape
     (sh, sw), (ph, pw), (dh, dw) = stride, padding, dilation
     rows_inside, cols_inside = map(taps_inside, (h, w), kernel, stride, padding, dilation)
-    rows = max(-(-(h + 2 * ph) // sh) - ph // sh, len(rows_inside))
-    cols = max(-(-(w + 2 * pw) // sw) - pw // sw, len(cols_inside))
+    rows, cols = -(-(h + 2 * ph) // sh) - ph // sh, -(-(w + 2 * pw) // sw) - pw // sw
     images = max(1, min(n, CHUNK // (rows * cols)))
     phase_size = (images * rows + ph // sh + 1) * cols  # the last row's padding has no row below
 

@@ -95,6 +95,8 @@ class Search:
         return {
             "round": epoch.round,
             "phase": epoch.phase,
+            "distance": None,  # what only the Child has
+            "angle": None,
             **figures,
             "validation_accuracy": accuracy(supernet, self.dataset.validation),
             "alpha": supernet.alpha.data.tolist(),

@@ -1,0 +1,341 @@
+"""Every kernel against its NumPy twin, and the twins against definitions and against PyTorch."""
+
+import inspect
+
+import numba
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bnas import kernels, reference
+
+CHANNELS = [1, 2, 63, 64, 65, 70, 130]
+some = settings(max_examples=40, deadline=None)
+seeds = st.integers(0, 2**32 - 1)
+dtypes = st.sampled_from([np.float32, np.float64])
+disguises = st.sampled_from(["plain", "transposed", "strided", "read-only"])
+
+
+@st.composite
+def windows(draw, widest=9):
+    """(size, (kernel, stride, padding, dilation)), all pairs, with at least one output."""
+    axes = []
+    for longest in (9, widest):
+        kernel, dilation = draw(st.integers(1, 5)), draw(st.integers(1, 3))
+        padding = draw(st.integers(0, 5))
+        smallest = max(1, dilation * (kernel - 1) + 1 - 2 * padding)
+        size = draw(st.integers(smallest, max(smallest, longest)))
+        axes.append((size, kernel, draw(st.integers(1, 3)), padding, dilation))
+    size, *window = zip(*axes)
+    return size, window
+
+
+def normal(seed, *shape, dtype=np.float64):
+    return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
+
+
+def awkward(seed, *shape, dtype=np.float64):
+    """Few different values, so that there are ties, with both zeros, NaN and infinities."""
+    values = [-2, -1, -1, -0.0, 0.0, 1, 1, 2, np.nan, np.inf, -np.inf]
+    return np.random.default_rng(seed).choice(values, shape).astype(dtype)
+
+
+def disguise(x, how):
+    """An array equal to x (N, C, H, W) in another layout."""
+    if how == "transposed":
+        return np.ascontiguousarray(x.transpose(3, 1, 0, 2)).transpose(2, 1, 3, 0)
+    if how == "strided":
+        return np.repeat(np.repeat(x, 2, axis=3), 2, axis=0)[::2, :, :, ::2]
+    x = x.copy()
+    x.flags.writeable = how != "read-only"
+    return x
+
+
+def assert_twins(name, *args, tolerance=0.0):
+    """Kernel and twin agree in value, shape, dtype; outputs are fresh and in C order."""
+    before = [a.copy() if isinstance(a, np.ndarray) else a for a in args]
+    ours, theirs = getattr(kernels, name)(*args), getattr(reference, name)(*args)
+    for arg, copy in zip(args, before):
+        np.testing.assert_array_equal(arg, copy)
+    if not isinstance(ours, tuple):
+        ours, theirs = (ours,), (theirs,)
+    for mine, other in zip(ours, theirs, strict=True):
+        assert (mine.shape, mine.dtype) == (other.shape, other.dtype)
+        for array in (mine, other):
+            assert array.flags.c_contiguous and array.flags.writeable
+            assert not any(isinstance(a, np.ndarray) and np.shares_memory(a, array) for a in args)
+        np.testing.assert_allclose(mine, other, rtol=tolerance, atol=tolerance)
+    return ours[0] if len(ours) == 1 else ours
+
+
+def tolerance(dtype):
+    return 2e-5 if dtype == np.float32 else 1e-12
+
+
+def test_twins_have_the_same_signatures():
+    for name in kernels.__all__:
+        ours, theirs = getattr(kernels, name), getattr(reference, name)
+        assert inspect.signature(ours) == inspect.signature(theirs), name
+
+
+# ---------------------------------------------------------------------------------------- 1 bit
+
+
+@some
+@given(st.sampled_from(CHANNELS), st.integers(1, 3), disguises, dtypes, seeds)
+def test_packing(channels, groups, how, dtype, seed):
+    x = disguise(awkward(seed, 2, groups * channels, 3, 2, dtype=dtype), how)
+    words = assert_twins("pack_bits", x, groups)
+    assert words.shape == (2, groups, 3, 2, -(-channels // 64))
+    signs = assert_twins("unpack_bits", words, channels, dtype)
+    np.testing.assert_array_equal(signs, np.where(x > 0, 1, -1))
+
+
+def test_packed_bits_stand_where_they_should():
+    x = np.full((1, 66, 1, 2), -1.0)
+    x[0, 3, 0, 0] = x[0, 65, 0, 1] = 0.5
+    x[0, :3, 0, 0] = 0.0, -0.0, np.nan
+    assert kernels.pack_bits(x)[0, 0, 0].tolist() == [[8, 0], [0, 2]]
+
+
+@some
+@given(windows(), st.sampled_from(CHANNELS), st.integers(1, 2), st.integers(1, 3), disguises,
+       dtypes, seeds)
+def test_xnor_conv2d(window, channels, groups, filters, how, dtype, seed):
+    size, (kernel, *rest) = window
+    x = disguise(awkward(seed, 2, groups * channels, *size, dtype=dtype), how)
+    w = disguise(awkward(seed + 1, groups * filters, channels, *kernel, dtype=dtype), how)
+    assert_twins("xnor_conv2d", x, w, *rest, groups)
+
+
+@some
+@given(windows(widest=140), st.integers(1, 3), st.integers(1, 3), disguises, dtypes, seeds)
+def test_xnor_conv2d_depthwise(window, channels, multiplier, how, dtype, seed):
+    size, (kernel, *rest) = window
+    x = disguise(awkward(seed, 2, channels, *size, dtype=dtype), how)
+    w = awkward(seed + 1, channels * multiplier, 1, *kernel, dtype=dtype)
+    assert_twins("xnor_conv2d", x, w, *rest, channels)
+
+
+@pytest.mark.parametrize("dilation", [31, 32, 50])
+def test_xnor_depthwise_window_at_and_beyond_a_word(dilation):
+    x, w = normal(0, 1, 2, 3, 150), normal(1, 2, 1, 2, 3)
+    assert_twins("xnor_conv2d", x, w, (1, 1), (1, 40), (1, dilation), 2)
+
+
+# ------------------------------------------------------------------------- depthwise convolution
+
+
+@some
+@given(windows(), st.integers(1, 3), st.integers(1, 3), st.sampled_from([1, 3, 40]), disguises,
+       dtypes, seeds)
+def test_depthwise_conv2d(window, channels, multiplier, batch, how, dtype, seed):
+    size, (kernel, *rest) = window
+    x = disguise(normal(seed, batch, channels, *size, dtype=dtype), how)
+    w = disguise(normal(seed + 1, channels * multiplier, 1, *kernel, dtype=dtype), how)
+    close = {"tolerance": 10 * tolerance(dtype)}
+    y = assert_twins("depthwise_conv2d", x, w, *rest, **close)
+    dy = disguise(normal(seed + 2, *y.shape, dtype=dtype), how)
+    assert_twins("depthwise_conv2d_dx", dy, w, x.shape, *rest, **close)
+    assert_twins("depthwise_conv2d_dw", dy, x, w.shape, *rest, **close)
+
+
+@some
+@given(windows(), st.integers(1, 3), seeds)
+def test_depthwise_gradients_are_adjoint(window, multiplier, seed):
+    size, (kernel, *rest) = window
+    x, w = normal(seed, 2, 2, *size), normal(seed + 1, 2 * multiplier, 1, *kernel)
+    y = reference.depthwise_conv2d(x, w, *rest)
+    dy = normal(seed + 2, *y.shape)
+    dx = reference.depthwise_conv2d_dx(dy, w, x.shape, *rest)
+    dw = reference.depthwise_conv2d_dw(dy, x, w.shape, *rest)
+    assert np.vdot(dx, x) == pytest.approx(np.vdot(dy, y), abs=1e-10)
+    assert np.vdot(dw, w) == pytest.approx(np.vdot(dy, y), abs=1e-10)
+
+
+# --------------------------------------------------------------------------------------- pooling
+
+
+@some
+@given(windows(), disguises, dtypes, seeds)
+def test_max_pool2d(window, how, dtype, seed):
+    size, window = window
+    x = disguise(awkward(seed, 3, 2, *size, dtype=dtype), how)
+    y, index = assert_twins("max_pool2d", x, *window)
+    dy = disguise(normal(seed + 1, *y.shape, dtype=dtype), how)
+    assert_twins("max_pool2d_dx", dy, disguise(index, how), x.shape, tolerance=tolerance(dtype))
+
+
+def test_max_pool2d_takes_the_first_maximum_and_never_the_padding():
+    x = np.array([[-3, -np.inf], [-2, -2.0]]).reshape(1, 1, 2, 2)
+    y, index = kernels.max_pool2d(x, (2, 2), (1, 1), (1, 1), (1, 1))
+    assert y[0, 0].tolist() == [[-3, -3, -np.inf], [-2, -2, -2], [-2, -2, -2]]
+    assert index[0, 0].tolist() == [[0, 0, 1], [2, 2, 3], [2, 2, 3]]
+
+
+def test_max_pool2d_of_a_window_that_sees_only_padding():
+    y, index = kernels.max_pool2d(np.ones((1, 1, 1, 1)), (2, 2), (1, 1), (1, 1), (2, 2))
+    assert y.item() == -np.inf and index.item() == -1
+    assert kernels.max_pool2d_dx(np.ones_like(y), index, (1, 1, 1, 1)).item() == 0
+
+
+@some
+@given(windows(), st.booleans(), disguises, dtypes, seeds)
+def test_avg_pool2d(window, count_include_pad, how, dtype, seed):
+    size, (kernel, stride, padding, _) = window
+    x = disguise(normal(seed, 3, 2, *size, dtype=dtype), how)
+    rest, close = (kernel, stride, padding, count_include_pad), {"tolerance": tolerance(dtype)}
+    if min(np.add(size, np.multiply(2, padding)) - kernel) < 0:
+        return
+    y = assert_twins("avg_pool2d", x, *rest, **close)
+    dy = disguise(normal(seed + 1, *y.shape, dtype=dtype), how)
+    dx = assert_twins("avg_pool2d_dx", dy, x.shape, *rest, **close)
+    assert np.vdot(dx, x) == pytest.approx(np.vdot(dy, y), rel=1e-4, abs=1e-3)
+
+
+# ----------------------------------------------------------------------------- batch normalisation
+
+
+@some
+@given(st.tuples(*[st.integers(1, 5)] * 4), st.sampled_from([0.0, 1e4]), st.booleans(),
+       disguises, dtypes, seeds)
+def test_batch_norm(shape, shift, affine, how, dtype, seed):
+    x = disguise(shift + normal(seed, *shape, dtype=dtype), how)
+    gamma, beta = (normal(seed + k, shape[1], dtype=dtype) for k in (1, 2))
+    gamma, beta = (gamma, beta) if affine else (None, None)
+    close = {"tolerance": 1e-3 if dtype == np.float32 and shift else 10 * tolerance(dtype)}
+    y, mean, var = assert_twins("batch_norm", x, gamma, beta, 1e-2, **close)
+    dy = disguise(normal(seed + 3, *shape, dtype=dtype), how)
+    assert_twins("batch_norm_dx", dy, x, gamma, mean, var, 1e-2, **close)
+
+
+def test_batch_norm_far_from_zero():
+    noise = normal(0, 64, 3, 8, 8)
+    x = (1e4 + noise).astype(np.float32)
+    exact = x.astype(np.float64)
+    y, mean, var = kernels.batch_norm(x, None, None, 1e-5)
+    np.testing.assert_allclose(mean, exact.mean(axis=(0, 2, 3)), rtol=1e-7)
+    np.testing.assert_allclose(var, exact.var(axis=(0, 2, 3)), rtol=1e-5)
+    assert abs(y.mean(axis=(0, 2, 3), dtype=np.float64)).max() < 1e-6
+    assert y.std(axis=(0, 2, 3), dtype=np.float64) == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize("twin", [kernels, reference])
+def test_batch_norm_gradient_is_the_finite_difference(twin):
+    x, gamma, beta, dy = normal(0, 3, 2, 2, 2), normal(1, 2), normal(2, 2), normal(3, 3, 2, 2, 2)
+    _, mean, var = twin.batch_norm(x, gamma, beta, 1e-3)
+    gradients = twin.batch_norm_dx(dy, x, gamma, mean, var, 1e-3)
+    for position, gradient in enumerate(gradients):
+        for i in range(gradient.size):
+            ends = []
+            for step in (1e-6, -1e-6):
+                args = [x.copy(), gamma.copy(), beta.copy()]
+                args[position].flat[i] += step
+                ends.append(np.vdot(dy, twin.batch_norm(*args, 1e-3)[0]))
+            assert (ends[0] - ends[1]) / 2e-6 == pytest.approx(gradient.flat[i], abs=1e-7)
+
+
+# ------------------------------------------------------------------------------------- all of them
+
+
+def run_all(module, x, seed=0):
+    """Outputs of every kernel on x (N, C, H, W)."""
+    n, c = x.shape[:2]
+    w = normal(seed, 2 * c, 1, 3, 3, dtype=x.dtype)
+    dense = normal(seed, 4, c, 3, 3, dtype=x.dtype)
+    window = ((2, 1), (1, 1), (1, 2))
+    words = module.pack_bits(x)
+    y = module.depthwise_conv2d(x, w, *window)
+    pooled, index = module.max_pool2d(x, (3, 3), *window)
+    average = module.avg_pool2d(x, (3, 3), (2, 2), (1, 1), False)
+    normed, mean, var = module.batch_norm(x, None, None, 1e-5)
+    return [words, module.unpack_bits(words, c, x.dtype),
+            module.xnor_conv2d(x, dense, *window, 1), module.xnor_conv2d(x, w, *window, c),
+            y, module.depthwise_conv2d_dx(y, w, x.shape, *window),
+            module.depthwise_conv2d_dw(y, x, w.shape, *window),
+            pooled, index, module.max_pool2d_dx(pooled, index, x.shape),
+            average, module.avg_pool2d_dx(average, x.shape, (3, 3), (2, 2), (1, 1), True),
+            normed, mean, var, *module.batch_norm_dx(normed, x, None, mean, var, 1e-5)]
+
+
+def test_work_that_is_split_into_several_tasks():
+    x = normal(0, 9, 5, 30, 33)
+    for ours, theirs in zip(run_all(kernels, x), run_all(reference, x), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("module", [kernels, reference])
+def test_empty_batch(module):
+    with np.errstate(all="raise"):
+        outputs = run_all(module, np.empty((0, 3, 5, 4), np.float32))
+    for array in outputs:
+        assert array.size == 0 or not array.any()
+
+
+@pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS < 2, reason="needs two threads")
+@pytest.mark.parametrize("size", [3, 16])
+def test_threads_do_not_change_a_bit(size):
+    x = normal(0, 70, 5, size, size, dtype=np.float32)
+    before = numba.get_num_threads()
+    try:
+        numba.set_num_threads(1)
+        alone = run_all(kernels, x)
+        numba.set_num_threads(2)
+        for _ in range(5):
+            for a, b in zip(alone, run_all(kernels, x), strict=True):
+                assert a.tobytes() == b.tobytes()
+    finally:
+        numba.set_num_threads(before)
+
+
+@pytest.mark.parametrize("module", [kernels, reference])
+@pytest.mark.parametrize("stride, dilation", [((1, 1), (1, 1)), ((2, 1), (1, 2)), ((3, 2), (2, 1))])
+def test_agrees_with_torch(module, stride, dilation):
+    torch = pytest.importorskip("torch")
+    functional = torch.nn.functional
+    options = {"stride": stride, "padding": (1, 2), "dilation": dilation}
+    window = tuple(options.values())
+
+    def check(ours, theirs):
+        np.testing.assert_allclose(ours, theirs.detach().numpy(), rtol=1e-10, atol=1e-10)
+
+    x, w, dense = normal(0, 3, 4, 9, 8), normal(1, 8, 1, 3, 3), normal(2, 6, 2, 3, 3)
+    tx, tw = (torch.tensor(a, requires_grad=True) for a in (x, w))
+    y = functional.conv2d(tx, tw, groups=4, **options)
+    dy = normal(3, *y.shape)
+    tdx, tdw = torch.autograd.grad(y, (tx, tw), torch.tensor(dy))
+    check(module.depthwise_conv2d(x, w, *window), y)
+    check(module.depthwise_conv2d_dx(dy, w, x.shape, *window), tdx)
+    check(module.depthwise_conv2d_dw(dy, x, w.shape, *window), tdw)
+    for filters, groups in ((w, 4), (dense, 2)):
+        signs = [torch.tensor(np.where(a > 0, 1.0, -1.0)) for a in (x, filters)]
+        check(module.xnor_conv2d(x, filters, *window, groups),
+              functional.conv2d(*signs, groups=groups, **options))
+
+    x[0, 0, :2, :3] = np.nan  # several in a window
+    x[1, 1] = np.round(x[1, 1])  # ties
+    tx = torch.tensor(x, requires_grad=True)
+    y, index = functional.max_pool2d(tx, (3, 4), return_indices=True, **options)
+    ours, where = module.max_pool2d(x, (3, 4), *window)
+    check(ours, y)
+    check(where, index)
+    dy = normal(4, *y.shape)
+    check(module.max_pool2d_dx(dy, where, x.shape), torch.autograd.grad(y, tx, torch.tensor(dy))[0])
+
+    x = normal(5, 3, 4, 9, 8)
+    tx, gamma, beta = (torch.tensor(a, requires_grad=True) for a in (x, normal(6, 4), normal(7, 4)))
+    for include in (True, False):
+        y = functional.avg_pool2d(tx, (3, 4), stride, (1, 2), count_include_pad=include)
+        dy = normal(8, *y.shape)
+        check(module.avg_pool2d(x, (3, 4), stride, (1, 2), include), y)
+        check(module.avg_pool2d_dx(dy, x.shape, (3, 4), stride, (1, 2), include),
+              torch.autograd.grad(y, tx, torch.tensor(dy))[0])
+
+    y = functional.batch_norm(tx, None, None, gamma, beta, training=True, eps=1e-3)
+    dy = normal(9, *y.shape)
+    ours, mean, var = module.batch_norm(x, gamma.detach().numpy(), beta.detach().numpy(), 1e-3)
+    check(ours, y)
+    gradients = module.batch_norm_dx(dy, x, gamma.detach().numpy(), mean, var, 1e-3)
+    for mine, other in zip(gradients, torch.autograd.grad(y, (tx, gamma, beta), torch.tensor(dy))):
+        check(mine, other)
