@@ -12,6 +12,7 @@ from numba import njit, prange, types
 from numba.extending import intrinsic
 
 from bnas.kernels.planes import copy, geometry, ready, taps_inside, valid_taps
+from bnas.kernels.threads import share
 from bnas.reference import WORD, output_size, unpack_bits
 
 __all__ = ["pack_bits", "unpack_bits", "xnor_conv2d"]
@@ -57,7 +58,8 @@ def _pack_planes(x, groups):
     n, c, h, w = x.shape
     words = -(-(c // groups) // WORD)
     packed = np.empty((n * groups, words, h * w), np.uint64)
-    _pack(ready(x).reshape(n * groups, c // groups, h * w), packed)
+    planes = ready(x).reshape(n * groups, c // groups, h * w)
+    share(_pack, planes.size, planes, packed)
     return packed.reshape(n, groups, words, h * w)
 
 
@@ -228,7 +230,8 @@ def _xnor_depthwise(x, w, stride, padding, dilation):
     tables = _depthwise_tables(tuple(size), tuple(kernel), stride, padding, dilation)
     w_bits = _spaced_bits(w > 0, dilation[1]).reshape(c, c_out // c, kernel[0])
     y = np.empty((n * c, c_out // c, out_h * out_w), np.int32)
-    _depthwise(ready(x).reshape(n * c, size[0] * size[1]), w_bits, tables, padding[1], y)
+    planes = ready(x).reshape(n * c, size[0] * size[1])
+    share(_depthwise, y.size * kernel[0], planes, w_bits, tables, padding[1], y)
     return y.reshape(n, c_out, out_h, out_w)
 
 
@@ -245,5 +248,7 @@ def xnor_conv2d(x, w, stride, padding, dilation, groups):
     w_bits = pack_bits(w).reshape(groups, c_out // groups, g.kh * g.kw, -1)
     n_valid = channels * valid_taps(x.shape[2:], w.shape[2:], stride, padding, dilation).ravel()
     y = np.empty((n, groups, c_out // groups, g.out_h * g.out_w), np.int32)
-    _conv(_pack_planes(x, groups), w_bits, n_valid, g, max(1, BLOCK // g.out_w), y)
+    work = y.size * w_bits[0, 0].size  # words of a window for every output
+    packed = _pack_planes(x, groups)
+    share(_conv, work, packed, w_bits, n_valid, g, max(1, BLOCK // g.out_w), y)
     return y.reshape(n, c_out, g.out_h, g.out_w)

@@ -10,6 +10,7 @@ from numba import njit, prange
 
 from bnas.kernels.planes import (dense_size, geometry, load_dense, load_padded, padded_size, ready,
                                  store_dense, store_padded)
+from bnas.kernels.threads import share
 
 
 @njit(cache=True)
@@ -119,7 +120,7 @@ def depthwise_conv2d(x, w, stride, padding, dilation):
     """
     g = geometry(x.shape, w.shape[2:], stride, padding, dilation)
     y = np.empty((x.shape[0], w.shape[0], g.out_h, g.out_w), x.dtype)
-    _forward(ready(x), ready(w), g, y)
+    share(_forward, y.size * len(g.taps), ready(x), ready(w), g, y)
     return y
 
 
@@ -127,7 +128,7 @@ def depthwise_conv2d_dx(dy, w, x_shape, stride, padding, dilation):
     """Gradient for x: dy (N, C m, Ho, Wo), w (C m, 1, Kh, Kw) -> dx of `x_shape` (N, C, H, W)."""
     g = geometry(x_shape, w.shape[2:], stride, padding, dilation)
     dx = np.empty(x_shape, dy.dtype)
-    _dx(ready(dy), ready(w), g, dx)
+    share(_dx, dy.size * len(g.taps), ready(dy), ready(w), g, dx)
     return dx
 
 
@@ -139,5 +140,5 @@ def depthwise_conv2d_dw(dy, x, w_shape, stride, padding, dilation):
     """
     g = geometry(x.shape, w_shape[2:], stride, padding, dilation)
     partial = np.zeros((g.chunks, *w_shape), dy.dtype)
-    _dw(ready(dy), ready(x), g, partial)
+    share(_dw, dy.size * len(g.taps), ready(dy), ready(x), g, partial)
     return partial.sum(axis=0)

@@ -8,6 +8,9 @@ import numpy as np
 from numba import njit, prange
 
 from bnas.kernels.planes import ready
+from bnas.kernels.threads import share
+
+PASSES = 3  # over the data, each way
 
 
 @njit(cache=True, fastmath={"reassoc", "contract"})
@@ -101,7 +104,8 @@ def batch_norm(x, gamma, beta, eps):
     beta = np.zeros(c, x.dtype) if beta is None else ready(beta)
     y, mean, var = np.empty(x.shape, x.dtype), np.empty(c, x.dtype), np.empty(c, x.dtype)
     flat = (n, c, h * w)
-    _forward(ready(x).reshape(flat), gamma, beta, float(eps), y.reshape(flat), mean, var)
+    share(_forward, PASSES * x.size, ready(x).reshape(flat), gamma, beta, float(eps),
+          y.reshape(flat), mean, var)
     return y, mean, var
 
 
@@ -115,6 +119,6 @@ def batch_norm_dx(dy, x, gamma, mean, var, eps):
     gamma = np.ones(c, x.dtype) if gamma is None else ready(gamma)
     dx, dgamma, dbeta = np.empty(x.shape, x.dtype), np.empty(c, x.dtype), np.empty(c, x.dtype)
     flat = (n, c, h * w)
-    _dx(ready(dy).reshape(flat), ready(x).reshape(flat), gamma, ready(mean), ready(var),
-        float(eps), dx.reshape(flat), dgamma, dbeta)
+    share(_dx, PASSES * x.size, ready(dy).reshape(flat), ready(x).reshape(flat), gamma,
+          ready(mean), ready(var), float(eps), dx.reshape(flat), dgamma, dbeta)
     return dx, dgamma, dbeta

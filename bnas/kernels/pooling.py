@@ -10,6 +10,7 @@ from numba import njit, prange
 from bnas.kernels.depthwise import depthwise_conv2d, depthwise_conv2d_dx
 from bnas.kernels.planes import (dense_size, geometry, load_padded, padded_size, ready,
                                  store_dense, valid_taps)
+from bnas.kernels.threads import share
 
 
 @njit(cache=True)
@@ -93,7 +94,7 @@ def max_pool2d(x, kernel, stride, padding, dilation):
     g = geometry(x.shape, kernel, stride, padding, dilation)
     y = np.empty((*x.shape[:2], g.out_h, g.out_w), x.dtype)
     index = np.empty(y.shape, np.int32)
-    _max(ready(x), g, y, index)
+    share(_max, y.size * len(g.taps), ready(x), g, y, index)
     return y, index
 
 
@@ -102,7 +103,8 @@ def max_pool2d_dx(dy, index, x_shape):
     n, c, h, w = x_shape
     dx = np.zeros(x_shape, dy.dtype)
     flat = (n * c, dy.shape[2] * dy.shape[3])
-    _max_dx(ready(dy).reshape(flat), ready(index).reshape(flat), dx.reshape(n * c, h * w))
+    share(_max_dx, dy.size, ready(dy).reshape(flat), ready(index).reshape(flat),
+          dx.reshape(n * c, h * w))
     return dx
 
 
