@@ -248,7 +248,7 @@ def accuracy_figure(history):
     losses = []
     for value, name, color, marker, loss_name in (
         ("parent", "Parent", _PARENT, "o", "Parent, Eq. 4.21"),
-        ("child", "Child", _CHILD, "s", "Child, KL of Eq. 4.30"),
+        ("child", "Child", _CHILD, "s", "Child, Eq. 4.30"),
     ):
         if value not in phase:
             continue

@@ -313,13 +313,22 @@ class RunFolder:
         atomic_write(self.path / "history.jsonl", "".join(lines))
 
     def save(self, arrays, meta):
-        """Replace the run's checkpoint; see `save_checkpoint`."""
+        """Replace the run's checkpoint, which also records the run's config; see `save_checkpoint`."""
         self._require_lock()
+        meta = {**meta, "config": self.config}
         save_checkpoint(self.path / "checkpoint.npz", arrays, meta)
 
     def load(self):
-        """The run's checkpoint, (arrays, meta); see `load_checkpoint`."""
-        return load_checkpoint(self.path / "checkpoint.npz")
+        """The run's checkpoint, (arrays, meta); see `load_checkpoint`.
+
+        Raises InputError also for the checkpoint of a run with another config.
+        """
+        path = self.path / "checkpoint.npz"
+        arrays, meta = load_checkpoint(path)
+        if meta.pop("config", None) != self.config:
+            raise InputError(f"{path} belongs to a run with another configuration than config.json "
+                             "beside it; put back the file that was there, or start a new run")
+        return arrays, meta
 
     @property
     def has_checkpoint(self):

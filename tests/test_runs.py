@@ -438,3 +438,12 @@ def test_a_key_that_is_none_differs_from_a_missing_one():
     with pytest.raises(InputError):
         require_same_config({"limit": None}, {})
     require_same_config({"limit": None}, {"limit": None})
+
+
+def test_a_checkpoint_of_another_run_is_refused(tmp_path):
+    for name, seed in (("mine", 0), ("other", 1)):
+        with RunFolder.create(tmp_path / name, {"seed": seed}) as run:
+            run.save({"x": np.zeros(2)}, {"epochs_done": 1})
+    (tmp_path / "other" / "checkpoint.npz").replace(tmp_path / "mine" / "checkpoint.npz")
+    with pytest.raises(InputError, match="belongs to a run with another configuration"):
+        RunFolder.open(tmp_path / "mine").load()

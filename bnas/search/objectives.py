@@ -2,7 +2,7 @@
 
 import bnas.functional as F
 from bnas import nn
-from bnas.autodiff import no_grad
+from bnas.autodiff import Tensor, no_grad
 
 
 def nas_loss(logits, labels):
@@ -23,8 +23,11 @@ def supervision(logits, p):
 
 def reconstruction(network):
     """L_R(ŵ, β) summed over all 1-bit convolutions (Eq. 4.23), a scalar Tensor."""
-    layers = [module for module in network.modules() if isinstance(module, nn.XnorConv2d)]
-    return sum((layer.reconstruction_loss() for layer in layers[1:]), layers[0].reconstruction_loss())
+    total = Tensor(0.0, dtype=network.classifier.weight.dtype)
+    for module in network.modules():
+        if isinstance(module, nn.XnorConv2d):
+            total = total + module.reconstruction_loss()
+    return total
 
 
 def child_loss(G, D, L_R, lam, mu):
