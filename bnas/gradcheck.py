@@ -75,8 +75,10 @@ def _whole_jacobian(evaluate, output, leaf, inputs, position, rng):
     """Both Jacobians, (outputs, inputs), each output mixed with the others by a random rotation.
 
     The rotation costs no information, and a backward that is right for unit cotangents alone is caught.
+    The scale does the same for a scalar output, whose only rotations are ±1.
     """
     mix, _ = np.linalg.qr(rng.standard_normal((output.size, output.size)))
+    mix *= -rng.uniform(1.5, 2.0)
     analytic = [
         grad(output, [leaf], row.reshape(output.shape), retain_graph=True)[0].ravel() for row in mix
     ]

@@ -51,7 +51,8 @@ class Module:
         return self._named(Parameter)
 
     def parameters(self):
-        return [parameter for _, parameter in self.named_parameters()]
+        """Everything learned here and below, each Parameter once."""
+        return list(dict.fromkeys(parameter for _, parameter in self.named_parameters()))
 
     def _named(self, kind):
         for path, module in self.named_modules():

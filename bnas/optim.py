@@ -15,7 +15,7 @@ class Optimiser:
     """What all optimisers share: the parameters, their per-parameter state, saving and loading.
 
     Subclasses define update(gradient, value, state) -> new value, where `state` is a dict of arrays
-    that belongs to one parameter, and may read `self.steps`, the number of steps including this one.
+    that belongs to one parameter and outlives the step.
     """
 
     def __init__(self, parameters, lr, weight_decay):
@@ -26,12 +26,10 @@ class Optimiser:
             if not value >= 0:
                 raise ValueError(f"{type(self).__name__}: {name} must not be negative, got {value}")
         self.lr, self.weight_decay = lr, weight_decay
-        self.steps = 0
         self.state = [{} for _ in self.parameters]
 
     def step(self):
         """Move every parameter that has a gradient."""
-        self.steps += 1
         for parameter, state in zip(self.parameters, self.state):
             if parameter.grad is not None:
                 new = self.update(parameter.grad, parameter.data, state)
@@ -43,18 +41,29 @@ class Optimiser:
 
     def state_dict(self):
         """{name: array}; together with the parameters it is all that a continued run needs."""
-        arrays = {"steps": np.array(self.steps)}
-        for i, state in enumerate(self.state):
-            arrays.update((f"{i}.{name}", array.copy()) for name, array in state.items())
-        return arrays
+        return {
+            f"{i}.{name}": array.copy()
+            for i, state in enumerate(self.state)
+            for name, array in state.items()
+        }
 
     def load_state_dict(self, arrays):
-        self.steps = int(arrays["steps"])
-        self.state = [{} for _ in self.parameters]
+        """Take over what `state_dict` gave.
+
+        Raises:
+            ValueError: the state is that of other parameters.
+        """
+        loaded = [{} for _ in self.parameters]
         for key, array in arrays.items():
-            if key != "steps":
-                i, name = key.split(".")
-                self.state[int(i)][name] = array.copy()
+            i, _, name = key.partition(".")
+            fits = i.isdigit() and int(i) < len(loaded)
+            if not fits or array.shape not in ((), self.parameters[int(i)].shape):
+                raise ValueError(
+                    f"load_state_dict: {key!r} of shape {array.shape} belongs to none of the "
+                    f"{len(loaded)} parameters; give the state of an optimiser of the same parameters"
+                )
+            loaded[int(i)][name] = array.copy()
+        self.state = loaded
 
 
 class SGD(Optimiser):
@@ -92,11 +101,13 @@ class Adam(Optimiser):
 
     def moments(self, gradient, value, state):
         first, second = self.betas
+        steps = int(state.get("steps", 0)) + 1
+        state["steps"] = np.array(steps)
         zeros = np.zeros_like(value)
         m = state["m"] = first * state.get("m", zeros) + (1 - first) * gradient
         v = state["v"] = second * state.get("v", zeros) + (1 - second) * gradient**2
-        corrected = np.sqrt(v / (1 - second**self.steps)) + self.eps
-        return value - self.lr / (1 - first**self.steps) * m / corrected
+        corrected = np.sqrt(v / (1 - second**steps)) + self.eps
+        return value - self.lr / (1 - first**steps) * m / corrected
 
 
 class AdamW(Adam):
@@ -131,8 +142,11 @@ def clip_grad_norm(parameters, max_norm):
         The norm before clipping, as a float.
 
     Raises:
+        ValueError: `max_norm` is not positive.
         DivergedError: the norm is NaN or infinite; the gradients are left as they are.
     """
+    if not max_norm > 0:
+        raise ValueError(f"clip_grad_norm: max_norm must be positive, got {max_norm}")
     parameters = [p for p in parameters if p.grad is not None]
     norm = math.sqrt(sum(float(np.vdot(p.grad, p.grad)) for p in parameters))
     if not math.isfinite(norm):

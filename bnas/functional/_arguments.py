@@ -60,6 +60,13 @@ def axes(axis, ndim, operation):
     return result
 
 
+def single_axis(axis, ndim, operation):
+    """An int as a non-negative axis."""
+    if not isinstance(axis, Integral):
+        raise ValueError(f"{operation}: axis must be a single int, got {axis!r}")
+    return axes(axis, ndim, operation)[0]
+
+
 def output_size(size, kernel, stride, padding, dilation, operation):
     """(height, width) of a sliding window's output; refuses a window larger than the padded image."""
     result = tuple(

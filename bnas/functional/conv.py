@@ -89,7 +89,8 @@ def im2col(x, kernel, size, window):
     columns = np.empty((batch, channels, *kernel, *size), x.dtype)
     for row, column, rows, cols in _taps(kernel, size, window):
         columns[:, :, row, column] = padded[:, :, rows, cols]
-    return columns.reshape(batch, window.groups, -1, size[0] * size[1])
+    patch = channels // window.groups * kernel[0] * kernel[1]
+    return columns.reshape(batch, window.groups, patch, size[0] * size[1])
 
 
 def col2im(columns, x_shape, kernel, size, window):
@@ -121,7 +122,8 @@ def _by_group(w, window):
 
 
 def _outputs_by_group(dy, window):
-    return dy.reshape(dy.shape[0], window.groups, dy.shape[1] // window.groups, -1)
+    batch, channels, height, width = dy.shape
+    return dy.reshape(batch, window.groups, channels // window.groups, height * width)
 
 
 def conv_arguments(x, w, stride, padding, dilation, groups, operation):
@@ -131,6 +133,8 @@ def conv_arguments(x, w, stride, padding, dilation, groups, operation):
         raise ValueError(
             f"{operation}: w must have 4 axes (Cout, Cin/groups, Kh, Kw), got shape {w.shape}"
         )
+    if 0 in w.shape:
+        raise ValueError(f"{operation}: the kernel is empty, its shape {w.shape}")
     if not isinstance(groups, (int, np.integer)) or groups < 1:
         raise ValueError(f"{operation}: groups must be a positive int, got {groups!r}")
     if w.shape[1] * groups != x.shape[1] or w.shape[0] % groups:

@@ -278,8 +278,8 @@ def prelu(x, weight):
 
 def clip(x, min=None, max=None):
     """x limited to [min, max]; None leaves that side open."""
-    low = -np.inf if min is None else min
-    high = np.inf if max is None else max
+    low = -np.inf if min is None else float(min)
+    high = np.inf if max is None else float(max)
     if not low <= high:
         raise ValueError(f"clip: min {min} is greater than max {max}")
     return Clip.apply(as_tensor(x, "clip"), low=low, high=high)

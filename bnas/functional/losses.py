@@ -3,7 +3,7 @@
 import numpy as np
 
 from bnas.autodiff import Function
-from bnas.functional._arguments import as_tensor, axes
+from bnas.functional._arguments import as_tensor, single_axis
 
 REDUCTIONS = ("none", "mean", "sum", "batchmean")
 
@@ -89,9 +89,9 @@ def _log_or_zero(p):
     return np.log(np.where(p > 0, p, 1))
 
 
-def _reduce(losses, reduction, operation):
-    if reduction not in REDUCTIONS:
-        raise ValueError(f"{operation}: reduction must be one of {REDUCTIONS}, got {reduction!r}")
+def _reduce(losses, reduction, operation, allowed=REDUCTIONS):
+    if reduction not in allowed:
+        raise ValueError(f"{operation}: reduction must be one of {allowed}, got {reduction!r}")
     if reduction != "none" and losses.shape[0] == 0:
         raise ValueError(f"{operation}: the batch is empty; expected at least one sample")
     if reduction == "sum":
@@ -104,13 +104,13 @@ def _reduce(losses, reduction, operation):
 def softmax(x, axis):
     """Softmax along `axis`."""
     x = as_tensor(x, "softmax")
-    return Softmax.apply(x, axis=axes(axis, x.ndim, "softmax")[0])
+    return Softmax.apply(x, axis=single_axis(axis, x.ndim, "softmax"))
 
 
 def log_softmax(x, axis):
     """Logarithm of the softmax along `axis`."""
     x = as_tensor(x, "log_softmax")
-    return LogSoftmax.apply(x, axis=axes(axis, x.ndim, "log_softmax")[0])
+    return LogSoftmax.apply(x, axis=single_axis(axis, x.ndim, "log_softmax"))
 
 
 def cross_entropy(
@@ -119,13 +119,16 @@ def cross_entropy(
     """Cross-entropy of logits and class indices (Eq. 4.21), as in torch.nn.functional.
 
     Shapes: x (B, N) logits, target (B,) integer labels in [0, N), weight (N,) per class.
-    `reduction` is "none" (B,), "sum" or "mean" (weighted, over samples that are not `ignore_index`).
+    `reduction` is "none" (B,), "sum" or "mean" (weighted, over samples that are not `ignore_index`);
+    `label_smoothing` in [0, 1] spreads that share of a label over all classes.
 
     Raises:
-        ValueError: wrong shapes; a label out of range; an empty batch.
+        ValueError: wrong shapes; a label or an option out of range; an empty batch.
         TypeError: labels that are not integers.
     """
     x = as_tensor(x, "cross_entropy")
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"cross_entropy: label_smoothing must lie in [0, 1], got {label_smoothing}")
     labels = np.asarray(target)
     if x.ndim != 2 or labels.shape != x.shape[:1]:
         raise ValueError(
@@ -158,7 +161,7 @@ def cross_entropy(
                 "cross_entropy: nothing to average; the batch is empty or all of it is ignored"
             )
         return losses.sum() / float(total)
-    return _reduce(losses, reduction, "cross_entropy")
+    return _reduce(losses, reduction, "cross_entropy", REDUCTIONS[:3])
 
 
 def kl_div(x, target, *, reduction="mean"):

@@ -1,5 +1,7 @@
 """The mixed operation: what makes an architecture differentiable (Eq. 4.28)."""
 
+import math
+
 import numpy as np
 
 from bnas.autodiff import Function
@@ -27,8 +29,9 @@ class MixedSum(Function):
         weights, outputs = ctx.weights, ctx.outputs
         dweights = None
         if ctx.needs[0]:
-            rows = dy.reshape(len(dy), -1)
-            shares = [np.einsum("bi,bi->b", rows, o.reshape(len(dy), -1)) for o in outputs]
+            flat = len(dy), math.prod(dy.shape[1:])
+            rows = dy.reshape(flat)
+            shares = [np.einsum("bi,bi->b", rows, o.reshape(flat)) for o in outputs]
             shares = np.stack(shares, axis=1)
             dweights = shares.sum(axis=0) if weights.ndim == 1 else shares
         needs = ctx.needs[1:]

@@ -39,7 +39,8 @@ class BatchNormEvaluation(Function):
         inverse = (1 / np.sqrt(var + eps)).astype(x.dtype)
         scale = inverse if gamma is None else gamma * inverse
         shift = -mean * scale if beta is None else beta - mean * scale
-        ctx.x, ctx.mean, ctx.inverse, ctx.scale = x, mean, inverse, scale
+        # A copy of the mean: training moves the running one in place.
+        ctx.x, ctx.mean, ctx.inverse, ctx.scale = x, mean.copy(), inverse, scale
         return x * scale[:, None, None] + shift.astype(x.dtype)[:, None, None]
 
     @staticmethod
@@ -72,8 +73,10 @@ def batch_norm(
         planes = reshape(x, (*x.shape, 1, 1))
         y = batch_norm(planes, running_mean, running_var, weight, bias, training, momentum, eps)
         return reshape(y, x.shape)
-    if x.ndim != 4:
-        raise ValueError(f"batch_norm: expected (N, C, H, W) or (N, C), got shape {x.shape}")
+    if x.ndim != 4 or x.shape[1] == 0:
+        raise ValueError(
+            f"batch_norm: expected (N, C, H, W) or (N, C) with channels, got shape {x.shape}"
+        )
     channels = x.shape[1]
     given = (running_mean, running_var, weight, bias)
     for name, array in zip(("running_mean", "running_var", "weight", "bias"), given):

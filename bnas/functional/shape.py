@@ -1,9 +1,11 @@
 """Reductions, and operations that move elements without changing them."""
 
+from numbers import Integral
+
 import numpy as np
 
 from bnas.autodiff import Function
-from bnas.functional._arguments import as_tensor, axes
+from bnas.functional._arguments import as_tensor, axes, single_axis
 
 
 class Sum(Function):
@@ -188,13 +190,14 @@ def concat(tensors, axis=0):
     tensors = [as_tensor(tensor, "concat") for tensor in tensors]
     if not tensors:
         raise ValueError("concat: no tensors given; expected at least one")
-    return Concat.apply(*tensors, axis=axes(axis, tensors[0].ndim, "concat")[0])
+    return Concat.apply(*tensors, axis=single_axis(axis, tensors[0].ndim, "concat"))
 
 
 def pad(x, pad, *, value=0.0):
     """Pad with `value`; `pad` is (before, after) of the last axis, then of the one before, as in torch."""
     x = as_tensor(x, "pad")
-    if len(pad) % 2 or len(pad) > 2 * x.ndim or any(width < 0 for width in pad):
+    whole = all(isinstance(width, Integral) and width >= 0 for width in pad)
+    if len(pad) % 2 or len(pad) > 2 * x.ndim or not whole:
         raise ValueError(
             f"pad: expected pairs (before, after) of non-negative ints, last axis first, for at most "
             f"{x.ndim} axes; got {tuple(pad)}"

@@ -7,7 +7,7 @@ thousands of calls, most of them tiny: those stay on the thread they are on.
 
 from numba import get_num_threads, set_num_threads
 
-WORTH_SHARING = 1_500_000  # multiply-adds or the like: a fraction of a millisecond on one thread
+WORTH_SHARING = 4_000_000  # multiply-adds or the like: about half a millisecond on one thread
 
 
 def share(kernel, work, *arguments):

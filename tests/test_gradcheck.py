@@ -1,0 +1,309 @@
+"""The backward of every operation, and the check itself: does it notice one that is wrong?"""
+
+import re
+
+import numpy as np
+import pytest
+
+import bnas.functional as F
+from bnas.autodiff import Function, Tensor
+from bnas.errors import InputError
+from bnas.functional import operations
+from bnas.gradcases import Case, cases, check_all, check_case
+from bnas.gradcheck import GradientError, check_gradients
+
+OPERATIONS = operations()
+CASES = cases()
+
+
+@pytest.mark.parametrize(
+    "name, case",
+    [
+        pytest.param(name, case, id=f"{name}-{case.name}")
+        for name, own in CASES.items()
+        for case in own
+    ],
+)
+def test_backward(name, case):
+    assert check_case(OPERATIONS[name], case).error < 1e-6
+
+
+def test_every_operation_has_cases_with_names_of_their_own():
+    assert CASES.keys() == OPERATIONS.keys()
+    for own in CASES.values():
+        assert own and len({case.name for case in own}) == len(own)
+
+
+def test_every_public_operation_is_registered():
+    """Whatever F offers as a function of Tensors ends in Functions that `operations` knows."""
+    x = Tensor(np.ones((2, 2, 2, 2)), requires_grad=True)
+    for y in (
+        F.relu(x),
+        F.softmax(x, 1),
+        F.max_pool2d(x, 2),
+        F.sign_ste(x),
+        x[0],
+        F.global_avg_pool2d(x),
+    ):
+        assert OPERATIONS[y.node.function.__name__] is y.node.function
+
+
+def test_cases_depend_on_the_seed_alone():
+    same, other = cases(), cases(1)
+    for name, own in CASES.items():
+        for case, twin in zip(own, same[name]):
+            for a, b in zip(case.inputs, twin.inputs):
+                np.testing.assert_array_equal(a, b)
+    assert (other["Exp"][0].inputs[0] != CASES["Exp"][0].inputs[0]).any()
+
+
+# ------------------------------------------------------------------------------------------ mutants
+
+
+def scaled(dx):
+    return dx * 1.001
+
+
+def negated(dx):
+    return -dx
+
+
+def zeroed(dx):
+    return np.zeros_like(dx)
+
+
+def one_entry_dropped(dx):
+    dx = np.array(dx)
+    where = np.flatnonzero(dx)
+    if where.size:
+        dx.flat[where[-1]] = 0
+    return dx
+
+
+def mutant(function, position, mutation):
+    """`function` with `mutation` applied to the gradient of one input."""
+
+    def backward(ctx, dy):
+        gradients = list(function.backward(ctx, dy))
+        if gradients[position] is not None:
+            gradients[position] = mutation(np.asarray(gradients[position]))
+        return tuple(gradients)
+
+    return type(function.__name__, (function,), {"backward": staticmethod(backward)})
+
+
+@pytest.mark.parametrize("mutation", [scaled, negated, zeroed, one_entry_dropped])
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_mutants_are_caught(name, mutation):
+    """For each input, by at least one case; and the error names that input."""
+    for position in range(max(len(case.inputs) for case in CASES[name])):
+        wrong = mutant(OPERATIONS[name], position, mutation)
+        for case in CASES[name]:
+            if position < len(case.inputs) and case.inputs[position] is not None:
+                try:
+                    check_case(wrong, case)
+                except GradientError as error:
+                    assert str(error).startswith(f"input {position}: relative error")
+                    break
+        else:
+            pytest.fail(f"no case of {name} notices input {position} {mutation.__name__}")
+
+
+def square(backward):
+    """x², with a backward of the test's choosing."""
+
+    def forward(ctx, x):
+        ctx.x = x
+        return x * x
+
+    members = {"forward": staticmethod(forward), "backward": staticmethod(backward)}
+    return type("Square", (Function,), members)
+
+
+def check_square(backward, size=4):
+    x = np.random.default_rng(1).uniform(0.5, 1.5, size)
+    return check_gradients(square(backward).apply, [x], np.random.default_rng(0))
+
+
+SIZES = pytest.mark.parametrize("size", [1, 4, 100])  # 100² entries: random projections
+
+
+@SIZES
+def test_a_right_backward_passes_and_reports_both_numbers(size):
+    report = check_square(lambda ctx, dy: (2 * ctx.x * dy,), size)
+    assert report.error < 1e-8
+    assert report.analytic == pytest.approx(report.numeric, rel=1e-7) and report.numeric != 0
+
+
+@SIZES
+@pytest.mark.parametrize(
+    "backward",
+    [
+        lambda ctx, dy: (2 * ctx.x,),  # ignores the cotangent
+        lambda ctx, dy: (2 * ctx.x * (dy.mean() + 1) / 2 * np.ones_like(dy),),
+        lambda ctx, dy: (2 * ctx.x * np.abs(dy),),
+        lambda ctx, dy: (2 * ctx.x * dy**2,),  # right for cotangents of zeros and ones
+        lambda ctx, dy: (2 * ctx.x * dy * 1.00001,),
+    ],
+    ids=["ignored", "mean", "abs", "square", "1e-5 off"],
+)
+def test_a_backward_that_is_right_for_ones_alone_is_caught(backward, size):
+    with pytest.raises(GradientError, match=r"input 0: relative error .*analytic .*numeric "):
+        check_square(backward, size)
+
+
+@pytest.mark.parametrize("size", [4, 100])
+def test_a_backward_that_is_right_for_one_output_at_a_time_is_caught(size):
+    with pytest.raises(GradientError, match="relative error"):
+        check_square(lambda ctx, dy: (2 * ctx.x * dy.sum() * (dy != 0),), size)
+
+
+@SIZES
+def test_nan_and_infinity_are_caught(size):
+    for value in (np.nan, np.inf):
+        with pytest.raises(GradientError, match="input 0: a gradient is NaN or infinite"):
+            check_square(lambda ctx, dy: (np.full_like(dy, value),), size)
+
+
+def test_a_wrong_entry_among_large_ones_is_caught():
+    """Errors are relative to the entry itself, here a hundred times smaller than the largest."""
+    x = np.array([100.0, 1.0])
+
+    def backward(ctx, dy):
+        return (2 * ctx.x * dy * np.array([1.0, 1.00001]),)
+
+    with pytest.raises(GradientError):
+        check_gradients(square(backward).apply, [x], np.random.default_rng(0))
+
+
+@SIZES
+def test_a_case_without_a_gradient_is_powerless(size):
+    """The backward is right, but any that returned zeros would pass too."""
+    with pytest.raises(GradientError, match="input 1: powerless.*Choose another case"):
+        check_gradients(
+            lambda a, b: a + b * 0.0, [np.ones(size), np.ones(size)], np.random.default_rng(0)
+        )
+    with pytest.raises(GradientError, match="powerless"):
+        check_case(
+            OPERATIONS["Clip"], Case("all outside", (np.full(3, 5.0),), {"low": 0.0, "high": 1.0})
+        )
+    with pytest.raises(GradientError, match="powerless"):
+        check_case(OPERATIONS["Softmax"], Case("one class", (np.ones((3, 1)),), {"axis": 1}))
+
+
+def test_only_float64_can_be_checked():
+    with pytest.raises(TypeError, match="needs float64 inputs, got float32"):
+        check_gradients(F.relu, [np.ones(3, np.float32)], np.random.default_rng(0))
+
+
+# ---------------------------------------------------------------------------- kinks and surrogates
+
+AT_ZERO = np.array([[0.0, -0.0, 1e-7, -1e-7, 1.0], [2.0, -2.0, 1e-3, 0.0, -1e-3]])
+POOL = {"kernel": (2, 2), "stride": (1, 1), "padding": (0, 0), "dilation": (1, 1)}
+STE = {"surrogate": "clip", "temperature": 1.0}
+BITS = np.resize([1.0, 0, -1, 0.5], (1, 2, 4, 4)), np.resize([0.0, -1, 1], (1, 2, 3, 3)), np.ones(1)
+ON_KINKS = {
+    "ReLU": ((AT_ZERO,), {}),
+    "PReLU": ((AT_ZERO, np.array([0.25])), {}),
+    "Clip": ((AT_ZERO,), {"low": 0.0, "high": 1.0}),
+    "Pow": ((np.abs(AT_ZERO) + 1e-9,), {"exponent": 0.5}),
+    "Max": ((np.zeros((3, 4)),), {"axis": (1,), "keepdims": False}),
+    "MaxPool2d": ((np.zeros((1, 2, 4, 4)),), POOL),
+    "SignSTE": ((np.array([-1.0, 1.0, 0.0, 0.5, 1 + 1e-7]),), STE),
+    "XnorConv2d": (BITS, CASES["XnorConv2d"][0].params),
+    "ReconstructionLoss": ((AT_ZERO, None), {}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ON_KINKS)
+def test_inputs_on_kinks_are_stepped_away(name):
+    inputs, params = ON_KINKS[name]
+    before = [None if a is None else a.copy() for a in inputs]
+    check_case(OPERATIONS[name], Case("on kinks", inputs, params))
+    for array, copy in zip(inputs, before):
+        np.testing.assert_array_equal(array, copy)  # moved in a copy
+
+
+def test_every_declared_kink_is_tried_here():
+    declared = {n for n, f in OPERATIONS.items() if f.off_kinks is not Function.off_kinks}
+    assert declared == ON_KINKS.keys()
+
+
+def test_a_kink_that_is_not_stepped_away_fails():
+    with pytest.raises(GradientError):
+        check_gradients(F.relu, [np.array([0.0, 1.0])], np.random.default_rng(0))
+
+
+@pytest.mark.parametrize(
+    "surrogate, temperature, derivative",
+    [
+        ("clip", 1.0, [0, 0, 1, 1, 1, 1, 1, 1, 0, 0]),
+        ("identity", 1.0, [1] * 10),
+        ("polynomial", 1.0, [0, 0, 0, 1, 2, 2, 1.5, 0, 0, 0]),
+        ("tanh", 1.0, None),
+        ("tanh", 3.0, None),
+    ],
+)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_derivatives_of_the_surrogates_at_chosen_points(surrogate, temperature, derivative, dtype):
+    points = np.array([-2, -1.001, -1, -0.5, -0.0, 0, 0.25, 1, 1.001, 3], dtype)
+    if derivative is None:
+        derivative = temperature / np.cosh(temperature * points.astype(float)) ** 2
+    x = Tensor(points, requires_grad=True)
+    y = F.sign_ste(x, surrogate, temperature)
+    np.testing.assert_array_equal(y.data, [-1, -1, -1, -1, -1, -1, 1, 1, 1, 1])
+    y.backward(np.full(10, -2.0))
+    np.testing.assert_allclose(x.grad, -2 * np.array(derivative), rtol=1e-4, atol=1e-6)
+    assert x.grad.dtype == dtype
+
+
+def test_a_surrogate_is_needed_where_there_is_no_slope():
+    with pytest.raises(GradientError, match="powerless"):
+        check_gradients(F.sign_ste, [np.array([0.5, -0.5])], np.random.default_rng(0))
+
+
+def test_the_wrong_surrogate_is_noticed():
+    x = np.array([0.3, -0.5, 0.9])
+    with pytest.raises(GradientError, match="relative error"):
+        check_gradients(F.sign_ste, [x], np.random.default_rng(0), surrogate=np.tanh)
+
+
+# ------------------------------------------------------------------------------------- the report
+
+
+def test_the_table_has_a_row_for_each_operation():
+    table, failures = check_all(quick=True)
+    assert failures == 0
+    assert f"{len(OPERATIONS)} operations, {len(OPERATIONS)} cases, 0 failed" in table
+    for name, function in OPERATIONS.items():
+        kind = "exact" if function.surrogate is None else "surrogate"
+        assert re.search(rf"^{name} +1  {kind} +\d\.\de-\d\d$", table, re.MULTILINE)
+
+
+def test_failures_are_counted_and_named(monkeypatch):
+    function = OPERATIONS["Tanh"]
+    monkeypatch.setattr(function, "backward", staticmethod(lambda ctx, dy: (dy,)))
+    table, failures = check_all()
+    total = sum(len(own) for own in CASES.values())
+    assert failures == len(CASES["Tanh"])
+    assert f"{len(OPERATIONS)} operations, {total} cases, {failures} failed" in table
+    assert re.search(r"^Tanh .*FAILED$", table, re.MULTILINE) and table.count("FAILED") == 1
+    for case in CASES["Tanh"]:
+        message = rf"^Tanh, {case.name}: GradientError: input 0: relative error"
+        assert re.search(message, table, re.MULTILINE)
+
+
+@pytest.mark.parametrize("broken", [lambda ctx, dy: None, lambda ctx, dy: (None,)])
+def test_a_backward_broken_in_another_way_fails_in_the_table(monkeypatch, broken):
+    monkeypatch.setattr(OPERATIONS["Tanh"], "backward", staticmethod(broken))
+    table, failures = check_all()
+    assert failures == len(CASES["Tanh"])
+    assert re.search(r"^Tanh, plain: \w+Error: ", table, re.MULTILINE)
+
+
+def test_one_operation_can_be_chosen():
+    table, failures = check_all(only="Conv2d")
+    assert failures == 0 and f"1 operations, {len(CASES['Conv2d'])} cases" in table
+    assert "XnorConv2d" not in table
+    with pytest.raises(InputError, match="no operation 'Conv'; expected one of .*Conv2d"):
+        check_all(only="Conv")

@@ -1,0 +1,335 @@
+"""Modules: what they find in themselves, what they save and load, and what each layer computes."""
+
+import numpy as np
+import pytest
+
+import bnas.functional as F
+from bnas import nn
+from bnas.autodiff import Tensor, grad
+from bnas.candidates import BINARY, REAL
+from bnas.supernet import Supernet
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+def images(*shape, seed=1, dtype=np.float32):
+    return Tensor(rng(seed).standard_normal(shape).astype(dtype), requires_grad=True)
+
+
+class Block(nn.Module):
+    """Parameters, buffers, a nested module and things that are none of these."""
+
+    def __init__(self, seed=0):
+        self.first = nn.Sequential(
+            nn.Conv2d(3, 4, 3, padding=1, rng=rng(seed)), nn.BatchNorm2d(4), nn.PReLU(4)
+        )
+        self.gain = nn.Parameter(np.full(4, 1.5, np.float32))
+        self.absent, self.count, self.label = None, 7, "block"
+        self.constant = Tensor([1.0])
+        self.seen = np.zeros(1, np.int64)
+        self.last = nn.Linear(4, 2, rng=rng(seed + 1))
+
+    def forward(self, x):
+        x = F.global_avg_pool2d(self.first(x))
+        return self.last(x * self.gain)
+
+
+NAMES = [
+    "gain", "first.0.weight", "first.0.bias", "first.1.weight", "first.1.bias", "first.2.weight",
+    "last.weight", "last.bias",
+]  # fmt: skip
+BUFFERS = ["seen", "first.1.running_mean", "first.1.running_var"]
+
+
+# ----------------------------------------------------------------------------- parts of a module
+
+
+def test_parameters_and_modules_are_found_by_dotted_names():
+    block = Block()
+    assert [name for name, _ in block.named_parameters()] == NAMES
+    assert block.parameters()[0] is block.gain
+    assert dict(block.named_modules())["first.1"] is block.first[1]
+    assert list(block.state_dict()) == NAMES + BUFFERS
+    assert nn.parameter_count(block) == 4 + 4 * 3 * 9 + 4 + 4 + 4 + 4 + 8 + 2
+
+
+def test_every_parameter_gets_a_gradient_and_loses_it():
+    block = Block()
+    block(images(2, 3, 5, 5)).sum().backward()
+    assert all(p.grad is not None and p.grad.shape == p.shape for p in block.parameters())
+    block.zero_grad()
+    assert all(p.grad is None for p in block.parameters())
+
+
+def test_train_and_eval_reach_all_modules_and_no_others():
+    block, other = Block(), Block()
+    assert block.training
+    assert block.eval() is block and not any(m.training for m in block.modules())
+    assert all(m.training for m in other.modules())
+    block.first.train()
+    assert [name for name, m in block.named_modules() if m.training] == [
+        "first",
+        "first.0",
+        "first.1",
+        "first.2",
+    ]
+    assert block.train(True) is block and all(m.training for m in block.modules())
+
+
+def test_sequential():
+    parts = [nn.ReLU(), nn.Identity(), nn.Linear(3, 2, rng=rng())]
+    sequence = nn.Sequential(*parts)
+    assert len(sequence) == 3 and list(sequence) == parts and sequence[-1] is parts[2]
+    x = images(4, 3)
+    np.testing.assert_array_equal(sequence(x).data, parts[2](F.relu(x)).data)
+    with pytest.raises(IndexError):
+        sequence[3]
+
+
+def test_a_module_without_forward_names_itself():
+    with pytest.raises(NotImplementedError, match="^Module defines no forward"):
+        nn.Module()(1)
+
+
+def test_astype_converts_parameters_and_float_buffers():
+    block = Block().astype(np.float64)
+    kinds = {name: array.dtype for name, array in block.state_dict().items()}
+    assert kinds.pop("seen") == np.int64 and set(kinds.values()) == {np.dtype(np.float64)}
+    x = images(2, 3, 5, 5, dtype=np.float64)
+    y = block(x)
+    assert y.dtype == np.float64
+    assert {g.dtype for g in grad(y.sum(), block.parameters())} == {np.dtype(np.float64)}
+    assert block.first[1].running_mean.dtype == np.float64
+
+
+# -------------------------------------------------------------------------------------- state dicts
+
+
+def test_the_state_round_trips_and_is_a_copy():
+    source, target = Block(0), Block(5)
+    source(images(2, 3, 5, 5))  # moves the running statistics
+    source.seen[0] = 3
+    state = source.state_dict()
+    target.load_state_dict(state)
+    for name, array in target.state_dict().items():
+        np.testing.assert_array_equal(array, source.state_dict()[name])
+    x = images(2, 3, 5, 5, seed=9)
+    np.testing.assert_array_equal(source.eval()(x).data, target.eval()(x).data)
+
+    loaded = target.state_dict()
+    for array in (*state.values(), *loaded.values()):
+        array[...] = 0  # neither module looks at these arrays
+    np.testing.assert_array_equal(source.eval()(x).data, target.eval()(x).data)
+    assert target.gain.data[0] == 1.5 and target.seen[0] == 3
+
+
+@pytest.mark.parametrize(
+    "damage, message",
+    [
+        (lambda s: s.pop("last.bias"), r"1 names are missing \['last.bias'\] and 0 are unknown"),
+        (lambda s: s.pop("first.1.running_var"), r"missing \['first.1.running_var'\]"),
+        (lambda s: s.update(extra=s["gain"]), r"0 names are missing .* 1 are unknown \['extra'\]"),
+        (lambda s: s.update(seen=np.zeros(2, int)), r"seen has shape \(2,\).*expected \(1,\)"),
+        (
+            lambda s: s.update({"last.weight": s["last.weight"].T}),
+            r"last.weight .*\(4, 2\).*\(2, 4\)",
+        ),
+        (lambda s: s.update(gain=s["gain"].astype(float)), "gain .*float64, expected .*float32"),
+    ],
+)
+def test_a_state_that_does_not_fit_changes_nothing(damage, message):
+    block = Block(0)
+    before, state = block.state_dict(), Block(5).state_dict()
+    damage(state)
+    with pytest.raises(ValueError, match=f"load_state_dict: .*{message}"):
+        block.load_state_dict(state)
+    for name, array in block.state_dict().items():
+        np.testing.assert_array_equal(array, before[name])
+
+
+@pytest.mark.parametrize("precision", [REAL, BINARY], ids=["real", "binary"])
+def test_the_state_of_a_supernet_holds_alpha(precision):
+    def build(seed):
+        return Supernet(1, 3, 4, 2, 2, precision, rng(seed))
+
+    one, other = build(0), build(1)
+    assert one.state_dict()["alpha"].shape == one.alpha.shape == (2, 5, 8)
+    assert any(p is one.alpha for p in one.parameters())
+    assert not any(p is one.alpha for p in one.weight_parameters())
+    other.load_state_dict(one.state_dict())
+    np.testing.assert_array_equal(other.alpha.data, one.alpha.data)
+
+
+# ------------------------------------------------------------------------------------------- layers
+
+
+def test_layers_are_their_functions():
+    x, flat = images(2, 4, 6, 6), images(3, 5)
+    conv = nn.Conv2d(4, 6, (3, 2), 2, 1, 1, 2, rng=rng())
+    linear, prelu = nn.Linear(5, 2, rng=rng()), nn.PReLU(4, 0.1)
+    conv.bias.data = np.arange(6, dtype=np.float32)
+    pairs = [
+        (conv(x), F.conv2d(x, conv.weight, conv.bias, 2, 1, 1, 2)),
+        (linear(flat), F.linear(flat, linear.weight, linear.bias)),
+        (prelu(x), F.prelu(x, np.full(4, 0.1, np.float32))),
+        (nn.MaxPool2d(3, 2, 1)(x), F.max_pool2d(x, 3, 2, 1)),
+        (nn.AvgPool2d(3, 1, 1, False)(x), F.avg_pool2d(x, 3, 1, 1, count_include_pad=False)),
+    ]
+    for got, want in pairs:
+        np.testing.assert_array_equal(got.data, want.data)
+    assert nn.Conv2d(4, 6, 1, bias=False, rng=rng()).bias is None
+    np.testing.assert_array_equal(conv.kernel(), conv.weight.data)
+    assert {p.dtype for layer in (conv, linear, prelu) for p in layer.parameters()} == {
+        np.dtype(np.float32)
+    }
+
+
+def test_initial_weights_have_the_spread_of_he_and_depend_on_the_generator():
+    conv = nn.Conv2d(64, 64, 3, groups=2, rng=rng())
+    assert conv.weight.data.std() == pytest.approx((2 / (32 * 9)) ** 0.5, rel=0.02)
+    linear = nn.Linear(100, 50, rng=rng())
+    assert 0.099 < np.abs(linear.weight.data).max() <= 0.1 >= np.abs(linear.bias.data).max()
+    same, other = nn.Conv2d(64, 64, 3, groups=2, rng=rng()), nn.Conv2d(
+        64, 64, 3, groups=2, rng=rng(1)
+    )
+    assert (same.weight.data == conv.weight.data).all() and (
+        other.weight.data != conv.weight.data
+    ).any()
+    for channels in ((3, 4), (4, 3)):
+        with pytest.raises(ValueError, match="groups=2 must divide"):
+            nn.Conv2d(*channels, 3, groups=2, rng=rng())
+
+
+def test_dropout_acts_in_training_alone():
+    layer, x = nn.Dropout(0.5, rng()), images(10, 10)
+    assert (layer(x).data == 0).any()
+    assert layer.eval()(x) is x
+
+
+def signs(x):
+    return np.where(x > 0, 1, -1).astype(x.dtype)
+
+
+SLOPES = {
+    "clip": lambda x: np.abs(x) <= 1,
+    "identity": np.ones_like,
+    "polynomial": lambda x: np.maximum(2 - 2 * np.abs(x), 0),
+    "tanh": lambda x: 2 / np.cosh(2 * x) ** 2,
+}
+
+
+@pytest.mark.parametrize("surrogate", SLOPES)
+@pytest.mark.parametrize("beta", ["closed", "learned"])
+def test_xnor_conv2d_computes_signs_and_follows_its_surrogate(surrogate, beta):
+    layer = nn.XnorConv2d(
+        4, 6, 3, 2, 1, groups=2, surrogate=surrogate, beta=beta, rng=rng()
+    ).astype(np.float64)
+    layer.temperature = 2.0
+    layer.weight.data = 3 * layer.weight.data  # some beyond ±1
+    if beta == "learned":
+        layer.beta.data = np.linspace(-1, 2, 6)
+    w, scale = layer.weight, F.channel_scale(layer.weight.data)
+    scale = scale if beta == "closed" else layer.beta.data
+    x = images(2, 4, 5, 5, dtype=np.float64)
+
+    sx, sw = (Tensor(signs(t.data), requires_grad=True) for t in (x, w))
+    dot = F.conv2d(sx, sw, None, 2, 1, 1, 2)
+    y = layer(x)
+    np.testing.assert_array_equal(y.data, dot.data * scale[:, None, None])
+    np.testing.assert_array_equal(layer.kernel(), scale[:, None, None, None] * sw.data)
+
+    dy = rng(3).standard_normal(y.shape)
+    dx, dw = grad(y, [x, w], dy, retain_graph=True)
+    dsx, dsw = grad(dot, [sx, sw], dy * scale[:, None, None])
+    np.testing.assert_allclose(dx, dsx * SLOPES[surrogate](x.data), atol=1e-12)
+    np.testing.assert_allclose(dw, dsw * SLOPES[surrogate](w.data), atol=1e-12)
+    if beta == "learned":
+        np.testing.assert_allclose(
+            grad(y, [layer.beta], dy)[0], (dy * dot.data).sum(axis=(0, 2, 3))
+        )
+    assert [n for n, _ in layer.named_parameters()] == ["weight"] + ["beta"] * (beta == "learned")
+
+
+@pytest.mark.parametrize("surrogate", SLOPES)
+def test_real_weights_leave_binary_inputs(surrogate):
+    layer = nn.XnorConv2d(4, 6, 3, surrogate=surrogate, rng=rng())
+    layer.binary_weights = False
+    x = images(2, 4, 5, 5)
+    y = layer(x)
+    np.testing.assert_array_equal(y.data, F.conv2d(Tensor(signs(x.data)), layer.weight).data)
+    np.testing.assert_array_equal(layer.kernel(), layer.weight.data)
+    assert grad(y.sum(), [x])[0].any()
+
+
+def test_a_learned_beta_starts_at_the_minimiser_of_the_reconstruction_loss():
+    layer = nn.XnorConv2d(4, 6, 3, beta="learned", rng=rng())
+    closed = nn.XnorConv2d(4, 6, 3, rng=rng())
+    assert closed.beta is None
+    loss = layer.reconstruction_loss()
+    assert loss.item() == pytest.approx(closed.reconstruction_loss().item())
+    np.testing.assert_allclose(grad(loss, [layer.beta])[0], 0, atol=1e-4)
+
+
+def test_xnor_conv2d_refuses_names_it_does_not_know():
+    for wrong in ({"surrogate": "ste"}, {"beta": "fixed"}):
+        with pytest.raises(
+            ValueError, match="XnorConv2d: (surrogate|beta) must be one of .*'(ste|fixed)'"
+        ):
+            nn.XnorConv2d(4, 6, 3, **wrong, rng=rng())
+
+
+@pytest.mark.parametrize("affine", [True, False])
+def test_batch_norm_over_several_steps(affine):
+    layer = nn.BatchNorm2d(3, eps=1e-3, momentum=0.3, affine=affine)
+    mean, var = np.zeros(3), np.ones(3)
+    for seed in range(4):
+        x = images(4, 3, 5, 2, seed=seed).data * 3 + 1
+        y = layer(Tensor(x)).data
+        m, v = x.mean(axis=(0, 2, 3)), x.var(axis=(0, 2, 3))
+        mean, var = 0.7 * mean + 0.3 * m, 0.7 * var + 0.3 * v * 40 / 39
+        np.testing.assert_allclose(
+            y, (x - m[:, None, None]) / np.sqrt(v + 1e-3)[:, None, None], rtol=1e-4, atol=1e-5
+        )
+        np.testing.assert_allclose(layer.running_mean, mean, rtol=1e-5)
+        np.testing.assert_allclose(layer.running_var, var, rtol=1e-5)
+    frozen = layer.state_dict()
+    y = layer.eval()(Tensor(x)).data
+    np.testing.assert_allclose(
+        y, (x - mean[:, None, None]) / np.sqrt(var + 1e-3)[:, None, None], rtol=1e-4, atol=1e-5
+    )
+    for name, array in layer.state_dict().items():
+        np.testing.assert_array_equal(array, frozen[name])
+
+
+def test_batch_norm_against_torch_over_several_steps():
+    torch = pytest.importorskip("torch")
+    ours, theirs = nn.BatchNorm2d(3).astype(np.float64), torch.nn.BatchNorm2d(3).double()
+    for seed in range(5):
+        x = images(4, 3, 5, 2, seed=seed, dtype=np.float64)
+        z = torch.tensor(x.data, requires_grad=True)
+        (ours(x) ** 2 * x).sum().backward()
+        (theirs(z) ** 2 * z).sum().backward()
+        np.testing.assert_allclose(x.grad, z.grad.numpy(), atol=1e-9)
+        for mine, other in ((ours.weight, theirs.weight), (ours.bias, theirs.bias)):
+            np.testing.assert_allclose(mine.grad, other.grad.numpy(), atol=1e-9)  # accumulated
+            mine.data = mine.data - 0.01 * mine.grad
+            other.data -= 0.01 * other.grad
+    ours.eval(), theirs.eval()
+    np.testing.assert_allclose(ours(x).data, theirs(z).detach().numpy(), atol=1e-9)
+
+
+def test_size_in_bits_counted_by_hand():
+    assert nn.size_in_bits(nn.Linear(5, 3, rng=rng())) == 32 * (15 + 3)
+    assert nn.size_in_bits(nn.BatchNorm2d(4)) == 32 * 16
+    assert nn.size_in_bits(nn.BatchNorm2d(4, affine=False)) == 32 * 8
+    weights = 6 * 2 * 9
+    for beta in ("closed", "learned"):
+        binary = nn.XnorConv2d(4, 6, 3, groups=2, beta=beta, rng=rng())
+        assert nn.size_in_bits(binary) == weights + 32 * 6
+    binary = nn.XnorConv2d(4, 6, 3, groups=2, rng=rng())
+    binary.binary_weights = False
+    assert nn.size_in_bits(binary) == 32 * weights
+    both = nn.Sequential(nn.XnorConv2d(3, 2, 1, rng=rng()), nn.ReLU(), nn.Sequential(nn.PReLU(2)))
+    assert nn.size_in_bits(both) == 6 + 64 + 64

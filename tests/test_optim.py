@@ -1,0 +1,266 @@
+"""Optimisers against plain NumPy recursions and against PyTorch; the schedule; clipping."""
+
+import math
+
+import numpy as np
+import pytest
+
+from bnas import optim
+from bnas.autodiff import Tensor
+from bnas.errors import DivergedError
+from bnas.nn import Parameter
+
+STEPS = 20
+
+
+def sgd(theta, gradients, lr, momentum=0.0, weight_decay=0.0, nesterov=False):
+    velocity = 0.0
+    for gradient in gradients(theta):
+        step = gradient + weight_decay * theta[0]
+        velocity = momentum * velocity + step
+        theta[0] = theta[0] - lr * (step + momentum * velocity if nesterov else velocity)
+
+
+def adam(
+    theta, gradients, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, decoupled=False
+):
+    m = v = 0.0
+    for t, gradient in enumerate(gradients(theta), 1):
+        if decoupled:
+            theta[0] = theta[0] - lr * weight_decay * theta[0]
+        else:
+            gradient = gradient + weight_decay * theta[0]
+        m = betas[0] * m + (1 - betas[0]) * gradient
+        v = betas[1] * v + (1 - betas[1]) * gradient**2
+        m_hat, v_hat = m / (1 - betas[0] ** t), v / (1 - betas[1] ** t)
+        theta[0] = theta[0] - lr * m_hat / (np.sqrt(v_hat) + eps)
+
+
+def adamw(theta, gradients, weight_decay=1e-2, **options):
+    adam(theta, gradients, weight_decay=weight_decay, decoupled=True, **options)
+
+
+RULES = {
+    "SGD": (sgd, [
+        {"lr": 0.1},
+        {"lr": 0.1, "weight_decay": 0.2},
+        {"lr": 0.1, "momentum": 0.9},
+        {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.2, "nesterov": True},
+    ]),
+    "Adam": (adam, [
+        {},
+        {"lr": 0.1, "betas": (0.5, 0.9), "eps": 1e-3},
+        {"lr": 0.1, "weight_decay": 0.3},
+        {"lr": 0.1, "betas": (0.0, 0.0)},
+    ]),
+    "AdamW": (adamw, [{}, {"lr": 0.1, "weight_decay": 0.3}, {"lr": 0.1, "betas": (0.5, 0.9)}]),
+}  # fmt: skip
+PAIRS = [
+    pytest.param(name, options, id=f"{name}-{options}")
+    for name, (_, choices) in RULES.items()
+    for options in choices
+]
+START = np.array([[1.0, -2.0, 0.5], [3.0, 0.0, -1e-3]])
+
+
+def slope(theta, step):
+    """The gradient of a rough loss, different at every step."""
+    return np.sin(3 * theta + step) + theta
+
+
+def run(optimiser, steps=range(STEPS)):
+    (theta,) = optimiser.parameters
+    for step in steps:
+        theta.grad = slope(theta.data, step).astype(theta.dtype)
+        optimiser.step()
+    return theta.data
+
+
+@pytest.mark.parametrize("name, options", PAIRS)
+def test_update_rules_against_their_recursion(name, options):
+    theta = [START]
+    RULES[name][0](theta, lambda t: (slope(t[0], step) for step in range(STEPS)), **options)
+    got = run(getattr(optim, name)([Parameter(START)], **options))
+    np.testing.assert_allclose(got, theta[0], rtol=1e-12, atol=1e-14)
+    assert np.abs(got - START).max() > 1e-3
+
+
+@pytest.mark.parametrize("name, options", PAIRS)
+def test_update_rules_against_torch(name, options):
+    torch = pytest.importorskip("torch")
+    theta = torch.nn.Parameter(torch.tensor(START))
+    theirs = getattr(torch.optim, name)([theta], **options)
+    for step in range(STEPS):
+        theta.grad = torch.tensor(slope(theta.detach().numpy(), step))
+        theirs.step()
+    got = run(getattr(optim, name)([Parameter(START)], **options))
+    np.testing.assert_allclose(got, theta.detach().numpy(), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("name, options", PAIRS)
+def test_parameters_keep_their_dtype_and_old_arrays_their_values(name, options):
+    array = START.astype(np.float32)
+    optimiser = getattr(optim, name)([Parameter(array)], **options)
+    optimiser.lr = np.float64(optim.cosine_schedule(3, 10, np.float64(0.1)))
+    assert run(optimiser).dtype == np.float32
+    np.testing.assert_array_equal(array, START.astype(np.float32))
+
+
+def test_parameters_without_a_gradient_stay_and_those_with_one_move_alone():
+    a, b = Parameter(START), Parameter(2 * START)
+    optimiser = optim.SGD([a, b], lr=0.5, momentum=0.9, weight_decay=0.1)
+    a.grad = np.ones(START.shape)
+    optimiser.step()
+    np.testing.assert_array_equal(b.data, 2 * START)
+    np.testing.assert_allclose(a.data, START - 0.5 * (1 + 0.1 * START))
+    optimiser.zero_grad()
+    assert a.grad is None
+
+
+@pytest.mark.parametrize("name, options", PAIRS)
+def test_a_reloaded_optimiser_continues_in_the_same_bits(name, options):
+    make = getattr(optim, name)
+    whole = run(make([Parameter(START)], **options))
+    first = make([Parameter(START)], **options)
+    run(first, range(7))
+    state = first.state_dict()
+    assert all(isinstance(array, np.ndarray) for array in state.values())
+    second = make([Parameter(first.parameters[0].data.copy())], **options)
+    second.load_state_dict(state)
+    for array in state.values():
+        array[...] = 0  # neither optimiser looks at these arrays
+    for optimiser in (first, second):
+        np.testing.assert_array_equal(run(optimiser, range(7, STEPS)), whole)
+
+
+def test_the_state_of_several_parameters_is_not_mixed_up():
+    """More than ten, so that names sorted as text would come back in another order."""
+
+    def build():
+        parameters = [Parameter(START * i) for i in range(12)]
+        return optim.Adam(parameters, lr=0.1)
+
+    def advance(optimiser):
+        for i, parameter in enumerate(optimiser.parameters):
+            parameter.grad = START + i
+        optimiser.step()
+
+    first, second = build(), build()
+    advance(first)
+    second.load_state_dict(dict(sorted(first.state_dict().items())))
+    for ours, theirs in zip(second.parameters, first.parameters):
+        ours.data = theirs.data
+    advance(first), advance(second)
+    for ours, theirs in zip(second.parameters, first.parameters):
+        np.testing.assert_array_equal(ours.data, theirs.data)
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda p: optim.SGD([], lr=0.1), "SGD: no parameters"),
+        (lambda p: optim.SGD(p, lr=-0.1), "SGD: lr must not be negative, got -0.1"),
+        (lambda p: optim.SGD(p, lr=float("nan")), "SGD: lr must not be negative, got nan"),
+        (lambda p: optim.AdamW(p, weight_decay=-1), "AdamW: weight_decay must not be negative"),
+        (lambda p: optim.SGD(p, lr=0.1, momentum=1.0), r"SGD: momentum must lie in \[0, 1\)"),
+        (lambda p: optim.SGD(p, lr=0.1, nesterov=True), "nesterov needs a momentum"),
+        (lambda p: optim.Adam(p, betas=(0.9, 1.0)), r"Adam: betas must lie in \[0, 1\)"),
+    ],
+)
+def test_optimisers_refuse(make, message):
+    with pytest.raises(ValueError, match=message):
+        make([Parameter(START)])
+
+
+# --------------------------------------------------------------------------- schedule and clipping
+
+
+def test_cosine_schedule_values():
+    rates = [optim.cosine_schedule(step, 10, 2.0, floor=0.5) for step in range(10)]
+    assert rates[0] == 2.0 and rates[5] == pytest.approx(1.25)
+    assert rates[9] == pytest.approx(0.5 + 0.75 * (1 + math.cos(0.9 * math.pi)))
+    assert rates == sorted(rates, reverse=True) and rates[9] > 0.5
+
+
+def test_warm_up_is_linear_and_meets_the_cosine():
+    rates = [optim.cosine_schedule(step, 14, 2.0, warmup=4) for step in range(14)]
+    np.testing.assert_allclose(rates[:4], [0.5, 1.0, 1.5, 2.0])
+    np.testing.assert_allclose(rates[4:], [optim.cosine_schedule(s, 10, 2.0) for s in range(10)])
+    assert optim.cosine_schedule(3, 4, 2.0, warmup=4) == 2.0
+    assert optim.cosine_schedule(0, 1, 2.0) == 2.0
+
+
+@pytest.mark.parametrize(
+    "step, steps, warmup", [(10, 10, 0), (-1, 10, 0), (0, 10, 11), (0, 10, -1), (0, 0, 0)]
+)
+def test_cosine_schedule_refuses_steps_outside(step, steps, warmup):
+    with pytest.raises(ValueError, match=f"got step={step}, steps={steps}, warmup={warmup}"):
+        optim.cosine_schedule(step, steps, 1.0, warmup=warmup)
+
+
+def with_gradients(*gradients):
+    tensors = [Tensor(np.zeros(len(g), np.float32), requires_grad=True) for g in gradients]
+    for tensor, gradient in zip(tensors, gradients):
+        tensor.grad = np.array(gradient, np.float32)
+    return tensors
+
+
+def test_clip_grad_norm_scales_all_gradients_together():
+    a, b = with_gradients([3.0, 0.0], [0.0, 4.0])
+    idle = Tensor([1.0], requires_grad=True)
+    assert optim.clip_grad_norm(iter([a, idle, b]), 2.5) == pytest.approx(5.0)
+    np.testing.assert_allclose(a.grad, [1.5, 0])
+    np.testing.assert_allclose(b.grad, [0, 2])
+    assert a.grad.dtype == np.float32 and idle.grad is None
+
+
+def test_clip_grad_norm_leaves_small_gradients_alone():
+    (a,) = with_gradients([3.0, 4.0])
+    before = a.grad
+    assert isinstance(optim.clip_grad_norm([a], 5.0), float)
+    assert a.grad is before
+    assert optim.clip_grad_norm([], 1.0) == 0.0
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_clip_grad_norm_reports_divergence(value):
+    a, b = with_gradients([1.0, value], [7.0])
+    with pytest.raises(DivergedError, match="gradient norm is (nan|inf)"):
+        optim.clip_grad_norm([a, b], 1.0)
+    np.testing.assert_array_equal(b.grad, [7])
+
+
+def test_clip_grad_norm_agrees_with_torch():
+    torch = pytest.importorskip("torch")
+    gradients = [np.linspace(-3, 5, 7), np.linspace(2, 9, 4)]
+    ours = with_gradients(*gradients)
+    theirs = [torch.nn.Parameter(torch.zeros(len(g))) for g in gradients]
+    for parameter, gradient in zip(theirs, gradients):
+        parameter.grad = torch.tensor(gradient, dtype=torch.float32)
+    norm = torch.nn.utils.clip_grad_norm_(theirs, 1.5)
+    assert optim.clip_grad_norm(ours, 1.5) == pytest.approx(float(norm))
+    for a, b in zip(ours, theirs):
+        np.testing.assert_allclose(a.grad, b.grad.numpy(), rtol=1e-5)
+
+
+def test_adam_counts_the_steps_of_each_parameter():
+    early, late = Parameter(np.zeros(1)), Parameter(np.zeros(1))
+    adam = optim.Adam([early, late], lr=1.0)
+    for _ in range(10):
+        early.grad = np.ones(1)
+        adam.step()
+    late.grad = np.ones(1)
+    adam.step()
+    np.testing.assert_allclose(late.data, -1.0, rtol=1e-6)  # a first step is lr, whatever the gradient
+
+
+@pytest.mark.parametrize("name, shape", [("2.velocity", (3,)), ("0.velocity", (4,)), ("steps", ())])
+def test_the_state_of_other_parameters_is_refused(name, shape):
+    optimiser = optim.SGD([Parameter(np.zeros(3)), Parameter(np.zeros(3))], lr=0.1, momentum=0.9)
+    with pytest.raises(ValueError, match="belongs to none of the 2 parameters"):
+        optimiser.load_state_dict({name: np.zeros(shape)})
+
+
+def test_a_bound_that_is_not_positive_is_refused():
+    with pytest.raises(ValueError, match="max_norm must be positive, got -1"):
+        optim.clip_grad_norm([], -1.0)
