@@ -1,416 +1,271 @@
 """The command line: `bnas search`, `train`, `evaluate`, `plot`, `gradcheck`, `data`.
 
-Only the standard library is imported before a command runs, so that --help is quick and --threads can
-still be set: NumPy and Numba read the number of threads when they are first imported.
+Here options are read and errors become messages; bnas.commands does the work. Only the standard
+library is imported before that, so that --help is quick and --threads can still be set: NumPy and
+Numba read the number of threads when they are first imported.
 """
 
 import argparse
 import os
 import sys
-from dataclasses import MISSING, asdict, fields, replace
+from contextlib import contextmanager, suppress
+from dataclasses import fields
 
 from bnas import __version__
-from bnas.config import SearchConfig, TrainConfig, config_from_dict
+from bnas.config import QUICK_SEARCH, QUICK_TRAIN, SearchConfig, TrainConfig
 from bnas.errors import DivergedError, InputError
 
 THREAD_VARIABLES = (
     "NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS",
     "VECLIB_MAXIMUM_THREADS",
 )  # fmt: skip
-FLAGS = {"lam": "--lambda"}  # the one symbol that is a Python keyword
-
-QUICK_SEARCH = {
-    "channels": 4, "layers": 3, "nodes": 2, "rounds": 1, "parent_epochs": 1, "child_epochs": 1,
-    "limit": 256,
-}  # fmt: skip
-QUICK_TRAIN = {"channels": 8, "layers": 3, "epochs": 2, "limit": 256}
-
-EPILOG = """\
-A first session:
-  bnas search --out runs/mine       find an architecture on the bundled digits
-  bnas train runs/mine              train it from scratch as a 1-bit network
-  bnas evaluate runs/mine           test accuracy, parameters, size
-`bnas COMMAND --help` explains a command.
-"""
 
 
 def main(arguments=None):
-    """Run one command; returns the exit status: 0, 1 (diverged), 2 (bad input) or 130 (Ctrl-C)."""
-    options = build_parser().parse_args(arguments)
-    if options.threads is not None:
-        for variable in THREAD_VARIABLES:
-            os.environ[variable] = str(options.threads)
+    """Run one command.
+
+    Returns:
+        The exit status: 0, 1 (a run diverged, a gradient is wrong), 2 (bad input), 130 (Ctrl-C) or
+        141 (nobody reads the output).
+    """
+    options = None
     try:
-        return options.run(options) or 0
-    except InputError as error:
-        print(f"bnas: {error}", file=sys.stderr)
-        return 2
-    except DivergedError as error:
-        print(f"bnas: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\nbnas: interrupted; complete epochs are kept, --resume goes on", file=sys.stderr)
-        return 130
+        with _output():
+            options = build_parser().parse_args(arguments)
+            if options.threads is not None:
+                os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(options.threads)))
+            from bnas import commands
+
+            return getattr(commands, options.command)(options) or 0
     except BrokenPipeError:  # `bnas ... | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except KeyboardInterrupt:
+        kept = "; finished epochs are kept, go on with --resume" if "resume" in options else ""
+        return _fail(f"interrupted{kept}", 130)
+    except DivergedError as error:
+        return _fail(error, 1)
+    except (InputError, OSError) as error:
+        return _fail(error, 2)
+    except MemoryError as error:
+        return _fail(f"out of memory ({error}); try fewer --channels or a smaller --batch-size", 2)
+
+
+def _fail(message, status):
+    print(f"bnas: {message}", file=sys.stderr)
+    return status
+
+
+@contextmanager
+def _output():
+    """Print what the terminal can show, and print it all while an error can still be told."""
+    with suppress(AttributeError):  # in a notebook, say, stdout is no file
+        sys.stdout.reconfigure(errors="replace")
+    try:
+        yield
+    finally:
+        try:
+            sys.stdout.flush()
+        except OSError:  # what is left would fail again at exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose help keeps its line breaks, and whose errors take one line."""
+
+    def __init__(self, **options):
+        super().__init__(formatter_class=_Formatter, **options)
+
+    def error(self, message):
+        self.exit(2, f"bnas: {message}; see {self.prog} --help\n")
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    def __init__(self, prog):
+        super().__init__(prog, max_help_position=26)
+
+
+DESCRIPTION = """\
+Neural architecture search for 1-bit networks: DCP-NAS in NumPy and Numba.
+
+A real-valued Parent and a 1-bit Child search together, on images, for the cells of
+a network whose weights and activations are single bits.
+"""
+EPILOG = """\
+a first session:
+  bnas search --out runs/mine       find an architecture on the bundled digits
+  bnas train runs/mine              train it from scratch as a 1-bit network
+  bnas evaluate runs/mine           test accuracy, parameters, size
+The same with --quick after search and train takes seconds, and finds nothing good.
+
+`bnas COMMAND --help` explains a command and its options.
+"""
+SEARCH = """\
+Search an architecture with DCP-NAS: a real Parent and a 1-bit Child take turns, and
+the architecture of the Child is the result.
+
+The run folder gets config.json (the settings), history.jsonl (a line an epoch),
+checkpoint.npz, genotype.txt (the result) and figures/. Every epoch is saved: Ctrl-C
+or a power cut costs the current one, and --resume goes on, to the same bits.
+"""
+SEARCH_EPILOG = """\
+Equations (Eq. 4.x) and symbols are those of Zhang et al., Binary Neural Networks
+(2024), section 4.4, and of Li et al., DCP-NAS (IJCV 2023, arXiv 2306.15390).
+
+examples:
+  bnas search --quick                         a trial, into runs/digits-seed0
+  bnas search --seed 1 --out runs/one
+  bnas search --resume --out runs/one         go on with it
+  bnas search --dataset cifar10 --data-dir DIR --limit 5000
+"""
+TRAIN = """\
+Train an architecture from scratch: that of RUN/genotype.txt, or of --genotype. As a
+1-bit network it goes into RUN/binary, as its real twin (--precision real) into
+RUN/real. Data set, --data-dir and --limit are those of the search unless given.
+
+Train and validation images train together; the test images wait for bnas evaluate.
+"""
+TRAIN_EPILOG = """\
+examples:
+  bnas train runs/mine                        the 1-bit network of a search
+  bnas train runs/mine --precision real       its real twin, to compare with
+  bnas train runs/darts --genotype DARTS_V2   a published architecture
+  bnas train runs/mine --distil 0.5           led by the real twin, trained before
+"""
+EVALUATE = """\
+Evaluate every network of a run on the test images: the Parent and the Child (both
+supernets), the trained 1-bit network and its real twin. Prints accuracy with its 95 %
+interval, parameters, size in bits, and the genotype; also in RUN/evaluation.json.
+After --limit the test images are fewer in proportion, and the interval is wider.
+"""
+PLOT = """\
+Draw the figures of a search and of its trained networks, finished or not, into the
+figures/ of each folder, and print their paths.
+"""
+GRADCHECK = """\
+Compare the backward of every operation with finite differences in float64, on cases
+of many shapes, and print the worst relative error of each. Sign has no useful
+derivative; it is compared with the surrogate whose derivative it claims to use.
+The exit status is 1 if any case fails.
+"""
+DATA = """\
+Read a data set and print its splits, their statistics, and the first image of each.
+"""
 
 
 def build_parser():
-    parser = argparse.ArgumentParser(
-        prog="bnas",
-        description="Binary neural architecture search: DCP-NAS in NumPy and Numba.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    """The parser of all commands; what it reads has `command`, a function of bnas.commands."""
+    parser = Parser(
+        prog="bnas", usage="bnas COMMAND [options]", description=DESCRIPTION, epilog=EPILOG
     )
     parser.add_argument("--version", action="version", version=f"bnas {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-
-    search = _command(
-        commands, "search", run_search, "search an architecture with DCP-NAS",
-        "Search with DCP-NAS: a real Parent and a 1-bit Child take turns; the architecture of the Child is "
-        "the result. Every epoch is saved: Ctrl-C or a power cut costs the current one, --resume goes on. "
-        "The folder gets config.json, history.jsonl, checkpoint.npz, genotype.txt and figures/.",
-    )  # fmt: skip
-    search.add_argument(
-        "--out", metavar="DIR", help="run folder (default: runs/DATASET-seedSEED)"
+    commands = parser.add_subparsers(
+        title="commands", metavar="COMMAND ...", dest="command", required=True, prog="bnas"
     )
-    _resume(search)
-    _quick(search, QUICK_SEARCH)
+
+    def command(name, summary, description, **texts):
+        added = commands.add_parser(name, help=summary, description=description, **texts)
+        added.add_argument(
+            "--threads", type=whole_number(1), metavar="N", help="processor cores to use (all)"
+        )
+        return added
+
+    search = command(
+        "search", "find an architecture with DCP-NAS", SEARCH,
+        usage="bnas search [options]", epilog=SEARCH_EPILOG,
+    )  # fmt: skip
+    search.add_argument("--out", metavar="DIR", help="run folder (runs/DATASET-seedSEED)")
+    _run_options(search, QUICK_SEARCH)
     _settings(search, SearchConfig)
 
-    train = _command(
-        commands, "train", run_train, "train the found architecture from scratch",
-        "Train the network of RUN/genotype.txt, or of --genotype, as a 1-bit network (into RUN/binary) or "
-        "as its real twin (--precision real, into RUN/real). --distil needs the real twin to be there. "
-        "Train and validation images train together; the test images wait for `bnas evaluate`.",
+    train = command(
+        "train", "train it from scratch, 1-bit or real", TRAIN,
+        usage="bnas train RUN [options]", epilog=TRAIN_EPILOG,
     )  # fmt: skip
-    train.add_argument("folder", metavar="RUN", help="folder of a search, or a new one with --genotype")
+    train.add_argument("folder", metavar="RUN", help="folder of a search, or any with --genotype")
     train.add_argument(
         "--genotype", metavar="G", dest="architecture",
         help="DARTS_V1, DARTS_V2, AmoebaNet, NASNet, or a file with a genotype",
     )  # fmt: skip
-    _resume(train)
-    _quick(train, QUICK_TRAIN)
+    _run_options(train, QUICK_TRAIN)
     _settings(train, TrainConfig, skip=("genotype",))
 
-    evaluate = _command(
-        commands, "evaluate", run_evaluate, "test accuracy, parameters and size of all networks of a run",
-        "Evaluate every network that the folder holds on the test split: the Parent and the Child "
-        "supernet, the trained 1-bit network and its real twin. Also written to RUN/evaluation.json.",
-    )  # fmt: skip
+    evaluate = command("evaluate", "test accuracy, parameters and size of its networks", EVALUATE)
     evaluate.add_argument("folder", metavar="RUN", help="run folder")
-    evaluate.add_argument("--data-dir", metavar="DIR", help="data files, if they have moved")
+    evaluate.add_argument("--data-dir", metavar="DIR", help="folder of the data, if it has moved")
 
-    plot = _command(
-        commands, "plot", run_plot, "draw the figures of a run",
-        "Draw the figures of a search and of its trained networks, finished or not, into their "
-        "folders' figures/.",
-    )  # fmt: skip
+    plot = command("plot", "draw the figures of a run", PLOT)
     plot.add_argument("folder", metavar="RUN", help="run folder")
 
-    gradcheck = _command(
-        commands, "gradcheck", run_gradcheck, "verify every backward pass by finite differences",
-        "Compare the backward of every operation with finite differences in float64, on cases of many "
-        "shapes, and print the worst relative error of each. Sign estimators are compared with the "
-        "surrogate whose derivative they claim to be. Exit status 1 if any fails.",
-    )  # fmt: skip
-    gradcheck.add_argument("--operation", metavar="NAME", help="check this one only, for instance Conv2d")
-    gradcheck.add_argument("--seed", type=int, default=0, help="seed of inputs and cotangents (0)")
-    gradcheck.add_argument("--quick", action="store_true", help="the first case of each operation only")
+    gradcheck = command("gradcheck", "verify every backward pass", GRADCHECK)
+    gradcheck.add_argument("--operation", metavar="NAME", help="only this one, for instance Conv2d")
+    gradcheck.add_argument(
+        "--seed", type=whole_number(0), default=0, metavar="N", help="seed of the inputs (0)"
+    )
+    gradcheck.add_argument("--quick", action="store_true", help="one case of each operation")
 
-    data = _command(
-        commands, "data", run_data, "describe a data set and its splits",
-        "Read a data set, print its splits and statistics, and show one image of each split.",
-    )  # fmt: skip
-    for name in ("dataset", "data_dir", "limit"):
-        _setting(data, next(f for f in fields(SearchConfig) if f.name == name))
+    data = command("data", "look at a data set and its splits", DATA)
+    _settings(data, SearchConfig, only=("dataset", "data_dir", "limit"))
     return parser
 
 
-def _command(commands, name, run, summary, description):
-    parser = commands.add_parser(name, help=summary, description=description)
-    parser.set_defaults(run=run)
-    parser.add_argument("--threads", type=_positive, metavar="N", help="threads (default: all cores)")
-    return parser
+def whole_number(least):
+    """A reader of whole numbers of at least `least`."""
+
+    def read(text):
+        with suppress(ValueError):
+            if int(text) >= least:
+                return int(text)
+        raise argparse.ArgumentTypeError(f"must be a whole number from {least} up, got {text!r}")
+
+    return read
 
 
-def _positive(text):
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
-    return value
-
-
-def _resume(parser):
+def _run_options(parser, quick):
     parser.add_argument(
         "--resume", action="store_true", help="go on with the run in the folder, if there is one"
     )
-
-
-def _quick(parser, values):
-    text = ", ".join(f"{name} {value}" for name, value in values.items())
+    stands_for = ", ".join(f"{_flag(name)[2:]} {value}" for name, value in quick.items())
     parser.add_argument(
-        "--quick", action="store_true", help=f"a trial of a few seconds: {text}, unless given"
+        "--quick", action="store_true", help=f"a trial of seconds: {stands_for}, unless given"
     )
 
 
-def _settings(parser, config, skip=()):
-    group = parser.add_argument_group("settings (default in brackets)")
-    for f in fields(config):
-        if f.name not in skip:
-            _setting(group, f)
-
-
-def _setting(parser, f):
-    """One option for one field of a configuration; left out of the result unless given."""
-    flag = FLAGS.get(f.name, "--" + f.name.replace("_", "-"))
-    common = {"dest": f.name, "default": argparse.SUPPRESS}
-    if f.type is bool or f.type == "bool":
-        parser.add_argument(
-            flag, action=argparse.BooleanOptionalAction, help=f"{f.metadata['help']} (yes)", **common
+def _settings(parser, kind, only=None, skip=()):
+    """An option for every field of a configuration; those not given are left out of the result."""
+    group = parser.add_argument_group("settings (with their defaults)")
+    for f in fields(kind):
+        if f.name in skip or (only is not None and f.name not in only):
+            continue
+        common = {"dest": f.name, "default": argparse.SUPPRESS}
+        text = f.metadata["help"]
+        if f.type is bool:
+            text = f"{text} ({'yes' if f.default else 'no'})"
+            group.add_argument(
+                _flag(f.name), action=argparse.BooleanOptionalAction, help=text, **common
+            )
+            continue
+        choices = f.metadata["choices"]
+        read, metavar = _READERS[f.type]
+        if choices:
+            metavar = "|".join(map(str, choices))
+        if f.default is not None:
+            text = f"{text} ({f.default})"
+        group.add_argument(
+            _flag(f.name), type=read, choices=choices, metavar=metavar, help=text, **common
         )
-        return
-    default = "" if f.default is MISSING or f.default is None else f" ({f.default})"
-    kind = {int: int, float: float, int | None: int}.get(f.type, str)
-    choices = f.metadata["choices"]
-    metavar = "|".join(str(c) for c in choices) if choices else kind.__name__.upper()
-    parser.add_argument(
-        flag, type=kind, choices=choices, metavar=metavar, help=f.metadata["help"] + default, **common
-    )
 
 
-def _given(options, config, quick):
-    """The settings that the user gave, on top of those that --quick stands for."""
-    names = {f.name for f in fields(config)}
-    given = {name: value for name, value in vars(options).items() if name in names}
-    return {**(quick if options.quick else {}), **given}
+# How a setting of a type is read, and how its value is called in the help.
+_READERS = {
+    int: (int, "N"),
+    int | None: (int, "N"),
+    float: (float, "X"),
+    str: (str, "NAME"),
+    str | None: (str, "DIR"),
+}
 
 
-# The commands
-
-
-def run_search(options):
-    from bnas.data import load_dataset
-    from bnas.genotypes import format_genotype
-    from bnas.loop import run
-    from bnas.runs import atomic_write
-    from bnas.search.dcp import Search
-
-    given = _given(options, SearchConfig, QUICK_SEARCH)
-    config = SearchConfig(**given)
-    path = options.out or f"runs/{config.dataset}-seed{config.seed}"
-    folder, config = _open_run(path, SearchConfig, config, given, options.resume)
-    with folder:
-        job = Search(config, load_dataset(config.dataset, config.data_dir, config.limit))
-        with Bar(job, folder) as bar:
-            run(job, folder, bar)
-        text = format_genotype(job.genotype())
-        atomic_write(folder.path / "genotype.txt", text)
-        _draw(folder)
-    print(f"{text.rstrip()}\n\nThe search is in {path}, its figures in {folder.figures}.")
-    print(f"Next: bnas train {path}")
-
-
-def run_train(options):
-    from bnas.data import load_dataset
-    from bnas.loop import run
-    from bnas.runs import RunFolder
-    from bnas.train import Training
-
-    given = _given(options, TrainConfig, QUICK_TRAIN)
-    searched = RunFolder(options.folder).path / "config.json"
-    if searched.exists():  # train on what was searched on, unless told otherwise
-        saved = RunFolder.open(options.folder).config
-        given = {**{k: saved[k] for k in ("dataset", "data_dir", "limit")}, **given}
-    given["genotype"] = _genotype_text(options)
-    config = TrainConfig(**given)
-    path = searched.parent / config.precision
-    folder, config = _open_run(path, TrainConfig, config, given, options.resume)
-    with folder:
-        dataset = load_dataset(config.dataset, config.data_dir, config.limit)
-        teacher = None
-        if config.distil:
-            teacher = _trained(searched.parent / "real", dataset, "real", distil=True)
-        job = Training(config, dataset, teacher)
-        with Bar(job, folder) as bar:
-            run(job, folder, bar)
-        _draw(folder)
-    print(f"The network is in {path}.\nNext: bnas evaluate {options.folder}")
-
-
-def run_evaluate(options):
-    from bnas.data import load_dataset
-    from bnas.evaluation import report
-    from bnas.runs import RunFolder
-
-    root = RunFolder(options.folder)
-    networks, genotype, config = [], None, None
-    if (root.path / "config.json").exists():
-        root = RunFolder.open(options.folder)
-        config = config_from_dict(SearchConfig, root.config)
-        dataset = _dataset(config, options.data_dir)
-        search = _finished_search(root, config, dataset)
-        networks += [("Parent (supernet)", search.parent), ("Child (supernet)", search.child)]
-    for name, label in (("binary", "Found network, 1-bit"), ("real", "Its real twin")):
-        path = root.path / name
-        if (path / "config.json").exists():
-            config = config_from_dict(TrainConfig, RunFolder.open(path).config)
-            dataset = _dataset(config, options.data_dir)
-            networks.append((label, _trained(path, dataset, name)))
-            genotype = config.genotype
-    if config is None:
-        raise InputError(
-            f"{options.folder} holds no run: expected config.json, binary/ or real/ in it; "
-            f"make one with bnas search --out {options.folder}"
-        )
-    table, figures = report(networks, dataset)
-    if (root.path / "genotype.txt").exists():
-        genotype = (root.path / "genotype.txt").read_text()
-    print(f"{table}\n\n{genotype.rstrip()}")
-    root.write_result("evaluation.json", figures)
-    if not any("1-bit" in label for label, _ in networks):
-        print(f"\nNext: bnas train {options.folder}")
-
-
-def run_plot(options):
-    from bnas.runs import RunFolder
-
-    root = RunFolder(options.folder)
-    places = [root.path, root.path / "binary", root.path / "real"]
-    places = [place for place in places if (place / "config.json").exists()]
-    if not places:
-        raise InputError(f"{options.folder} holds no run; make one with bnas search")
-    for place in places:
-        for figure in _draw(RunFolder.open(place)):
-            print(figure)
-
-
-def run_gradcheck(options):
-    from bnas.gradcases import check_all
-
-    table, failed = check_all(options.operation, options.seed, options.quick)
-    print(table)
-    return 1 if failed else 0
-
-
-def run_data(options):
-    from bnas.data import ascii_image, describe, load_dataset
-
-    chosen = {n: getattr(options, n) for n in ("dataset", "data_dir", "limit") if hasattr(options, n)}
-    config = SearchConfig(**chosen)
-    dataset = load_dataset(config.dataset, config.data_dir, config.limit)
-    print(describe(dataset))
-    for name, split in dataset.splits.items():
-        print(f"\nFirst image of {name}, label {split.labels[0]}:\n{ascii_image(split.images[0])}")
-
-
-# What they share
-
-
-class Bar:
-    """A progress bar over all steps of a job: phase, epoch, loss, accuracy, time left."""
-
-    def __init__(self, job, folder):
-        from tqdm import tqdm
-
-        done = folder.load()[1]["epochs_done"] if folder.has_checkpoint else 0
-        self.bar = tqdm(
-            total=job.epochs * job.steps, initial=done * job.steps, unit="step", dynamic_ncols=True,
-            bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left{postfix}",
-        )  # fmt: skip
-        self.bar.set_description_str("compiling")
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exception):
-        self.bar.close()
-
-    def step(self, label, loss, accuracy):
-        self.bar.set_description_str(label, refresh=False)
-        self.bar.set_postfix_str(f"loss {loss:.3f}, accuracy {100 * accuracy:.1f} %", refresh=False)
-        self.bar.update()
-
-
-def _open_run(path, kind, config, given, resume):
-    """(RunFolder open for writing, its configuration): a new run, or with `resume` the one there is."""
-    from bnas.runs import RunFolder, require_same_config
-
-    if not (resume and os.path.exists(os.path.join(path, "config.json"))):
-        return RunFolder.create(path, asdict(config)), config
-    folder = RunFolder.open(path, write=True)
-    saved = config_from_dict(kind, folder.config)
-    moved = {"data_dir": given.get("data_dir", saved.data_dir)}
-    asked = {**asdict(saved), **given}
-    require_same_config(asdict(saved), asked, ignore=("data_dir",))
-    return folder, replace(saved, **moved)
-
-
-def _genotype_text(options):
-    """The architecture that `bnas train` is to train, as text."""
-    from pathlib import Path
-
-    from bnas.genotypes import PUBLISHED, format_genotype, read_genotype
-
-    found = Path(options.folder) / "genotype.txt"
-    if options.architecture in PUBLISHED:
-        return format_genotype(PUBLISHED[options.architecture])
-    if options.architecture is not None:
-        return format_genotype(read_genotype(options.architecture))
-    if not found.exists():
-        raise InputError(
-            f"there is no {found}: finish the search with bnas search --out {options.folder} --resume, "
-            "or name an architecture with --genotype"
-        )
-    return format_genotype(read_genotype(found))
-
-
-def _dataset(config, data_dir):
-    from bnas.data import load_dataset
-
-    return load_dataset(config.dataset, data_dir or config.data_dir, config.limit)
-
-
-def _finished_search(folder, config, dataset):
-    from bnas.search.dcp import Search
-
-    search = Search(config, dataset)
-    _load_finished(search, folder, f"bnas search --out {folder.path} --resume")
-    return search
-
-
-def _trained(path, dataset, precision, distil=False):
-    """The trained Network in the folder `path`."""
-    from bnas.runs import RunFolder
-    from bnas.train import Training
-
-    command = f"bnas train {path.parent} --precision {precision}"
-    if not (path / "config.json").exists():
-        raise InputError(f"{path} is missing; train it first with {command}")
-    folder = RunFolder.open(path)
-    config = config_from_dict(TrainConfig, folder.config)
-    job = Training(replace(config, distil=0.0), dataset)
-    _load_finished(job, folder, f"{command} --resume")
-    return job.network
-
-
-def _load_finished(job, folder, command):
-    if not folder.has_checkpoint:
-        raise InputError(f"{folder.path} has no finished epoch yet; go on with {command}")
-    arrays, meta = folder.load()
-    if meta["epochs_done"] < job.epochs:
-        raise InputError(
-            f"{folder.path} has {meta['epochs_done']} of {job.epochs} epochs; go on with {command}"
-        )
-    job.load_state(arrays, meta["epochs_done"])
-
-
-def _draw(folder):
-    """Draw the figures of one folder; returns their paths."""
-    from bnas.genotypes import read_genotype
-    from bnas.plots import draw_run
-
-    found = folder.path / "genotype.txt"
-    genotype = read_genotype(found) if found.exists() else None
-    return draw_run(folder.history(), genotype, folder.figures)
+def _flag(name):
+    """The option of a setting."""
+    return "--lambda" if name == "lam" else "--" + name.replace("_", "-")

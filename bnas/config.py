@@ -15,6 +15,13 @@ SURROGATES = ("clip", "identity", "polynomial", "tanh")
 BETAS = ("closed", "learned")
 PRECISIONS = ("binary", "real")
 
+# What --quick stands for: small enough for seconds.
+QUICK_SEARCH = {
+    "channels": 4, "layers": 3, "nodes": 2, "rounds": 1, "parent_epochs": 1, "child_epochs": 1,
+    "limit": 256,
+}  # fmt: skip
+QUICK_TRAIN = {"channels": 8, "layers": 3, "epochs": 2, "limit": 256}
+
 _TYPES = {
     int: (int, "a whole number"),
     int | None: (int, "a whole number"),
@@ -37,19 +44,20 @@ def check(config):
         value = getattr(config, f.name)
         if value is None and f.default is None:
             continue
-        wanted, name = _TYPES[f.type]
+        wanted, kind = _TYPES[f.type]
+        name = {"lam": "lambda"}.get(f.name, f.name)  # as everywhere but in Python
         if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
-            raise InputError(f"{f.name} must be {name}, got {value!r}")
+            raise InputError(f"{name} must be {kind}, got {value!r}")
         limits = f.metadata
         if limits["choices"] and value not in limits["choices"]:
             allowed = ", ".join(str(choice) for choice in limits["choices"])
-            raise InputError(f"{f.name} must be one of {allowed}; got {value!r}")
+            raise InputError(f"{name} must be one of {allowed}; got {value!r}")
         if limits["least"] is not None and not limits["least"] <= value < float("inf"):
-            raise InputError(f"{f.name} must be at least {limits['least']} and finite, got {value}")
+            raise InputError(f"{name} must be at least {limits['least']} and finite, got {value}")
         if limits["above"] is not None and not limits["above"] < value < float("inf"):
-            raise InputError(f"{f.name} must be above {limits['above']} and finite, got {value}")
+            raise InputError(f"{name} must be above {limits['above']} and finite, got {value}")
         if limits["most"] is not None and not value <= limits["most"]:
-            raise InputError(f"{f.name} must be at most {limits['most']}, got {value}")
+            raise InputError(f"{name} must be at most {limits['most']}, got {value}")
 
 
 def config_from_dict(kind, values):
@@ -67,9 +75,9 @@ def config_from_dict(kind, values):
 class SearchConfig:
     """What a search is told. Raises InputError for a value out of range."""
 
-    dataset: str = setting("digits", "data set to search on", DATASETS)
+    dataset: str = setting("digits", "data set", DATASETS)
     data_dir: str | None = setting(None, "folder of the data files (mnist, cifar10)")
-    limit: int | None = setting(None, "use at most this many training images", least=1)
+    limit: int | None = setting(None, "at most this many training images, others in proportion", least=1)
     seed: int = setting(0, "seed of everything random", least=0)
     channels: int = setting(8, "channels of the first cell; a reduction doubles them", least=1)
     layers: int = setting(3, "cells; those at one and two thirds are reductions", least=1)
@@ -87,7 +95,7 @@ class SearchConfig:
     lam: float = setting(5e-3, "weight of the tangent distance D [λ, Eq. 4.32]", least=0)
     mu: float = setting(0.2, "weight of the reconstruction loss L_R [μ, Eq. 4.32]", least=0)
     distance: str = setting("frobenius", "D: squared Frobenius (Eq. 4.31), L1 or cosine", DISTANCES)
-    curvature: str = setting("fisher", "how D's gradient meets the Hessian (4.36-4.41)", CURVATURES)
+    curvature: str = setting("fisher", "what stands for the Hessian in D's gradient (4.36-4.41)", CURVATURES)
     eta: float = setting(0.01, "step of the backtracking, 0 for none [η = η₁η₂, Eq. 4.50]", least=0)
     psi_lr: float = setting(50.0, "learning rate of ψ [η_ψ, Eq. 4.51]", least=0)
     tau: float = setting(
@@ -106,9 +114,9 @@ class TrainConfig:
     """What a training of a found network is told. Raises InputError for a value out of range."""
 
     genotype: str = setting("", "the architecture, as bnas.genotypes.format_genotype writes it")
-    dataset: str = setting("digits", "data set; its train and validation splits train", DATASETS)
+    dataset: str = setting("digits", "data set", DATASETS)
     data_dir: str | None = setting(None, "folder of the data files (mnist, cifar10)")
-    limit: int | None = setting(None, "use at most this many training images", least=1)
+    limit: int | None = setting(None, "at most this many training images, others in proportion", least=1)
     precision: str = setting("binary", "1-bit network, or its real twin", PRECISIONS)
     seed: int = setting(0, "seed of everything random", least=0)
     channels: int = setting(16, "channels of the first cell; a reduction doubles them", least=1)

@@ -5,7 +5,6 @@ of an epoch comes from (seed, epoch), so the state and the number of the epoch a
 and to end in the same bits.
 """
 
-import math
 from contextlib import contextmanager
 
 import numpy as np
@@ -18,10 +17,22 @@ def epoch_rng(seed, epoch):
     return np.random.default_rng((seed, epoch))
 
 
+def join_states(**parts):
+    """Several {name: array} as one, the names prefixed with their part and a dot."""
+    return {f"{part}.{name}": array for part, own in parts.items() for name, array in own.items()}
+
+
+def part_of(arrays, part):
+    """What `join_states` put in under the name `part`."""
+    prefix = f"{part}."
+    return {n.removeprefix(prefix): array for n, array in arrays.items() if n.startswith(prefix)}
+
+
 def require_finite(value, what):
-    """Raise DivergedError if the number `value` is NaN or infinite."""
-    if not math.isfinite(value):
-        raise DivergedError(f"{what} became {value}")
+    """Raise DivergedError if `value`, a number or an array, holds NaN or infinity; else do nothing."""
+    value = np.asarray(value)
+    if value.dtype.kind == "f" and not np.isfinite(value).all():
+        raise DivergedError(f"{what} became {value if value.ndim == 0 else 'NaN or infinite'}")
 
 
 @contextmanager
@@ -81,7 +92,12 @@ def run(job, folder, progress):
         job.load_state(arrays, done)
     folder.truncate_history(done)
     for number in range(done, job.epochs):
-        record = {"epoch": number, **job.run_epoch(number, progress)}
+        with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is looked for below
+            record = {"epoch": number, **job.run_epoch(number, progress)}
+        state = job.state()
+        with locate(f"epoch {number + 1} of {job.epochs}"):
+            for name, value in {**record, **state}.items():
+                require_finite(value, name)
         # History first: a record without its checkpoint is dropped on resuming, never the reverse.
         folder.append_history(record)
-        folder.save(job.state(), {"epochs_done": number + 1})
+        folder.save(state, {"epochs_done": number + 1})

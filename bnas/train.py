@@ -13,7 +13,14 @@ from bnas.candidates import REAL, Precision
 from bnas.data import Split, batches, default_augmentation
 from bnas.errors import InputError
 from bnas.genotypes import parse_genotype
-from bnas.loop import RunningMeans, epoch_rng, locate, require_finite
+from bnas.loop import (
+    RunningMeans,
+    epoch_rng,
+    join_states,
+    locate,
+    part_of,
+    require_finite,
+)
 from bnas.network import Network
 from bnas.optim import Adam, clip_grad_norm, cosine_schedule
 from bnas.search.objectives import parent_probabilities, reconstruction, supervision
@@ -31,6 +38,13 @@ def build_network(config, dataset):
         parse_genotype(config.genotype), dataset.image_shape[0], dataset.classes, config.channels,
         config.layers, precision, rng, config.drop_path,
     )  # fmt: skip
+
+
+def trained_network(config, dataset, arrays):
+    """The Network of a finished Training, from the `arrays` of its state."""
+    network = build_network(config, dataset)
+    network.load_state_dict(part_of(arrays, "network"))
+    return network
 
 
 class Training:
@@ -117,15 +131,14 @@ class Training:
 
     def state(self):
         """{name: array}: all that is needed to go on, or to use the network."""
-        network = {f"network.{k}": v for k, v in self.network.state_dict().items()}
-        optimiser = {f"optimiser.{k}": v for k, v in self.optimiser.state_dict().items()}
-        return {**network, **optimiser}
+        return join_states(
+            network=self.network.state_dict(), optimiser=self.optimiser.state_dict()
+        )
 
     def load_state(self, arrays, epochs_done):
         """Take over the `state` after `epochs_done` epochs of the same training."""
-        for part, owner in (("network.", self.network), ("optimiser.", self.optimiser)):
-            own = {k.removeprefix(part): v for k, v in arrays.items() if k.startswith(part)}
-            owner.load_state_dict(own)
+        self.network.load_state_dict(part_of(arrays, "network"))
+        self.optimiser.load_state_dict(part_of(arrays, "optimiser"))
         self.network.binarise_weights(self.stage(epochs_done - 1)[0] == "binary")
 
     def _new_optimiser(self):

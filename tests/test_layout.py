@@ -35,6 +35,8 @@ FLOORS = {
     "bnas.train": 5,
     "bnas.runs": 5,
     "bnas.plots": 6,
+    "bnas.progress": 6,
+    "bnas.commands": 6,
     "bnas.cli": 6,
     "bnas.__main__": 6,
 }

@@ -17,7 +17,7 @@ from bnas.candidates import REAL, Precision
 from bnas.data import batches, default_augmentation
 from bnas.evaluation import BATCH, accuracy
 from bnas.genotypes import discretise
-from bnas.loop import epoch_rng
+from bnas.loop import epoch_rng, join_states, part_of
 from bnas.search.phases import ChildPhase, ParentPhase
 from bnas.search.tangent import tangent_direction
 from bnas.supernet import Supernet
@@ -118,25 +118,19 @@ class Search:
 
     def state(self):
         """{name: array}: all that is needed to go on after the present epoch."""
-        parts = {
-            "parent": self.parent.state_dict(),
-            "child": self.child.state_dict(),
-            "phase": self.phase.state_dict(),
-        }
-        arrays = {f"{part}.{k}": v for part, own in parts.items() for k, v in own.items()}
-        return {"t": self.t, **arrays}
+        parts = join_states(
+            parent=self.parent.state_dict(),
+            child=self.child.state_dict(),
+            phase=self.phase.state_dict(),
+        )
+        return {"t": self.t, **parts}
 
     def load_state(self, arrays, epochs_done):
         """Take over the `state` after `epochs_done` epochs of the same search."""
-        self.phase = self._new_phase(self.schedule[epochs_done - 1])
-        for part in ("parent", "child", "phase"):
-            own = {
-                k.removeprefix(f"{part}."): v for k, v in arrays.items() if k.startswith(f"{part}.")
-            }
-            getattr(self, part).load_state_dict(own)
         self.t = arrays["t"]
-        if self.phase.supernet is self.child:
-            self.phase.t = self.t
+        self.phase = self._new_phase(self.schedule[epochs_done - 1])
+        for name in ("parent", "child", "phase"):
+            getattr(self, name).load_state_dict(part_of(arrays, name))
 
     def _new_phase(self, epoch):
         if epoch.phase == "parent":

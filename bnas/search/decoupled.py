@@ -7,6 +7,8 @@ a step along the old α, as long as a learned factor ψ of the edge says.
 
 import numpy as np
 
+from bnas.loop import join_states, part_of
+
 INITIAL_PSI = 1.0
 
 
@@ -95,9 +97,8 @@ class DecoupledAlpha:
 
     def state_dict(self):
         own = {"psi": self.psi, "before": self.before, "mask": self.mask}
-        return {**own, **{f"optimiser.{k}": v for k, v in self.optimiser.state_dict().items()}}
+        return {**own, **join_states(optimiser=self.optimiser.state_dict())}
 
     def load_state_dict(self, arrays):
         self.psi, self.before, self.mask = arrays["psi"], arrays["before"], arrays["mask"]
-        inner = {k.removeprefix("optimiser."): v for k, v in arrays.items() if "." in k}
-        self.optimiser.load_state_dict(inner)
+        self.optimiser.load_state_dict(part_of(arrays, "optimiser"))

@@ -6,7 +6,7 @@ the two is frozen meanwhile.
 
 from bnas.autodiff import frozen, grad
 from bnas.data import batches
-from bnas.loop import RunningMeans, locate, require_finite
+from bnas.loop import RunningMeans, join_states, locate, part_of, require_finite
 from bnas.optim import SGD, Adam, clip_grad_norm, cosine_schedule
 from bnas.search.decoupled import DecoupledAlpha
 from bnas.search.objectives import (
@@ -76,13 +76,13 @@ class Phase:
         return {"loss": loss.item(), "train_accuracy": float(correct.mean()), **figures}
 
     def state_dict(self):
-        parts = {"weights": self.optimiser.state_dict(), "alpha": self.decoupled.state_dict()}
-        return {f"{part}.{k}": v for part, arrays in parts.items() for k, v in arrays.items()}
+        return join_states(
+            weights=self.optimiser.state_dict(), alpha=self.decoupled.state_dict()
+        )
 
     def load_state_dict(self, arrays):
-        for part, owner in (("weights.", self.optimiser), ("alpha.", self.decoupled)):
-            own = {k.removeprefix(part): v for k, v in arrays.items() if k.startswith(part)}
-            owner.load_state_dict(own)
+        self.optimiser.load_state_dict(part_of(arrays, "weights"))
+        self.decoupled.load_state_dict(part_of(arrays, "alpha"))
 
 
 class ParentPhase(Phase):

@@ -1,0 +1,244 @@
+"""What the commands of `bnas` do: each is a function of the options that bnas.cli has read.
+
+A run folder holds a search and, in binary/ and real/, the trained networks of its architecture. The
+two can also stand in a folder without a search. All in a folder share data set and architecture.
+"""
+
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+
+from bnas.config import QUICK_SEARCH, QUICK_TRAIN, SearchConfig, TrainConfig, config_from_dict
+from bnas.data import ascii_image, describe, load_dataset
+from bnas.errors import InputError
+from bnas.evaluation import report
+from bnas.genotypes import PUBLISHED, format_genotype, read_genotype
+from bnas.gradcases import check_all
+from bnas.loop import run
+from bnas.plots import draw_run
+from bnas.progress import Progress
+from bnas.runs import RunFolder, atomic_write, require_same_config
+from bnas.search.dcp import Search
+from bnas.train import Training, trained_network
+
+TRAINED = {"binary": "1-bit network", "real": "Its real twin"}  # subfolder, also the precision
+
+
+def search(options):
+    given = _given(options, SearchConfig, QUICK_SEARCH)
+    config = SearchConfig(**given)
+    default = f"runs/{config.dataset}-seed{config.seed}"
+    path = Path(default if options.out is None else options.out)
+    resume = options.resume and _has_run(path)
+    if resume:
+        config = _resumed(SearchConfig, path, given)
+    job = Search(config, load_dataset(config.dataset, config.data_dir, config.limit))
+    with _open(path, config, resume) as folder:
+        _carry_out(job, folder)
+        text = format_genotype(job.genotype())
+        atomic_write(path / "genotype.txt", text)
+        _draw(folder)
+    print(f"{text}\nThe search is in {path}, its figures in {folder.figures}.")
+    print(f"Next: bnas train {path}")
+
+
+def train(options):
+    root = Path(options.folder)
+    given = _given(options, TrainConfig, QUICK_TRAIN)
+    if options.architecture is not None:
+        given["genotype"] = _named_genotype(options.architecture)
+    path = root / given.get("precision", TrainConfig.precision)
+    resume = options.resume and _has_run(path)
+    if resume:
+        config = _resumed(TrainConfig, path, given)
+    elif _has_run(path):
+        raise InputError(
+            f"{path} already holds a training; go on with --resume, or move it away to start anew"
+        )
+    else:
+        config = TrainConfig(**{**_inherited(root), **given})
+        _require_kinship(root, config)
+    dataset = load_dataset(config.dataset, config.data_dir, config.limit)
+    teacher = _trained(root, "real", dataset) if config.distil else None
+    job = Training(config, dataset, teacher)
+    with _open(path, config, resume) as folder:
+        _carry_out(job, folder)
+        _draw(folder)
+    print(f"The network is in {path}.\nNext: bnas evaluate {root}")
+
+
+def evaluate(options):
+    root = Path(options.folder)
+    found = _runs(root)
+    config = list(found.values())[-1]  # the data may have moved between two runs
+    # The same test images for all: those of the run with the most.
+    limits = [c.limit for c in found.values()]
+    limit = None if None in limits else max(limits)
+    dataset = load_dataset(config.dataset, options.data_dir or config.data_dir, limit)
+    networks = []
+    if root in found:
+        job = Search(found[root], dataset)
+        job.load_state(*_finished(root, job.epochs, f"bnas search --out {root}"))
+        networks += [("Parent (supernet)", job.parent), ("Child (supernet)", job.child)]
+        genotype = format_genotype(job.genotype())
+    else:
+        genotype = config.genotype
+    for name, label in TRAINED.items():
+        if root / name in found:
+            label = f"Found {label}" if root in found and name == "binary" else label
+            networks.append((label, _trained(root, name, dataset)))
+    table, figures = report(networks, dataset)
+    print(f"{table}\n\n{genotype.rstrip()}")
+    RunFolder(root).write_result("evaluation.json", figures)
+    if root / "binary" not in found:
+        print(f"\nNext: bnas train {root}")
+
+
+def plot(options):
+    root = Path(options.folder)
+    drawn = [picture for path in _runs(root) for picture in _draw(RunFolder.open(path))]
+    if not drawn:
+        raise InputError(f"{root} has no finished epoch to draw yet; go on with the run first")
+    print(*drawn, sep="\n")
+
+
+def gradcheck(options):
+    table, failures = check_all(options.operation, options.seed, options.quick)
+    print(table)
+    return 1 if failures else 0
+
+
+def data(options):
+    config = SearchConfig(**_given(options, SearchConfig))
+    dataset = load_dataset(config.dataset, config.data_dir, config.limit)
+    print(describe(dataset))
+    for name, split in dataset.splits.items():
+        print(f"\nFirst image of {name}, label {split.labels[0]}:\n{ascii_image(split.images[0])}")
+
+
+# Settings
+
+
+def _given(options, kind, quick=None):
+    """The settings that the user gave, on top of those that --quick stands for."""
+    names = {f.name for f in fields(kind)}
+    given = {name: value for name, value in vars(options).items() if name in names}
+    return {**quick, **given} if quick and options.quick else given
+
+
+def _saved(kind, path):
+    """The configuration of the run in the folder `path`."""
+    values = RunFolder.open(path).config
+    if kind is SearchConfig and "genotype" in values:
+        raise InputError(f"{path} holds one trained network, no search; give the folder above it")
+    try:
+        return config_from_dict(kind, values)
+    except InputError as error:
+        raise InputError(f"{path / 'config.json'}: {error}") from error
+
+
+def _resumed(kind, path, given):
+    """The configuration of the run to go on with; its data may have moved, all else must agree."""
+    saved = _saved(kind, path)
+    if given.get("genotype", "") not in ("", getattr(saved, "genotype", "")):
+        raise InputError(
+            f"{path} trains another architecture; leave out --genotype, or give a new folder"
+        )
+    require_same_config(asdict(saved), {**asdict(saved), **given}, ignore=("data_dir",))
+    return replace(saved, data_dir=given.get("data_dir", saved.data_dir))
+
+
+def _inherited(root):
+    """The settings that a training takes over from the search in `root`, if there is one."""
+    inherited = {}
+    if _has_run(root):
+        searched = _saved(SearchConfig, root)
+        inherited = {name: getattr(searched, name) for name in ("dataset", "data_dir", "limit")}
+    if (root / "genotype.txt").exists():
+        inherited["genotype"] = format_genotype(read_genotype(root / "genotype.txt"))
+    return inherited
+
+
+def _named_genotype(name):
+    """The text of a published genotype, or of the one in a file."""
+    if name in PUBLISHED:
+        return format_genotype(PUBLISHED[name])
+    if not Path(name).exists():
+        known = ", ".join(PUBLISHED)
+        raise InputError(f"{name} is no file and no published genotype; those are {known}")
+    return format_genotype(read_genotype(name))
+
+
+def _require_kinship(root, config):
+    """Raise InputError unless a network of TrainConfig `config` may join what `root` holds."""
+    if not config.genotype:
+        raise InputError(
+            f"there is no {root / 'genotype.txt'}: finish the search with bnas search --out {root} "
+            "--resume, or name an architecture with --genotype"
+        )
+    kin = _inherited(root)
+    for name in TRAINED:
+        if _has_run(root / name):
+            kin |= asdict(_saved(TrainConfig, root / name))
+    for name, what in (("dataset", "data set"), ("genotype", "architecture")):
+        if kin.get(name, getattr(config, name)) != getattr(config, name):
+            raise InputError(
+                f"{root} holds networks of another {what}, and one folder compares like with like; "
+                f"give a new one: bnas train NEW --genotype ... --dataset {config.dataset}"
+            )
+
+
+# Runs
+
+
+def _has_run(path):
+    return (path / "config.json").exists()
+
+
+def _runs(root):
+    """{folder: configuration} of the search in `root` and of the trained networks below it."""
+    found = {root: _saved(SearchConfig, root)} if _has_run(root) else {}
+    for name in TRAINED:
+        if _has_run(root / name):
+            found[root / name] = _saved(TrainConfig, root / name)
+    if not found:
+        raise InputError(f"{root} holds no run; make one with bnas search --out {root}")
+    return found
+
+
+def _open(path, config, resume):
+    """The RunFolder at `path`, held for writing: the one there is to resume, or else a new one."""
+    return RunFolder.open(path, write=True) if resume else RunFolder.create(path, asdict(config))
+
+
+def _carry_out(job, folder):
+    """Run what is left of a job, with a report of its progress."""
+    done = folder.load()[1]["epochs_done"] if folder.has_checkpoint else 0
+    with Progress(job, done) as progress:
+        run(job, folder, progress)
+
+
+def _finished(path, epochs, command):
+    """(arrays, epochs) of the finished run in the folder `path`; `command` is what made it."""
+    folder = RunFolder.open(path)
+    arrays, meta = folder.load() if folder.has_checkpoint else ({}, {"epochs_done": 0})
+    done = meta["epochs_done"]
+    if done < epochs:
+        raise InputError(f"{path} has {done} of {epochs} epochs; go on with {command} --resume")
+    return arrays, done
+
+
+def _trained(root, name, dataset):
+    """The trained Network in the folder root/name."""
+    command = f"bnas train {root} --precision {name}"
+    if not _has_run(root / name):
+        raise InputError(f"{root / name} is missing; train it first with {command}")
+    config = _saved(TrainConfig, root / name)
+    arrays, _ = _finished(root / name, config.epochs, command)
+    return trained_network(config, dataset, arrays)
+
+
+def _draw(folder):
+    """Draw the figures of one folder; returns their paths."""
+    path = folder.path / "genotype.txt"
+    genotype = read_genotype(path) if path.exists() else None
+    return draw_run(folder.history(), genotype, folder.figures)

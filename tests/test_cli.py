@@ -1,0 +1,640 @@
+"""The command line, used as its users will: a whole session, and everything that can go wrong."""
+
+import contextlib
+import gzip
+import io
+import json
+import os
+import re
+import resource
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from bnas import commands
+from bnas.cli import main
+from bnas.config import SearchConfig, TrainConfig
+from bnas.genotypes import PUBLISHED, format_genotype, parse_genotype
+from bnas.runs import RunFolder
+
+TINY = ("--quick", "--channels", "2", "--layers", "2", "--limit", "96")
+SEARCH = ("search", *TINY, "--nodes", "1", "--out")
+COMMANDS = ("search", "train", "evaluate", "plot", "gradcheck", "data")
+
+
+def bnas(*arguments):
+    """Run the command line in this process; (status, output, errors)."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            status = main([str(argument) for argument in arguments])
+        except SystemExit as stop:  # how argparse ends
+            status = stop.code
+    return status, out.getvalue(), err.getvalue()
+
+
+def succeed(*arguments):
+    status, out, err = bnas(*arguments)
+    assert status == 0, err
+    return out
+
+
+def fail(*arguments, says, status=2):
+    """Run a command that must fail with a short message that matches every pattern in `says`."""
+    actual, out, err = bnas(*arguments)
+    assert actual == status, err
+    *progress, message = err.splitlines()
+    assert message.startswith("bnas: ") and out == ""
+    assert all(re.match(r"(round \d+ \w+|train) epoch \d+ of \d+: loss", line) for line in progress)
+    for pattern in [says] if isinstance(says, str) else says:
+        assert re.search(pattern, message), message
+    return message
+
+
+def process(*arguments, **options):
+    """Run the command line in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "bnas", *map(str, arguments)],
+        capture_output=True, text=True, timeout=300, **options,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory):
+    """A run folder with everything in it, and what the commands printed."""
+    root = tmp_path_factory.mktemp("session") / "run"
+    printed = {"search": succeed(*SEARCH, root)}
+    printed["before"] = succeed("evaluate", root)
+    for precision in ("real", "binary"):
+        printed[precision] = succeed(
+            "train", root, "--channels", "2", "--layers", "2", "--epochs", "2", "--precision", precision
+        )
+    printed["after"] = succeed("evaluate", root)
+    return root, printed
+
+
+@pytest.fixture
+def copy(session, tmp_path):
+    """A copy of that run folder, to be changed."""
+    return shutil.copytree(session[0], tmp_path / "copy")
+
+
+# Help
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command):
+    out = succeed(command, "--help")
+    assert out.startswith(f"usage: bnas {command}")
+    described = re.findall(r"^  (?:-\w, )?--([\w-]+)", out, re.M)
+    assert len(described) == len(set(described)) >= 2
+    assert f"bnas {command}" in out
+
+
+def test_the_first_help_names_every_command_and_a_session():
+    out = succeed("--help")
+    for command in COMMANDS:
+        assert re.search(rf"^    {command} +\w", out, re.M)
+    assert "bnas search --out runs/mine" in out
+    assert re.fullmatch(r"bnas \d+\.\d+\.\d+\n", succeed("--version"))
+
+
+@pytest.mark.parametrize("command, kind", [("search", SearchConfig), ("train", TrainConfig)])
+def test_every_setting_is_an_option_with_its_default(command, kind):
+    text = " ".join(succeed(command, "--help").split())
+    for name, f in kind.__dataclass_fields__.items():
+        if name != "genotype":
+            flag = "--lambda" if name == "lam" else "--" + name.replace("_", "-")
+            default = "(yes)" if f.default is True else f"({f.default})"
+            found = re.search(rf" {flag}\b.*?{re.escape(f.metadata['help'])}", text)
+            assert found, flag
+            assert f.default is None or text[found.end() + 1 :].startswith(default), flag
+
+
+def test_help_where_greek_cannot_be_printed():
+    done = process("search", "--help", env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    assert done.returncode == 0 and "Eq. 4.32" in done.stdout
+
+
+# A whole session
+
+
+def test_a_search_leaves_what_it_promises(session):
+    root, printed = session
+    names = {path.name for path in root.iterdir()}
+    assert names >= {"config.json", "history.jsonl", "checkpoint.npz", "genotype.txt", "figures"}
+    assert {path.name for path in (root / "figures").iterdir()} == {
+        "alpha_normal.png", "alpha_reduce.png", "operations.png", "accuracy.png", "tangent.png",
+        "cells.png",
+    }  # fmt: skip
+    text = (root / "genotype.txt").read_text()
+    assert len(parse_genotype(text).normal) == 2
+    assert printed["search"].startswith(text)
+    assert printed["search"].endswith(f"Next: bnas train {root}\n")
+    assert json.loads((root / "config.json").read_text())["channels"] == 2
+    history = [json.loads(line) for line in (root / "history.jsonl").read_text().splitlines()]
+    assert [record["phase"] for record in history] == ["parent", "child"]
+
+
+def test_a_training_leaves_what_it_promises(session):
+    root, printed = session
+    for precision in ("binary", "real"):
+        config = json.loads((root / precision / "config.json").read_text())
+        assert config["precision"] == precision and config["limit"] == 96
+        assert config["genotype"] == (root / "genotype.txt").read_text()
+        assert (root / precision / "checkpoint.npz").exists()
+        assert (root / precision / "figures" / "training.png").exists()
+        assert f"bnas evaluate {root}" in printed[precision]
+
+
+def test_evaluate_compares_all_networks(session):
+    root, printed = session
+    assert f"Next: bnas train {root}" in printed["before"]
+    assert "Found" not in printed["before"] and "Next" not in printed["after"]
+    figures = json.loads((root / "evaluation.json").read_text())
+    labels = ["Parent (supernet)", "Child (supernet)", "Found 1-bit network", "Its real twin"]
+    assert list(figures) == labels
+    for label in labels:
+        (row,) = (line for line in printed["after"].splitlines() if line.startswith(label))
+        accuracy, low, high = map(float, re.findall(r"\d+\.\d+", row)[:3])
+        assert low <= accuracy <= high
+        assert accuracy == pytest.approx(100 * figures[label]["test_accuracy"], abs=0.005)
+        parameters, bits = (int(n.replace(",", "")) for n in row.split()[-2:])
+        assert (parameters, bits) == (figures[label]["parameters"], figures[label]["bits"])
+    assert figures["Found 1-bit network"]["bits"] < figures["Its real twin"]["bits"]
+    assert figures["Child (supernet)"]["bits"] < figures["Parent (supernet)"]["bits"] / 2
+    assert (root / "genotype.txt").read_text().strip() in printed["after"]
+
+
+def test_evaluate_gives_the_test_accuracy_of_the_trained_network(session):
+    """Computed again by hand: no other network, no other split."""
+    from bnas.data import load_dataset
+    from bnas.train import Training
+
+    root, _ = session
+    dataset = load_dataset("digits", limit=96)
+    for name, label in (("binary", "Found 1-bit network"), ("real", "Its real twin")):
+        folder = RunFolder.open(root / name)
+        job = Training(TrainConfig(**folder.config), dataset)
+        job.load_state(folder.load()[0], 2)
+        right = job.network.eval()(dataset.test.images).data.argmax(axis=1) == dataset.test.labels
+        figures = json.loads((root / "evaluation.json").read_text())
+        assert figures[label]["test_accuracy"] == pytest.approx(right.mean())
+
+
+def test_plot_draws_what_there_is(copy):
+    shutil.rmtree(copy / "figures")
+    paths = succeed("plot", copy).splitlines()
+    assert len(paths) == 8 and all(os.path.getsize(path) > 1000 for path in paths)
+    (copy / "genotype.txt").unlink()  # as while the search is running
+    assert f"{copy}/figures/cells.png" not in succeed("plot", copy)
+
+
+def test_a_published_genotype_trains_in_a_folder_of_its_own(tmp_path):
+    root = tmp_path / "darts"
+    train = ("train", root, *TINY, "--channels", "1", "--epochs", "2", "--genotype")
+    succeed(*train, "DARTS_V2", "--stages", "2")
+    assert len({record["stage"] for record in RunFolder.open(root / "binary").history()}) == 2
+    out = succeed("evaluate", root)
+    assert "1-bit network" in out and "supernet" not in out
+    assert format_genotype(PUBLISHED["DARTS_V2"]).strip() in out
+    succeed("train", root, "--resume")  # the genotype is that of the run
+    fail("train", root, "--resume", "--genotype", "NASNet", says="another architecture")
+
+
+def test_a_genotype_from_a_file(session, tmp_path):
+    file = tmp_path / "mine.txt"
+    shutil.copy(session[0] / "genotype.txt", file)
+    succeed("train", tmp_path / "run", *TINY, "--epochs", "1", "--genotype", file)
+    config = RunFolder.open(tmp_path / "run" / "binary").config
+    assert config["genotype"] == file.read_text()
+
+
+def test_distillation_needs_the_real_twin_and_uses_it(copy):
+    shutil.move(copy / "real", copy.parent / "twin")
+    shutil.rmtree(copy / "binary")
+    train = ("train", copy, *TINY, "--epochs", "1", "--distil", "1")
+    fail(*train, says=["real is missing", f"bnas train {copy} --precision real"])
+    assert not (copy / "binary").exists()  # so that the same command works afterwards
+    shutil.move(copy.parent / "twin", copy / "real")
+    succeed(*train)
+    labels_alone = copy.parent / "labels"
+    succeed("train", labels_alone, *TINY, "--epochs", "1", "--genotype", copy / "genotype.txt")
+    losses = [RunFolder.open(p / "binary").history()[0]["loss"] for p in (copy, labels_alone)]
+    assert losses[0] != losses[1]
+
+
+def test_the_default_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    out = succeed(*SEARCH[:-1], "--seed", "7")
+    assert (tmp_path / "runs" / "digits-seed7" / "genotype.txt").exists()
+    assert "bnas train runs/digits-seed7" in out
+
+
+def test_the_same_seed_finds_the_same(session, tmp_path):
+    root, _ = session
+    for seed in (0, 1):
+        succeed(*SEARCH, tmp_path / str(seed), "--seed", seed)
+    arrays = [RunFolder.open(path).load()[0] for path in (root, tmp_path / "0", tmp_path / "1")]
+    for name, array in arrays[0].items():
+        assert array.tobytes() == arrays[1][name].tobytes(), name
+    assert not np.array_equal(arrays[0]["child.alpha"], arrays[2]["child.alpha"])
+
+
+def test_a_log_file_gets_a_line_an_epoch(tmp_path):
+    _, _, err = bnas(*SEARCH, tmp_path / "run", "--rounds", "2", "--limit", "200")
+    labels = [line.split(":")[0] for line in err.splitlines()]
+    assert labels == [
+        f"round {r} {phase} epoch 1 of 1" for r in (1, 2) for phase in ("parent", "child")
+    ]
+
+
+def test_gradcheck_and_data():
+    out = succeed("gradcheck", "--operation", "Linear")
+    assert re.search(r"Linear +\d+ +exact +\d\.\de-\d\d", out) and "0 failed" in out
+    fail("gradcheck", "--operation", "Lineal", says=["'Lineal'", "expected one of.*Linear"])
+    out = succeed("data", "--limit", "100")
+    assert "digits: 10 classes" in out
+    assert re.search(r"^train +100 ", out, re.M) and "First image of test, label" in out
+
+
+def test_a_failed_gradient_check_shows_in_the_status(monkeypatch):
+    from bnas.functional.linear import Linear
+
+    right = Linear.backward
+    monkeypatch.setattr(Linear, "backward", staticmethod(
+        lambda ctx, dy: tuple(None if d is None else 1.01 * d for d in right(ctx, dy))
+    ))  # fmt: skip
+    status, out, _ = bnas("gradcheck", "--operation", "Linear", "--quick")
+    assert status == 1 and "1 failed" in out
+
+
+# Resuming
+
+
+def test_resuming_a_finished_run_changes_nothing(copy):
+    before = (copy / "checkpoint.npz").read_bytes(), (copy / "history.jsonl").read_bytes()
+    out = succeed("search", "--out", copy, "--resume")
+    assert (copy / "genotype.txt").read_text() in out
+    assert before == ((copy / "checkpoint.npz").read_bytes(), (copy / "history.jsonl").read_bytes())
+    succeed("train", copy, "--resume")
+
+
+def test_resuming_names_every_option_that_conflicts(copy):
+    fail(
+        "search", "--out", copy, "--resume", "--lambda", "0.25", "--seed", "3",
+        says=["lam: the run has 0.005, you gave 0.25", "seed: the run has 0, you gave 3"],
+    )  # fmt: skip
+    fail("train", copy, "--resume", "--epochs", "9", says="epochs: the run has 2, you gave 9")
+    succeed(*SEARCH, copy, "--resume")  # the same options again are fine
+
+
+def test_resume_without_a_run_starts_one(tmp_path):
+    succeed(*SEARCH, tmp_path / "new", "--resume")
+    assert (tmp_path / "new" / "genotype.txt").exists()
+
+
+def test_an_unfinished_run_says_how_to_go_on(copy):
+    short = copy.parent / "short"
+    with RunFolder.create(short, {**RunFolder.open(copy).config, "rounds": 2}) as folder:
+        folder.save(RunFolder.open(copy).load()[0], {"epochs_done": 1})
+    again = f"bnas search --out {short} --resume"
+    fail("evaluate", short, says=["1 of 4 epochs", again])
+    fail("train", short, says=["genotype.txt", again])
+    (short / "checkpoint.npz").unlink()
+    fail("evaluate", short, says=["0 of 4 epochs", again])
+    fail("plot", short, says="no finished epoch")
+    (copy / "binary" / "checkpoint.npz").unlink()
+    fail("evaluate", copy, says=["0 of 2", f"bnas train {copy} --precision binary --resume"])
+
+
+# What goes wrong
+
+
+def test_occupied_folders(copy):
+    before = (copy / "checkpoint.npz").read_bytes()
+    fail(*SEARCH, copy, says=["already holds a run", "--resume"])
+    fail("train", copy, *TINY, says=["already holds", "--resume"])
+    (copy / "config.json").unlink()
+    fail(*SEARCH, copy, says=["already holds other files", "empty folder"])
+    assert (copy / "checkpoint.npz").read_bytes() == before
+
+
+@pytest.mark.parametrize("command", ["evaluate", "plot", "train"])
+def test_a_folder_that_is_no_run(tmp_path, command):
+    for path in (tmp_path, tmp_path / "missing"):
+        fail(command, path, says=[re.escape(str(path)), "bnas search --out"])
+    assert not (tmp_path / "missing").exists()
+
+
+@pytest.mark.parametrize("arguments", [
+    ("evaluate", "{}"), ("plot", "{}"), ("train", "{}"), ("search", "--resume", "--out", "{}"),
+], ids=" ".join)  # fmt: skip
+def test_the_folder_of_one_network_is_not_the_run(session, arguments):
+    fail(*(a.format(session[0] / "binary") for a in arguments), says="give the folder above")
+
+
+@pytest.mark.parametrize("option, says", [
+    ("--lambda=-1", "lambda must be at least 0.* got -1"),
+    ("--lr=0", "lr must be above 0.* got 0"),
+    ("--lr=nan", "lr .* got nan"),
+    ("--mu=inf", "mu .* finite, got inf"),
+    ("--lr=fast", "--lr.*'fast'"),
+    ("--nodes=0", "nodes must be at least 1.* got 0"),
+    ("--channels=-4", "channels must be at least 1.* got -4"),
+    ("--channels=2.5", "--channels.*'2.5'"),
+    ("--batch-size=1", "batch_size must be at least 2.* got 1"),
+    ("--momentum=1", "momentum must be at most 0.999, got 1"),
+    ("--seed=-1", "seed must be at least 0.* got -1"),
+    ("--threads=0", "--threads.*from 1 up, got '0'"),
+    ("--threads=two", "--threads.*got 'two'"),
+    ("--dataset=svhn", "svhn.*digits.*mnist.*cifar10"),
+    ("--distance=l2", "l2.*frobenius.*l1.*cosine"),
+    ("--epoch=3", "unrecognized.*--epoch=3.*--help"),
+])  # fmt: skip
+def test_bad_values(tmp_path, option, says):
+    fail("search", "--out", tmp_path / "run", option, says=says)
+    assert not (tmp_path / "run").exists()
+
+
+def test_bad_commands():
+    fail(says="COMMAND.*bnas --help")
+    fail("serach", says="serach.*search.*bnas --help")
+    fail("train", says="RUN.*bnas train --help")
+    fail("gradcheck", "--seed", "-1", says="from 0 up, got '-1'")
+
+
+@pytest.mark.parametrize("options, says", [
+    (("--stages=3",), "--stages.*1.*2"),
+    (("--stages=2", "--epochs=1"), "2 stages need at least as many epochs, got 1"),
+    (("--precision=real", "--distil=0.5"), "for binary networks"),
+    (("--distil=1.5",), "distil must be at most 1.* got 1.5"),
+    (("--drop-path=-0.1",), "drop_path must be at least 0"),
+    (("--genotype=DARTS_V9",), "DARTS_V9 is no file.*DARTS_V1"),
+    (("--genotype=.",), "cannot read.*directory"),
+])  # fmt: skip
+def test_bad_values_for_training(session, tmp_path, options, says):
+    genotype = ("--genotype", session[0] / "genotype.txt")
+    fail("train", tmp_path / "run", *TINY, *genotype, *options, says=says)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("change, says", [
+    (lambda text: re.sub(r'"(sep|dil|avg|max|skip)\w+"', '"warp_conv_3x3"', text, count=1),
+     r"normal\[0\] has the unknown operation 'warp_conv_3x3'.*known are skip_connect"),
+    (lambda text: text[: len(text) // 2], "not valid syntax"),
+    (lambda text: text.replace(", 1)", ", 5)"), "reads state 5, but node 2"),
+    (lambda text: "__import__('os').remove('x')", "expected one Genotype"),
+    (lambda text: "", "expected one Genotype"),
+    (lambda text: "\0\1", "not valid syntax"),
+], ids=["operation", "truncated", "predecessor", "code", "empty", "binary"])  # fmt: skip
+def test_bad_genotypes(copy, change, says):
+    text = (copy / "genotype.txt").read_text()
+    shutil.rmtree(copy / "binary")
+    (copy / "genotype.txt").write_text(change(text))
+    fail("train", copy, *TINY, says=["genotype.txt", says])
+    fail("train", copy / "new", *TINY, "--genotype", copy / "genotype.txt", says=says)
+    assert not (copy / "binary").exists()
+
+
+def test_one_folder_compares_like_with_like(copy, tmp_path):
+    shutil.rmtree(copy / "binary")
+    fail("train", copy, *TINY, "--genotype", "NASNet", says=["another architecture", "bnas train NEW"])
+    fail("train", copy, *TINY, "--dataset", "mnist", says=["another data set", "--dataset mnist"])
+
+
+# Data
+
+
+def write_mnist(folder, images=96, labels=range(10)):
+    """A small data set in MNIST's format; returns the folder."""
+    folder.mkdir(exist_ok=True)
+    rng = np.random.default_rng(0)
+    for part in ("train", "t10k"):
+        pixels = rng.integers(0, 256, (images, 28, 28), dtype=np.uint8)
+        values = np.resize(np.array(labels, np.uint8), images)
+        head = bytes([0, 0, 8, 3]) + np.array(pixels.shape, ">i4").tobytes()
+        (folder / f"{part}-images-idx3-ubyte").write_bytes(head + pixels.tobytes())
+        head = bytes([0, 0, 8, 1]) + np.array(values.shape, ">i4").tobytes()
+        (folder / f"{part}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(head + values.tobytes()))
+    return folder
+
+
+def write_cifar10(folder, images=60):
+    folder.mkdir(exist_ok=True)
+    rng = np.random.default_rng(0)
+    for name in ("data_batch_1.bin", "test_batch.bin"):
+        records = rng.integers(0, 256, (images, 3073), dtype=np.uint8)
+        records[:, 0] = np.arange(images) % 10
+        (folder / name).write_bytes(records.tobytes())
+    return folder
+
+
+@pytest.mark.parametrize("name, write", [("mnist", write_mnist), ("cifar10", write_cifar10)])
+def test_a_session_on_files(tmp_path, name, write):
+    files, root = write(tmp_path / "files"), tmp_path / "run"
+    tiny = ("--limit", "16", "--batch-size", "8", "--channels", "1")
+    fail(*SEARCH, root, "--dataset", name, says=[f"{name} is not bundled", "--data-dir"])
+    fail(*SEARCH, root, "--dataset", name, "--data-dir", root, says="no such folder")
+    fail(*SEARCH, root, "--dataset", name, "--data-dir", tmp_path, says="looked for")
+    assert not root.exists()
+    succeed(*SEARCH, root, *tiny, "--dataset", name, "--data-dir", files)
+    moved = files.rename(tmp_path / "moved")
+    fail("train", root, *TINY, *tiny, says="no such folder")
+    succeed("train", root, *TINY, *tiny, "--epochs", "1", "--data-dir", moved)
+    assert RunFolder.open(root / "binary").config["dataset"] == name
+    assert f"{name}, " in succeed("evaluate", root)  # finds the data where the training did
+    moved.rename(files)
+    fail("evaluate", root, says="no such folder")
+    succeed("evaluate", root, "--data-dir", files)
+    succeed("search", "--out", root, "--resume", "--data-dir", files)
+
+
+@pytest.mark.parametrize("damage, says", [
+    (lambda f: f / "train-images-idx3-ubyte", "train-images-idx3-ubyte"),
+    (lambda f: f / "t10k-labels-idx1-ubyte.gz", "t10k-labels-idx1-ubyte.gz"),
+], ids=["images", "labels"])  # fmt: skip
+@pytest.mark.parametrize("content", [
+    lambda data: data[: len(data) // 2], lambda data: b"<!DOCTYPE html>" * 20, lambda data: b"",
+], ids=["truncated", "foreign", "empty"])  # fmt: skip
+def test_damaged_data_files(tmp_path, damage, says, content):
+    files = write_mnist(tmp_path / "files")
+    path = damage(files)
+    path.write_bytes(content(path.read_bytes()))
+    mnist = ("--dataset", "mnist", "--data-dir", files)
+    fail("data", *mnist, says=says)
+    fail(*SEARCH, tmp_path / "run", *mnist, says=says)
+    assert not (tmp_path / "run").exists()
+
+
+def test_labels_out_of_range_and_splits_too_small(tmp_path):
+    mnist = ("data", "--dataset", "mnist", "--data-dir")
+    fail(*mnist, write_mnist(tmp_path / "a", labels=range(11)), says="label")
+    fail(*mnist, write_mnist(tmp_path / "b", images=1), says="too few images")
+    fail(*mnist, write_mnist(tmp_path / "c", images=0), says="mnist|images")
+    fail("search", "--out", tmp_path / "run", "--data-dir", tmp_path, says="bundled.*--data-dir")
+
+
+def test_data_with_nan(tmp_path, monkeypatch):
+    import bnas.data.datasets as datasets
+
+    right = datasets._normalise
+    monkeypatch.setattr(datasets, "_normalise", lambda *a: right(*a) * np.float32(np.nan))
+    fail(*SEARCH, tmp_path / "run", says="image at index 0 holds NaN")
+
+
+# Damaged runs
+
+
+@pytest.mark.parametrize("damage", [
+    lambda data: data[: len(data) // 2], lambda data: data[:-1], lambda data: b"",
+    lambda data: b"garbage" * 100, lambda data: data[:500] + b"!" + data[501:],
+], ids=["half", "last byte", "empty", "garbage", "flipped"])  # fmt: skip
+def test_damaged_checkpoints(copy, damage):
+    for path in (copy, copy / "binary"):
+        checkpoint = path / "checkpoint.npz"
+        whole = checkpoint.read_bytes()
+        checkpoint.write_bytes(damage(whole))
+        says = [re.escape(str(checkpoint)), "damaged|not a checkpoint"]
+        fail("evaluate", copy, says=says)
+        if path == copy:
+            fail("search", "--out", copy, "--resume", says=says)
+        else:
+            fail("train", copy, "--resume", says=says)
+        checkpoint.write_bytes(whole)
+
+
+def test_a_checkpoint_of_another_run(copy, tmp_path):
+    succeed(*SEARCH, tmp_path / "other", "--seed", "5")  # the same shapes: only the record can tell
+    shutil.copy(tmp_path / "other" / "checkpoint.npz", copy / "checkpoint.npz")
+    says = ["checkpoint.npz", "another configuration"]
+    fail("search", "--out", copy, "--resume", says=says)
+    fail("evaluate", copy, says=says)
+
+
+@pytest.mark.parametrize("text, says", [
+    ("{", "not valid JSON"),
+    ("", "not valid JSON"),
+    ("[1]", "no JSON object"),
+    ("{}", "does not fit the SearchConfig"),
+    (("channels", "many"), "channels must be a whole number, got 'many'"),
+    (("channels", True), "channels must be a whole number, got True"),
+    (("lam", -1), "lambda must be at least 0"),
+    (("dataset", "svhn"), "dataset must be one of digits"),
+    (("dataset", ["digits"]), "dataset must be text"),
+], ids=str)  # fmt: skip
+def test_a_broken_config(copy, text, says):
+    path = copy / "config.json"
+    if isinstance(text, tuple):
+        text = json.dumps({**json.loads(path.read_text()), text[0]: text[1]})
+    path.write_text(text)
+    says = [re.escape(str(path)), says]
+    fail("evaluate", copy, says=says)
+    fail("search", "--out", copy, "--resume", says=says)
+    fail("plot", copy, says=says)
+
+
+def test_a_broken_history(copy):
+    (copy / "history.jsonl").write_text('{"epoch": 0}\nrubbish\n')
+    for command in (("plot", copy), ("search", "--out", copy, "--resume")):
+        fail(*command, says=["history.jsonl, line 2", "mend or delete"])
+
+
+# The machine's limits
+
+
+def test_folders_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "file" / "run", tmp_path / "file"):
+        fail(*SEARCH, path, says=["cannot make the folder", "choose a folder that can be written"])
+    fail("train", tmp_path / "file", *TINY, "--genotype", "NASNet", says="cannot make the folder")
+
+
+def test_a_full_disk_keeps_the_last_checkpoint(tmp_path):
+    root = tmp_path / "run"
+    beta = ("--beta", "learned")  # so that the Child's checkpoints are larger than the Parent's
+    succeed(*SEARCH, root, *beta)
+    size = (root / "checkpoint.npz").stat().st_size
+    shutil.rmtree(root)
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size - 1, size - 1))
+
+    done = process(*SEARCH, root, *beta, preexec_fn=limit)
+    message = done.stderr.splitlines()[-1]
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert re.match("bnas: cannot write .*checkpoint.npz: File too large; .*space", message)
+    assert RunFolder.open(root).load()[1]["epochs_done"] == 1
+    assert not [path for path in root.iterdir() if path.name.endswith(".tmp")]
+    succeed("search", "--out", root, "--resume")  # now there is room again
+    assert RunFolder.open(root).load()[1]["epochs_done"] == 2
+
+
+def test_output_that_nobody_reads_or_that_does_not_fit():
+    buffered = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
+
+    def data(output):
+        return subprocess.run(
+            [sys.executable, "-m", "bnas", "data"],
+            stdout=output, stderr=subprocess.PIPE, text=True, env=buffered,
+        )  # fmt: skip
+
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = data(writer)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
+    if os.path.exists("/dev/full"):
+        with open("/dev/full", "w") as full:
+            done = data(full)
+        assert done.returncode == 2
+        assert re.fullmatch(r"bnas: .*No space left on device\n", done.stderr)
+
+
+def test_threads_are_set_before_they_are_read():
+    code = (
+        "from bnas.cli import main; main(['data', '--threads', '3']); "
+        "import numba; print(numba.config.NUMBA_NUM_THREADS)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "3", done.stderr
+
+
+def test_divergence_stops_the_run_and_keeps_the_last_epoch(session, tmp_path):
+    root = tmp_path / "run"
+    message = fail(*SEARCH, root, "--lr", "1e30", "--limit", "200", status=1, says="smaller learning rate")
+    assert re.search(r"became (nan|NaN|inf).* in round 1 parent epoch 1 of 1, step \d of 3", message)
+    assert not (root / "checkpoint.npz").exists() and RunFolder.open(root).history() == []
+    genotype = ("--genotype", session[0] / "genotype.txt")
+    fail("train", root / "train", *TINY, *genotype, "--lr", "1e30", status=1, says="train epoch 1 of 2")
+
+
+def test_a_diverged_state_is_never_saved(tmp_path):
+    """The last step of an epoch has no loss after it that could tell."""
+    root = tmp_path / "run"
+    fail(*SEARCH, root, "--lambda", "1e38", status=1, says=["became NaN or infinite", "epoch 2 of 2"])
+    folder = RunFolder.open(root)
+    arrays, meta = folder.load()
+    assert meta["epochs_done"] == 1 == len(folder.history())
+    assert all(np.isfinite(a).all() for a in arrays.values() if a.dtype.kind == "f")
+
+
+def test_interrupting_takes_one_line(tmp_path, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(commands, "run", interrupt)
+    fail(*SEARCH, tmp_path / "run", status=130, says="interrupted.*--resume")
+    monkeypatch.setattr(commands, "check_all", interrupt)
+    assert "resume" not in fail("gradcheck", status=130, says="interrupted")
+
+
+def test_running_out_of_memory_takes_one_line(tmp_path, monkeypatch):
+    def exhaust(*_):
+        return np.empty(1 << 60, np.uint8)
+
+    monkeypatch.setattr(commands, "Search", exhaust)
+    fail(*SEARCH, tmp_path / "run", says="out of memory.*--channels")
