@@ -3,11 +3,12 @@ PYTHON ?= python3
 RUN ?= runs/demo
 PIP := .venv/bin/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: help demo test clean
+.PHONY: help demo table test clean
 
 help:
 	@echo "make demo    search an architecture on the bundled digits, train and evaluate it"
 	@echo "             (about 3 minutes on 2 cores; RUN=$(RUN) is the run folder)"
+	@echo "make table   the same for three seeds, with the real twins: the table in the README"
 	@echo "make test    run the test suite (up to 8 minutes on 2 cores)"
 	@echo "make clean   remove .venv, caches and build artefacts; never runs/"
 	@echo "PYTHON=$(PYTHON) is the interpreter that .venv is made from (3.10 or newer)"
@@ -16,6 +17,14 @@ demo: .venv/.installed
 	.venv/bin/bnas search --out $(RUN) --resume
 	.venv/bin/bnas train $(RUN) --resume
 	.venv/bin/bnas evaluate $(RUN)
+
+table: .venv/.installed
+	for seed in 0 1 2; do \
+	    .venv/bin/bnas search --seed $$seed --out runs/table$$seed --resume && \
+	    .venv/bin/bnas train runs/table$$seed --seed $$seed --resume && \
+	    .venv/bin/bnas train runs/table$$seed --seed $$seed --precision real --resume && \
+	    .venv/bin/bnas evaluate runs/table$$seed || exit; \
+	done
 
 test: .venv/.installed-test
 	.venv/bin/python -m pytest

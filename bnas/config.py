@@ -80,7 +80,9 @@ class SearchConfig:
     limit: int | None = setting(None, "at most this many training images, others in proportion", least=1)
     seed: int = setting(0, "seed of everything random", least=0)
     channels: int = setting(8, "channels of the first cell; a reduction doubles them", least=1)
-    layers: int = setting(3, "cells; those at one and two thirds are reductions", least=1)
+    layers: int = setting(
+        3, "cells; those at one and two thirds are reductions (1 or 2 have no normal cell)", least=1
+    )
     nodes: int = setting(4, "intermediate nodes of a cell", least=1)
     rounds: int = setting(2, "how often Parent and Child phases alternate [R]", least=1)
     parent_epochs: int = setting(3, "epochs of each Parent phase", least=1)
@@ -120,7 +122,9 @@ class TrainConfig:
     precision: str = setting("binary", "1-bit network, or its real twin", PRECISIONS)
     seed: int = setting(0, "seed of everything random", least=0)
     channels: int = setting(16, "channels of the first cell; a reduction doubles them", least=1)
-    layers: int = setting(4, "cells; those at one and two thirds are reductions", least=1)
+    layers: int = setting(
+        4, "cells; those at one and two thirds are reductions (1 or 2 have no normal cell)", least=1
+    )
     epochs: int = setting(30, "epochs, both stages together", least=1)
     stages: int = setting(1, "2: binary activations first, then weights too", (1, 2))
     batch_size: int = setting(64, "images of a step (batch norm needs 2)", least=2)

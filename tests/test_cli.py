@@ -70,8 +70,9 @@ def session(tmp_path_factory):
     printed["before"] = succeed("evaluate", root)
     for precision in ("real", "binary"):
         printed[precision] = succeed(
-            "train", root, "--channels", "2", "--layers", "2", "--epochs", "2", "--precision", precision
-        )
+            "train", root, "--channels", "2", "--layers", "2", "--epochs", "2",
+            "--precision", precision,
+        )  # fmt: skip
     printed["after"] = succeed("evaluate", root)
     return root, printed
 
@@ -402,7 +403,8 @@ def test_bad_genotypes(copy, change, says):
 
 def test_one_folder_compares_like_with_like(copy, tmp_path):
     shutil.rmtree(copy / "binary")
-    fail("train", copy, *TINY, "--genotype", "NASNet", says=["another architecture", "bnas train NEW"])
+    says = ["another architecture", "bnas train NEW"]
+    fail("train", copy, *TINY, "--genotype", "NASNet", says=says)
     fail("train", copy, *TINY, "--dataset", "mnist", says=["another data set", "--dataset mnist"])
 
 
@@ -419,7 +421,8 @@ def write_mnist(folder, images=96, labels=range(10)):
         head = bytes([0, 0, 8, 3]) + np.array(pixels.shape, ">i4").tobytes()
         (folder / f"{part}-images-idx3-ubyte").write_bytes(head + pixels.tobytes())
         head = bytes([0, 0, 8, 1]) + np.array(values.shape, ">i4").tobytes()
-        (folder / f"{part}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(head + values.tobytes()))
+        packed = gzip.compress(head + values.tobytes())
+        (folder / f"{part}-labels-idx1-ubyte.gz").write_bytes(packed)
     return folder
 
 
@@ -605,17 +608,20 @@ def test_threads_are_set_before_they_are_read():
 
 def test_divergence_stops_the_run_and_keeps_the_last_epoch(session, tmp_path):
     root = tmp_path / "run"
-    message = fail(*SEARCH, root, "--lr", "1e30", "--limit", "200", status=1, says="smaller learning rate")
-    assert re.search(r"became (nan|NaN|inf).* in round 1 parent epoch 1 of 1, step \d of 3", message)
+    where = r"became (nan|NaN|inf).* in round 1 parent epoch 1 of 1, step \d of 3"
+    says = [where, "smaller learning rate"]
+    fail(*SEARCH, root, "--lr", "1e30", "--limit", "200", status=1, says=says)
     assert not (root / "checkpoint.npz").exists() and RunFolder.open(root).history() == []
     genotype = ("--genotype", session[0] / "genotype.txt")
-    fail("train", root / "train", *TINY, *genotype, "--lr", "1e30", status=1, says="train epoch 1 of 2")
+    train = ("train", root / "train", *TINY, *genotype, "--lr", "1e30")
+    fail(*train, status=1, says="train epoch 1 of 2")
 
 
 def test_a_diverged_state_is_never_saved(tmp_path):
     """The last step of an epoch has no loss after it that could tell."""
     root = tmp_path / "run"
-    fail(*SEARCH, root, "--lambda", "1e38", status=1, says=["became NaN or infinite", "epoch 2 of 2"])
+    says = ["became NaN or infinite", "epoch 2 of 2"]
+    fail(*SEARCH, root, "--lambda", "1e38", status=1, says=says)
     folder = RunFolder.open(root)
     arrays, meta = folder.load()
     assert meta["epochs_done"] == 1 == len(folder.history())

@@ -70,7 +70,7 @@ class StopAt(Silent):
 
 
 def stop_everywhere(tmp_path, job, config):
-    """Run a job, stopped at the last step of every epoch in turn, and compare with the whole run."""
+    """Run a job, stopped at the last step of every epoch in turn; compare with the whole run."""
     values = {"name": type(config).__name__}
     reference = tmp_path / "reference"
     with RunFolder.create(reference, values) as folder:
@@ -154,7 +154,7 @@ def reference(tmp_path_factory):
 def test_a_search_killed_again_and_again_ends_in_the_same_bits(tmp_path, reference):
     path = tmp_path / "run"
     command = ["search", "--out", path, *options(SEARCH), "--resume"]
-    # After the first epoch; where the Child begins; within its phase; where the second round begins.
+    # After the first epoch; where the Child begins; within its phase; where round two begins.
     for epochs, number in [
         (1, signal.SIGKILL), (2, signal.SIGKILL), (3, signal.SIGINT), (4, signal.SIGKILL)
     ]:  # fmt: skip
