@@ -17,7 +17,17 @@ _WHERE = {
     "check_gradients": "bnas.gradcheck",
     "Genotype": "bnas.genotypes",
 }
-_MODULES = ("functional", "nn", "optim", "data", "genotypes", "gradcheck", "search", "train", "plots")
+_MODULES = (
+    "functional",
+    "nn",
+    "optim",
+    "data",
+    "genotypes",
+    "gradcheck",
+    "search",
+    "train",
+    "plots",
+)
 
 __all__ = ["__version__", *_WHERE, *_MODULES]
 

@@ -257,7 +257,9 @@ def _cotangent(output, gradient):
         return np.ones(output.shape, output.dtype)
     gradient = np.asarray(gradient.data if isinstance(gradient, Tensor) else gradient, output.dtype)
     if gradient.shape != output.shape:
-        raise ValueError(f"backward: gradient has shape {gradient.shape}, the output {output.shape}")
+        raise ValueError(
+            f"backward: gradient has shape {gradient.shape}, the output {output.shape}"
+        )
     return gradient
 
 

@@ -77,7 +77,9 @@ class SearchConfig:
 
     dataset: str = setting("digits", "data set", DATASETS)
     data_dir: str | None = setting(None, "folder of the data files (mnist, cifar10)")
-    limit: int | None = setting(None, "at most this many training images, others in proportion", least=1)
+    limit: int | None = setting(
+        None, "at most this many training images, others in proportion", least=1
+    )
     seed: int = setting(0, "seed of everything random", least=0)
     channels: int = setting(8, "channels of the first cell; a reduction doubles them", least=1)
     layers: int = setting(
@@ -97,7 +99,9 @@ class SearchConfig:
     lam: float = setting(5e-3, "weight of the tangent distance D [λ, Eq. 4.32]", least=0)
     mu: float = setting(0.2, "weight of the reconstruction loss L_R [μ, Eq. 4.32]", least=0)
     distance: str = setting("frobenius", "D: squared Frobenius (Eq. 4.31), L1 or cosine", DISTANCES)
-    curvature: str = setting("fisher", "what stands for the Hessian in D's gradient (4.36-4.41)", CURVATURES)
+    curvature: str = setting(
+        "fisher", "what stands for the Hessian in D's gradient (4.36-4.41)", CURVATURES
+    )
     eta: float = setting(0.01, "step of the backtracking, 0 for none [η = η₁η₂, Eq. 4.50]", least=0)
     psi_lr: float = setting(50.0, "learning rate of ψ [η_ψ, Eq. 4.51]", least=0)
     tau: float = setting(
@@ -118,7 +122,9 @@ class TrainConfig:
     genotype: str = setting("", "the architecture, as bnas.genotypes.format_genotype writes it")
     dataset: str = setting("digits", "data set", DATASETS)
     data_dir: str | None = setting(None, "folder of the data files (mnist, cifar10)")
-    limit: int | None = setting(None, "at most this many training images, others in proportion", least=1)
+    limit: int | None = setting(
+        None, "at most this many training images, others in proportion", least=1
+    )
     precision: str = setting("binary", "1-bit network, or its real twin", PRECISIONS)
     seed: int = setting(0, "seed of everything random", least=0)
     channels: int = setting(16, "channels of the first cell; a reduction doubles them", least=1)
@@ -141,6 +147,10 @@ class TrainConfig:
     def __post_init__(self):
         check(self)
         if self.stages > self.epochs:
-            raise InputError(f"{self.stages} stages need at least as many epochs, got {self.epochs}")
+            raise InputError(
+                f"{self.stages} stages need at least as many epochs, got {self.epochs}"
+            )
         if self.precision == "real" and (self.stages == 2 or self.distil or self.mu):
-            raise InputError("stages, distil and mu are for binary networks; leave them out for real")
+            raise InputError(
+                "stages, distil and mu are for binary networks; leave them out for real"
+            )

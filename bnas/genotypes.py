@@ -136,50 +136,61 @@ def validate_genotype(genotype):
 
 def _validate_pairs(field, pairs):
     if not isinstance(pairs, (tuple, list)):
-        raise InputError(f"{field} must be a list of (operation, predecessor) pairs, "
-                         f"got {_shorten(pairs)}")
+        raise InputError(
+            f"{field} must be a list of (operation, predecessor) pairs, got {_shorten(pairs)}"
+        )
     if len(pairs) == 0 or len(pairs) % 2:
-        raise InputError(f"{field} has {len(pairs)} pairs: every node needs two, so expected "
-                         "2, 4, 6, ...")
+        raise InputError(
+            f"{field} has {len(pairs)} pairs: every node needs two, so expected 2, 4, 6, ..."
+        )
     valid = []
     for k, pair in enumerate(pairs):
         where = f"{field}[{k}]"
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:
-            raise InputError(f"{where} must be a pair (operation, predecessor), "
-                             f"got {_shorten(pair)}")
+            raise InputError(
+                f"{where} must be a pair (operation, predecessor), got {_shorten(pair)}"
+            )
         operation, predecessor = pair[0], _integer(f"the predecessor of {where}", pair[1])
         _check_operation(where, operation)
         if not 0 <= predecessor <= k // 2 + 1:
-            raise InputError(f"{where} reads state {_shorten(predecessor)}, but node {k // 2 + 2} "
-                             f"can only read the states 0 to {k // 2 + 1} before it")
+            raise InputError(
+                f"{where} reads state {_shorten(predecessor)}, but node {k // 2 + 2} "
+                f"can only read the states 0 to {k // 2 + 1} before it"
+            )
         valid.append((operation, predecessor))
     return tuple(valid)
 
 
 def _check_operation(where, operation):
     if not isinstance(operation, str):
-        raise InputError(f"the operation of {where} must be a name in quotes, "
-                         f"got {_shorten(operation)}")
+        raise InputError(
+            f"the operation of {where} must be a name in quotes, got {_shorten(operation)}"
+        )
     if operation == "none":
         raise InputError(f"{where} is 'none': a genotype keeps only edges that carry something")
     if operation not in OPERATIONS:
         known = OPERATIONS[1:]
         nearest = difflib.get_close_matches(operation[:40], known, n=1)
         hint = f" (did you mean {nearest[0]!r}?)" if nearest else ""
-        raise InputError(f"{where} has the unknown operation {_shorten(operation)}{hint}; "
-                         f"known are {', '.join(known)}")
+        raise InputError(
+            f"{where} has the unknown operation {_shorten(operation)}{hint}; "
+            f"known are {', '.join(known)}"
+        )
 
 
 def _validate_concat(field, states, nodes):
     if not isinstance(states, (tuple, list, range)):
-        raise InputError(f"{field} must be a list of states or range(first, last + 1), "
-                         f"got {_shorten(states)}")
+        raise InputError(
+            f"{field} must be a list of states or range(first, last + 1), got {_shorten(states)}"
+        )
     valid = []
     for state in states:  # stops at the first bad one, so that no huge range is ever stored
         state = _integer(f"an entry of {field}", state)
         if not 2 <= state <= nodes + 1:
-            raise InputError(f"{field} lists state {_shorten(state)}, but the intermediate nodes "
-                             f"are the states 2 to {nodes + 1}")
+            raise InputError(
+                f"{field} lists state {_shorten(state)}, but the intermediate nodes "
+                f"are the states 2 to {nodes + 1}"
+            )
         if state in valid:
             raise InputError(f"{field} lists state {state} twice")
         valid.append(state)
@@ -216,13 +227,15 @@ def parse_genotype(text):
     if not isinstance(text, str):
         raise InputError(f"expected the text of a genotype, got {_shorten(text)}")
     if len(text) > MAX_TEXT:
-        raise InputError(f"a text of {len(text)} characters is not a genotype: "
-                         f"expected at most {MAX_TEXT}")
+        raise InputError(
+            f"a text of {len(text)} characters is not a genotype: expected at most {MAX_TEXT}"
+        )
     try:
         statements = ast.parse(text.strip()).body
     except SyntaxError as error:
-        raise InputError("the genotype is not valid syntax: "
-                         f"{error.msg} (line {error.lineno or 1})") from None
+        raise InputError(
+            f"the genotype is not valid syntax: {error.msg} (line {error.lineno or 1})"
+        ) from None
     except (ValueError, RecursionError, MemoryError):  # null bytes, or too deep a nesting
         raise InputError("the genotype is not valid syntax") from None
 
@@ -234,8 +247,10 @@ def parse_genotype(text):
     values = {}
     for name, node in fields:
         if name not in Genotype._fields:
-            raise InputError(f"Genotype has no field {name or '**'!r}; "
-                             f"its fields are {', '.join(Genotype._fields)}")
+            raise InputError(
+                f"Genotype has no field {name or '**'!r}; "
+                f"its fields are {', '.join(Genotype._fields)}"
+            )
         if name in values:
             raise InputError(f"the genotype gives {name} twice")
         values[name] = _literal(name, node)
@@ -250,27 +265,39 @@ def _only_call(statements):
     if len(statements) == 1:
         statement = statements[0]
         named = isinstance(statement, ast.Assign) and (
-            len(statement.targets) == 1 and isinstance(statement.targets[0], ast.Name))
+            len(statement.targets) == 1 and isinstance(statement.targets[0], ast.Name)
+        )
         if named or isinstance(statement, ast.Expr):
             call = statement.value
-            if (isinstance(call, ast.Call) and isinstance(call.func, ast.Name)
-                    and call.func.id == "Genotype"):
+            if (
+                isinstance(call, ast.Call)
+                and isinstance(call.func, ast.Name)
+                and call.func.id == "Genotype"
+            ):
                 return call
-    raise InputError("expected one Genotype(normal=[...], normal_concat=[...], reduce=[...], "
-                     "reduce_concat=[...]) and nothing else")
+    raise InputError(
+        "expected one Genotype(normal=[...], normal_concat=[...], reduce=[...], "
+        "reduce_concat=[...]) and nothing else"
+    )
 
 
 def _literal(field, node):
     """The value of a literal, or of `range` with literal integers; nothing else is understood."""
     try:
-        is_range = (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
-                    and node.func.id == "range" and not node.keywords)
+        is_range = (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name)
+            and node.func.id == "range"
+            and not node.keywords
+        )
         if is_range:
             return range(*(ast.literal_eval(argument) for argument in node.args))
         return ast.literal_eval(node)
     except (ValueError, TypeError, RecursionError, MemoryError):
-        raise InputError(f"{field} must be written out as a list of literals"
-                         f"{' or range(first, last + 1)' if 'concat' in field else ''}") from None
+        raise InputError(
+            f"{field} must be written out as a list of literals"
+            f"{' or range(first, last + 1)' if 'concat' in field else ''}"
+        ) from None
 
 
 def format_genotype(genotype):
@@ -331,39 +358,107 @@ def _cell(*pairs):
 # al., AAAI 2019) in this format.
 PUBLISHED = {
     "DARTS_V1": Genotype(
-        _cell("sep_conv_3x3:1", "sep_conv_3x3:0", "skip_connect:0", "sep_conv_3x3:1",
-              "skip_connect:0", "sep_conv_3x3:1", "sep_conv_3x3:0", "skip_connect:2"),
+        _cell(
+            "sep_conv_3x3:1",
+            "sep_conv_3x3:0",
+            "skip_connect:0",
+            "sep_conv_3x3:1",
+            "skip_connect:0",
+            "sep_conv_3x3:1",
+            "sep_conv_3x3:0",
+            "skip_connect:2",
+        ),
         (2, 3, 4, 5),
-        _cell("max_pool_3x3:0", "max_pool_3x3:1", "skip_connect:2", "max_pool_3x3:0",
-              "max_pool_3x3:0", "skip_connect:2", "skip_connect:2", "avg_pool_3x3:0"),
+        _cell(
+            "max_pool_3x3:0",
+            "max_pool_3x3:1",
+            "skip_connect:2",
+            "max_pool_3x3:0",
+            "max_pool_3x3:0",
+            "skip_connect:2",
+            "skip_connect:2",
+            "avg_pool_3x3:0",
+        ),
         (2, 3, 4, 5),
     ),
     "DARTS_V2": Genotype(
-        _cell("sep_conv_3x3:0", "sep_conv_3x3:1", "sep_conv_3x3:0", "sep_conv_3x3:1",
-              "sep_conv_3x3:1", "skip_connect:0", "skip_connect:0", "dil_conv_3x3:2"),
+        _cell(
+            "sep_conv_3x3:0",
+            "sep_conv_3x3:1",
+            "sep_conv_3x3:0",
+            "sep_conv_3x3:1",
+            "sep_conv_3x3:1",
+            "skip_connect:0",
+            "skip_connect:0",
+            "dil_conv_3x3:2",
+        ),
         (2, 3, 4, 5),
-        _cell("max_pool_3x3:0", "max_pool_3x3:1", "skip_connect:2", "max_pool_3x3:1",
-              "max_pool_3x3:0", "skip_connect:2", "skip_connect:2", "max_pool_3x3:1"),
+        _cell(
+            "max_pool_3x3:0",
+            "max_pool_3x3:1",
+            "skip_connect:2",
+            "max_pool_3x3:1",
+            "max_pool_3x3:0",
+            "skip_connect:2",
+            "skip_connect:2",
+            "max_pool_3x3:1",
+        ),
         (2, 3, 4, 5),
     ),
     "NASNet": Genotype(
-        _cell("sep_conv_5x5:1", "sep_conv_3x3:0", "sep_conv_5x5:0", "sep_conv_3x3:0",
-              "avg_pool_3x3:1", "skip_connect:0", "avg_pool_3x3:0", "avg_pool_3x3:0",
-              "sep_conv_3x3:1", "skip_connect:1"),
+        _cell(
+            "sep_conv_5x5:1",
+            "sep_conv_3x3:0",
+            "sep_conv_5x5:0",
+            "sep_conv_3x3:0",
+            "avg_pool_3x3:1",
+            "skip_connect:0",
+            "avg_pool_3x3:0",
+            "avg_pool_3x3:0",
+            "sep_conv_3x3:1",
+            "skip_connect:1",
+        ),
         (2, 3, 4, 5, 6),
-        _cell("sep_conv_5x5:1", "sep_conv_7x7:0", "max_pool_3x3:1", "sep_conv_7x7:0",
-              "avg_pool_3x3:1", "sep_conv_5x5:0", "skip_connect:3", "avg_pool_3x3:2",
-              "sep_conv_3x3:2", "max_pool_3x3:1"),
+        _cell(
+            "sep_conv_5x5:1",
+            "sep_conv_7x7:0",
+            "max_pool_3x3:1",
+            "sep_conv_7x7:0",
+            "avg_pool_3x3:1",
+            "sep_conv_5x5:0",
+            "skip_connect:3",
+            "avg_pool_3x3:2",
+            "sep_conv_3x3:2",
+            "max_pool_3x3:1",
+        ),
         (4, 5, 6),
     ),
     "AmoebaNet": Genotype(
-        _cell("avg_pool_3x3:0", "max_pool_3x3:1", "sep_conv_3x3:0", "sep_conv_5x5:2",
-              "sep_conv_3x3:0", "avg_pool_3x3:3", "sep_conv_3x3:1", "skip_connect:1",
-              "skip_connect:0", "avg_pool_3x3:1"),
+        _cell(
+            "avg_pool_3x3:0",
+            "max_pool_3x3:1",
+            "sep_conv_3x3:0",
+            "sep_conv_5x5:2",
+            "sep_conv_3x3:0",
+            "avg_pool_3x3:3",
+            "sep_conv_3x3:1",
+            "skip_connect:1",
+            "skip_connect:0",
+            "avg_pool_3x3:1",
+        ),
         (4, 5, 6),
-        _cell("avg_pool_3x3:0", "sep_conv_3x3:1", "max_pool_3x3:0", "sep_conv_7x7:2",
-              "sep_conv_7x7:0", "avg_pool_3x3:1", "max_pool_3x3:0", "max_pool_3x3:1",
-              "conv_7x1_1x7:0", "sep_conv_3x3:5"),
+        _cell(
+            "avg_pool_3x3:0",
+            "sep_conv_3x3:1",
+            "max_pool_3x3:0",
+            "sep_conv_7x7:2",
+            "sep_conv_7x7:0",
+            "avg_pool_3x3:1",
+            "max_pool_3x3:0",
+            "max_pool_3x3:1",
+            "conv_7x1_1x7:0",
+            "sep_conv_3x3:5",
+        ),
         (3, 4, 6),
     ),
 }

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bnas.autodiff import Tensor
 from bnas.errors import InputError
 from bnas.functional import operations
 from bnas.functional.conv import Window
@@ -89,7 +88,9 @@ def cases(seed=0):
         Case("non-contiguous", (transposed(2, 2, 5, 5), transposed(3, 2, 3, 3), None), window()),
     ]  # fmt: skip
     bits = [
-        Case(case.name, (case.inputs[0], case.inputs[1], positive(len(case.inputs[1]))), case.params)
+        Case(
+            case.name, (case.inputs[0], case.inputs[1], positive(len(case.inputs[1]))), case.params
+        )
         for case in convolutions
     ]
     return {

@@ -231,7 +231,9 @@ class XnorConv2d(Module):
         *, surrogate="clip", beta="closed", rng,
     ):  # fmt: skip
         if surrogate not in SURROGATES:
-            raise ValueError(f"XnorConv2d: surrogate must be one of {SURROGATES}, got {surrogate!r}")
+            raise ValueError(
+                f"XnorConv2d: surrogate must be one of {SURROGATES}, got {surrogate!r}"
+            )
         if beta not in BETAS:
             raise ValueError(f"XnorConv2d: beta must be one of {BETAS}, got {beta!r}")
         self.weight = Parameter(_kernel(rng, in_channels, out_channels, kernel_size, groups))

@@ -21,7 +21,11 @@ from scipy.optimize import isotonic_regression
 
 from bnas.errors import InputError
 from bnas.genotypes import (
-    PRIMITIVES, discretise, edges, number_of_nodes, validate_genotype,
+    PRIMITIVES,
+    discretise,
+    edges,
+    number_of_nodes,
+    validate_genotype,
 )
 from bnas.runs import atomic_write
 
@@ -73,8 +77,9 @@ def _values(history, key):
     if not history:
         raise InputError("the history is empty: there is no finished epoch to draw")
     if any(key not in record for record in history):
-        raise InputError(f"the history lacks {key!r} in some epoch: "
-                         "it was not written by this version of bnas")
+        raise InputError(
+            f"the history lacks {key!r} in some epoch: it was not written by this version of bnas"
+        )
     return [record[key] for record in history]
 
 
@@ -94,8 +99,10 @@ def _alphas(history):
             raise
         well_formed = False
     if not well_formed:
-        raise InputError("the history's alpha must be finite numbers of one shape "
-                         f"(2, edges, {len(PRIMITIVES)}) in every epoch")
+        raise InputError(
+            "the history's alpha must be finite numbers of one shape "
+            f"(2, edges, {len(PRIMITIVES)}) in every epoch"
+        )
     return alphas
 
 
@@ -120,16 +127,24 @@ def _epoch_axis(ax, history, key, kinds):
     for last in range(len(history)):
         if last + 1 < len(history) and values[last + 1] == values[first]:
             continue
-        ax.axvspan(epochs[first] - 0.5, epochs[last] + 0.5, color=kinds[values[first]][1],
-                   linewidth=0, zorder=0)
+        ax.axvspan(
+            epochs[first] - 0.5,
+            epochs[last] + 0.5,
+            color=kinds[values[first]][1],
+            linewidth=0,
+            zorder=0,
+        )
         first = last + 1
     for k in range(1, len(history)):
         if rounds[k] != rounds[k - 1]:
             ax.axvline(epochs[k] - 0.5, color="#666666", linewidth=0.8, zorder=1)
     ax.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)
     ax.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
-    return [Patch(facecolor=color, edgecolor="#666666", label=name)
-            for value, (name, color) in kinds.items() if value in values]
+    return [
+        Patch(facecolor=color, edgecolor="#666666", label=name)
+        for value, (name, color) in kinds.items()
+        if value in values
+    ]
 
 
 def _line(ax, x, y, **style):
@@ -140,8 +155,14 @@ def _line(ax, x, y, **style):
     drawn = np.isfinite(y)
     starts = drawn & ~np.concatenate([[False], drawn[:-1]])
     regular = np.arange(len(x)) % max(1, len(x) // 8) == 0
-    ax.plot(x, y, markevery=list(np.flatnonzero(starts | regular)), linewidth=1.5,
-            markersize=4.5, **style)
+    ax.plot(
+        x,
+        y,
+        markevery=list(np.flatnonzero(starts | regular)),
+        linewidth=1.5,
+        markersize=4.5,
+        **style,
+    )
 
 
 def _log_if_wide(ax, values):
@@ -178,12 +199,11 @@ def alpha_figure(history, cell):
         ax.set_title(f"{_state_name(i)} → {j}", fontsize=10)
         phases = _epoch_axis(ax, history, "phase", _PHASES)
         for m, operation in enumerate(PRIMITIVES):
-            _line(ax, epochs, weights[:, e, m], label=operation,
-                  **OPERATION_STYLES[operation].line)
+            _line(ax, epochs, weights[:, e, m], label=operation, **OPERATION_STYLES[operation].line)
         ax.tick_params(labelsize=8)
         if j == nodes + 1:
             ax.set_xlabel("epoch", fontsize=9)
-    lines = panels[0, 0].get_lines()[-len(PRIMITIVES):]
+    lines = panels[0, 0].get_lines()[-len(PRIMITIVES) :]
     figure.suptitle(f"{_CELLS[cell]}: softmax(α) of every edge")
     figure.legend(handles=lines + phases, loc="outside lower center", ncols=5, fontsize=9)
     return figure
@@ -210,8 +230,17 @@ def operation_count_figure(history):
             heights = np.array([count[operation] for count in counts])
             style = OPERATION_STYLES[operation]
             edge = "#BBBBBB" if style.color == "#000000" else "#333333"
-            ax.bar(epochs, heights, bottom=base, width=0.9, label=operation, color=style.color,
-                   hatch=style.hatch, edgecolor=edge, linewidth=0)
+            ax.bar(
+                epochs,
+                heights,
+                bottom=base,
+                width=0.9,
+                label=operation,
+                color=style.color,
+                hatch=style.hatch,
+                edgecolor=edge,
+                linewidth=0,
+            )
             base += heights
         ax.axhline(kept / 2, color="#FFFFFF", linewidth=2.5)
         ax.axhline(kept / 2, color="#000000", linewidth=1.2, linestyle="--")
@@ -223,10 +252,19 @@ def operation_count_figure(history):
         skips = np.array([count["skip_connect"] for count in counts])
         collapsed = np.flatnonzero(2 * skips > kept)
         if len(collapsed):
-            ax.text(1.0, 1.03, f"COLLAPSE: more than half skip_connect in {len(collapsed)} of "
-                    f"{len(epochs)} epochs, first in {epochs[collapsed[0]]}; at the end "
-                    f"{skips[-1]} of {kept}", transform=ax.transAxes, ha="right", va="bottom",
-                    fontsize=9, fontweight="bold", color=_WARNING)
+            ax.text(
+                1.0,
+                1.03,
+                f"COLLAPSE: more than half skip_connect in {len(collapsed)} of "
+                f"{len(epochs)} epochs, first in {epochs[collapsed[0]]}; at the end "
+                f"{skips[-1]} of {kept}",
+                transform=ax.transAxes,
+                ha="right",
+                va="bottom",
+                fontsize=9,
+                fontweight="bold",
+                color=_WARNING,
+            )
     panels[-1].set_xlabel("epoch (dashed: half of the cell's operations)")
     bars = panels[0].get_legend_handles_labels()[0]
     figure.legend(handles=bars + phases, loc="outside lower center", ncols=5, fontsize=9)
@@ -254,7 +292,8 @@ def accuracy_figure(history):
             continue
         validation, training, loss = (
             np.where(phase == value, _numbers(history, key), np.nan)  # NaN interrupts the line
-            for key in ("validation_accuracy", "train_accuracy", "loss"))
+            for key in ("validation_accuracy", "train_accuracy", "loss")
+        )
         style = {"color": color, "marker": marker}
         _line(top, epochs, 100 * validation, label=f"{name}, validation", **style)
         _line(top, epochs, 100 * training, label=f"{name}, training", **style, **_TRAINING)
@@ -292,9 +331,15 @@ def tangent_figure(history):
         phases = _epoch_axis(ax, history, "phase", _PHASES)
         ax.set_ylabel(label)
         if np.isnan(values).all():
-            ax.text(0.5, 0.5, "not recorded in any epoch of this run", transform=ax.transAxes,
-                    ha="center", va="center",
-                    bbox={"boxstyle": "round", "facecolor": "white", "edgecolor": "#666666"})
+            ax.text(
+                0.5,
+                0.5,
+                "not recorded in any epoch of this run",
+                transform=ax.transAxes,
+                ha="center",
+                va="center",
+                bbox={"boxstyle": "round", "facecolor": "white", "edgecolor": "#666666"},
+            )
             ax.set_yticks([])
             continue
         _line(ax, epochs, values, color=_CHILD, marker=marker)
@@ -438,19 +483,42 @@ def _draw_cell(ax, pairs, concat, layout):
             if k < len(chain) - 1:
                 vertices.append(right)
                 codes.append(Curve.LINETO if k > 0 else Curve.MOVETO)
-        ax.add_patch(FancyArrowPatch(
-            path=Curve(vertices, codes), arrowstyle="-|>", mutation_scale=11, linewidth=1.6,
-            color=style.color, linestyle=style.linestyle, zorder=1))
+        ax.add_patch(
+            FancyArrowPatch(
+                path=Curve(vertices, codes),
+                arrowstyle="-|>",
+                mutation_scale=11,
+                linewidth=1.6,
+                color=style.color,
+                linestyle=style.linestyle,
+                zorder=1,
+            )
+        )
         if operation:
-            ax.text(x[chain[-2]], y[chain[-2]], operation, ha="center", va="center", fontsize=8.5,
-                    zorder=3, bbox={"boxstyle": "round,pad=0.25", "facecolor": "white",
-                                    "edgecolor": style.color, "linewidth": 1.4})
+            ax.text(
+                x[chain[-2]],
+                y[chain[-2]],
+                operation,
+                ha="center",
+                va="center",
+                fontsize=8.5,
+                zorder=3,
+                bbox={
+                    "boxstyle": "round,pad=0.25",
+                    "facecolor": "white",
+                    "edgecolor": style.color,
+                    "linewidth": 1.4,
+                },
+            )
     output = len(pairs) // 2 + 2
     for state in range(output + 1):
         name = "$c_k$" if state == output else _state_name(state)
         color = "#FFFFFF" if 2 <= state < output else "#DDDDDD"
-        ax.add_patch(Circle((x[state], y[state]), _NODE_RADIUS, facecolor=color,
-                            edgecolor="#000000", zorder=2))
+        ax.add_patch(
+            Circle(
+                (x[state], y[state]), _NODE_RADIUS, facecolor=color, edgecolor="#000000", zorder=2
+            )
+        )
         ax.text(x[state], y[state], name, ha="center", va="center", fontsize=10, zorder=3)
 
 
@@ -462,8 +530,10 @@ def cell_figure(genotype):
     """
     genotype = validate_genotype(genotype)
     margin, title_height = 0.2, 0.4  # inches
-    cells = [(title, getattr(genotype, cell), getattr(genotype, f"{cell}_concat"))
-             for cell, title in _CELLS.items()]
+    cells = [
+        (title, getattr(genotype, cell), getattr(genotype, f"{cell}_concat"))
+        for cell, title in _CELLS.items()
+    ]
     layouts = [_lay_out(pairs, concat) for _, pairs, concat in cells]
     reach = _NODE_RADIUS + margin
     heights = [np.ptp(layout.y) + 2 * reach + title_height for layout in layouts]

@@ -23,8 +23,10 @@ def _output_shape(shape, kernel, stride, padding, dilation):
 
 def _tap_slices(tap, out_shape, stride, dilation):
     """Slices of the padded image that the tap (row, column) sees, one pixel per output."""
-    return tuple(slice(t * d, t * d + (n - 1) * s + 1, s)
-                 for t, d, n, s in zip(tap, dilation, out_shape, stride))
+    return tuple(
+        slice(t * d, t * d + (n - 1) * s + 1, s)
+        for t, d, n, s in zip(tap, dilation, out_shape, stride)
+    )
 
 
 def _windows(x, kernel, stride, padding, dilation, fill=0):
@@ -46,7 +48,7 @@ def _fold(windows, x_shape, stride, padding, dilation):
     for i, j in np.ndindex(*kernel):
         rows, cols = _tap_slices((i, j), out_shape, stride, dilation)
         padded[:, :, rows, cols] += windows[:, :, i, j]
-    return np.ascontiguousarray(padded[:, :, ph:ph + h, pw:pw + w])
+    return np.ascontiguousarray(padded[:, :, ph : ph + h, pw : pw + w])
 
 
 # ---------------------------------------------------------------------------------------- 1 bit
@@ -77,7 +79,8 @@ def unpack_bits(words, channels_per_group, dtype):
     bits = bits.reshape(n, groups, h, w, count * WORD)[..., :channels_per_group]
     signs = np.where(bits == 1, 1, -1).astype(dtype)
     return np.ascontiguousarray(signs.transpose(0, 1, 4, 2, 3)).reshape(
-        n, groups * channels_per_group, h, w)
+        n, groups * channels_per_group, h, w
+    )
 
 
 def xnor_conv2d(x, w, stride, padding, dilation, groups):
@@ -113,9 +116,11 @@ def depthwise_conv2d(x, w, stride, padding, dilation):
 def depthwise_conv2d_dx(dy, w, x_shape, stride, padding, dilation):
     """Gradient for x: dy (N, C m, Ho, Wo), w (C m, 1, Kh, Kw) -> dx of `x_shape` (N, C, H, W)."""
     n, c = x_shape[:2]
-    windows = np.einsum("ncmhw,cmij->ncijhw",
-                        dy.reshape(n, c, w.shape[0] // c, *dy.shape[2:]),
-                        w.reshape(c, -1, *w.shape[2:]))
+    windows = np.einsum(
+        "ncmhw,cmij->ncijhw",
+        dy.reshape(n, c, w.shape[0] // c, *dy.shape[2:]),
+        w.reshape(c, -1, *w.shape[2:]),
+    )
     return _fold(windows, x_shape, stride, padding, dilation)
 
 
@@ -201,7 +206,7 @@ def batch_norm(x, gamma, beta, eps):
     count = max(x.size // x.shape[1], 1)
     mean = x.sum(axis=(0, 2, 3), dtype=np.float64) / count
     centred = x - _per_channel(mean)
-    var = (centred ** 2).sum(axis=(0, 2, 3)) / count
+    var = (centred**2).sum(axis=(0, 2, 3)) / count
     y = centred * _per_channel(1 / np.sqrt(var + eps))
     if gamma is not None:
         y = y * _per_channel(gamma)
@@ -222,6 +227,7 @@ def batch_norm_dx(dy, x, gamma, mean, var, eps):
     dbeta = dy.sum(axis=(0, 2, 3), dtype=np.float64)
     dgamma = (dy * x_hat).sum(axis=(0, 2, 3))
     scale = inv_std if gamma is None else gamma * inv_std
-    dx = _per_channel(scale) * (dy - _per_channel(dbeta / count)
-                                - x_hat * _per_channel(dgamma / count))
+    dx = _per_channel(scale) * (
+        dy - _per_channel(dbeta / count) - x_hat * _per_channel(dgamma / count)
+    )
     return dx.astype(x.dtype, order="C"), dgamma.astype(x.dtype), dbeta.astype(x.dtype)

@@ -78,8 +78,10 @@ def atomic_write(path, data):
     if isinstance(data, str):
         data = data.encode()
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    advice = ("the file as it was before is intact. "
-              "Free some space or choose a writable folder, then try again")
+    advice = (
+        "the file as it was before is intact. "
+        "Free some space or choose a writable folder, then try again"
+    )
     with _explain("write", path, advice):
         try:
             with open(temporary, "wb") as file:
@@ -139,17 +141,22 @@ def load_checkpoint(path):
         fault = "cut short or damaged" if data.startswith(b"PK") else "not a checkpoint of bnas"
         raise InputError(f"{path} is {fault}; restore it from a copy or start the run again")
     if int(seal[1]) != FORMAT:
-        raise InputError(f"{path} has checkpoint format {int(seal[1])}, expected {FORMAT}; "
-                         "use the version of bnas that wrote it")
+        raise InputError(
+            f"{path} has checkpoint format {int(seal[1])}, expected {FORMAT}; "
+            "use the version of bnas that wrote it"
+        )
     if hashlib.sha256(data[:-64]).hexdigest().encode() != seal[2]:
-        raise InputError(f"{path} is damaged: its contents do not match their SHA-256; "
-                         "restore it from a copy or start the run again")
+        raise InputError(
+            f"{path} is damaged: its contents do not match their SHA-256; "
+            "restore it from a copy or start the run again"
+        )
     arrays = {}
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         for member in archive.namelist():
             with archive.open(member) as file:
                 arrays[member.removesuffix(".npy")] = np.lib.format.read_array(
-                    file, allow_pickle=False)
+                    file, allow_pickle=False
+                )
     meta = json.loads(arrays.pop(_META).tobytes())
     return arrays, meta
 
@@ -166,8 +173,11 @@ def require_same_config(saved, given, ignore=()):
         if key not in ignore and (key not in saved or key not in given or saved[key] != given[key])
     ]
     if differences:
-        raise InputError("the run was started with another configuration ("
-                         + "; ".join(differences) + "). Give the same options, or another folder")
+        raise InputError(
+            "the run was started with another configuration ("
+            + "; ".join(differences)
+            + "). Give the same options, or another folder"
+        )
 
 
 class RunFolder:
@@ -214,7 +224,8 @@ class RunFolder:
         run = cls(path)
         run.config = _read_json(
             run.path / "config.json",
-            f"{path} is not a run folder: it has no config.json; make one with `bnas search`")
+            f"{path} is not a run folder: it has no config.json; make one with `bnas search`",
+        )
         if write:
             run._acquire()
         return run
@@ -223,13 +234,17 @@ class RunFolder:
         with _explain("read the folder", self.path, "check its permissions"):
             names = {p.name for p in self.path.iterdir()}
         if "config.json" in names:
-            raise InputError(f"{self.path} already holds a run; "
-                             "continue it with --resume, or choose another folder")
+            raise InputError(
+                f"{self.path} already holds a run; "
+                "continue it with --resume, or choose another folder"
+            )
         # A run that was killed while it was being created leaves no more than these.
         others = [n for n in sorted(names) if n != ".lock" and not n.startswith(".config.json.")]
         if others:
-            raise InputError(f"{self.path} already holds other files ({others[0]}, ...); "
-                             "choose a new or empty folder")
+            raise InputError(
+                f"{self.path} already holds other files ({others[0]}, ...); "
+                "choose a new or empty folder"
+            )
 
     def _acquire(self):
         path = self.path / ".lock"
@@ -240,8 +255,10 @@ class RunFolder:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 lock.close()
-                raise InputError(f"another process is writing to {self.path}; wait until it has "
-                                 "ended, or choose another folder") from None
+                raise InputError(
+                    f"another process is writing to {self.path}; wait until it has "
+                    "ended, or choose another folder"
+                ) from None
             except OSError:
                 lock.close()
                 raise
@@ -300,8 +317,9 @@ class RunFolder:
             except (ValueError, RecursionError):
                 record = None
             if not isinstance(record, dict) or not isinstance(record.get("epoch"), int):
-                raise InputError(f"{path}, line {number} is no record of an epoch; "
-                                 "mend or delete that line")
+                raise InputError(
+                    f"{path}, line {number} is no record of an epoch; mend or delete that line"
+                )
             records.append(record)
         return records
 
@@ -326,8 +344,10 @@ class RunFolder:
         path = self.path / "checkpoint.npz"
         arrays, meta = load_checkpoint(path)
         if meta.pop("config", None) != self.config:
-            raise InputError(f"{path} belongs to a run with another configuration than config.json "
-                             "beside it; put back the file that was there, or start a new run")
+            raise InputError(
+                f"{path} belongs to a run with another configuration than config.json "
+                "beside it; put back the file that was there, or start a new run"
+            )
         return arrays, meta
 
     @property
@@ -342,8 +362,8 @@ class RunFolder:
     def read_result(self, name):
         """The dict that `write_result` wrote; InputError if it is missing or broken."""
         return _read_json(
-            self.path / name,
-            f"{self.path} has no {name} yet; run the command that makes it first")
+            self.path / name, f"{self.path} has no {name} yet; run the command that makes it first"
+        )
 
     @property
     def figures(self):

@@ -94,7 +94,9 @@ class Supernet(Skeleton):
         A learned β, which the Parent does not have, restarts from the closed form.
         """
         own, given = self.state_dict(), other.state_dict()
-        own.update((name, array) for name, array in given.items() if name in own and name != "alpha")
+        own.update(
+            (name, array) for name, array in given.items() if name in own and name != "alpha"
+        )
         self.load_state_dict(own)
         for module in self.modules():
             if isinstance(module, nn.XnorConv2d) and module.beta is not None:

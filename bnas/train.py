@@ -62,7 +62,9 @@ class Training:
 
     def __init__(self, config, dataset, teacher=None):
         if config.distil and teacher is None:
-            raise InputError("distillation needs the real twin; train it first with --precision real")
+            raise InputError(
+                "distillation needs the real twin; train it first with --precision real"
+            )
         self.config, self.dataset, self.teacher = config, dataset, teacher
         self.network = build_network(config, dataset)
         self.split = join(dataset.train, dataset.validation)
@@ -131,9 +133,7 @@ class Training:
 
     def state(self):
         """{name: array}: all that is needed to go on, or to use the network."""
-        return join_states(
-            network=self.network.state_dict(), optimiser=self.optimiser.state_dict()
-        )
+        return join_states(network=self.network.state_dict(), optimiser=self.optimiser.state_dict())
 
     def load_state(self, arrays, epochs_done):
         """Take over the `state` after `epochs_done` epochs of the same training."""
@@ -142,7 +142,9 @@ class Training:
         self.network.binarise_weights(self.stage(epochs_done - 1)[0] == "binary")
 
     def _new_optimiser(self):
-        return Adam(self.network.parameters(), self.config.lr, weight_decay=self.config.weight_decay)
+        return Adam(
+            self.network.parameters(), self.config.lr, weight_decay=self.config.weight_decay
+        )
 
 
 def join(first, second):

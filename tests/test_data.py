@@ -89,8 +89,9 @@ def bad_splits():
     yield "infinity", inf, labels, "index 2 holds NaN or infinity"
 
 
-@pytest.mark.parametrize("images, labels, message", [pytest.param(*c[1:], id=c[0])
-                                                     for c in bad_splits()])
+@pytest.mark.parametrize(
+    "images, labels, message", [pytest.param(*c[1:], id=c[0]) for c in bad_splits()]
+)
 def test_a_split_refuses_what_is_no_batch_of_images(images, labels, message):
     with pytest.raises(InputError, match=message):
         Split(images, labels)
@@ -126,8 +127,10 @@ def test_the_digits_splits_are_fixed_stratified_disjoint_and_exhaustive():
     assert [len(s) for s in digits.splits.values()] == [1071, 362, 364]
 
     # The rule of data/README.md once more, the slow way and on the file itself.
-    rows = [tuple(map(int, line.split(",")))
-            for line in gzip.decompress(FILE.read_bytes()).decode().splitlines()]
+    rows = [
+        tuple(map(int, line.split(",")))
+        for line in gzip.decompress(FILE.read_bytes()).decode().splitlines()
+    ]
     expected, seen = {"train": [], "validation": [], "test": []}, [0] * 10
     for row in rows:
         turn = seen[row[-1]] % 5
@@ -148,14 +151,25 @@ def test_the_digits_have_not_changed():
         digest.update(np.rint(split.images * 1000).astype("<i4").tobytes())
         digest.update(split.labels.astype("<i8").tobytes())
     assert digest.hexdigest() == (
-        "35bc7885ec4547ab40a5b7f88f36ed47c1929636e0557b7c24d47018335c8bb5")
+        "35bc7885ec4547ab40a5b7f88f36ed47c1929636e0557b7c24d47018335c8bb5"
+    )
 
 
-@pytest.mark.parametrize("text", [
-    "", "0,1,2\n", "x," * 64 + "1\n", "17," + "0," * 63 + "1\n", "0," * 64 + "10\n",
-    "0," * 64 + "1\n" + "0," * 63 + "1\n", "0," * 64 + "256\n", "0," * 64 + "-1\n", "\xe9",
-    "0," * 129 + "1\n",
-])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "0,1,2\n",
+        "x," * 64 + "1\n",
+        "17," + "0," * 63 + "1\n",
+        "0," * 64 + "10\n",
+        "0," * 64 + "1\n" + "0," * 63 + "1\n",
+        "0," * 64 + "256\n",
+        "0," * 64 + "-1\n",
+        "\xe9",
+        "0," * 129 + "1\n",
+    ],
+)
 def test_damaged_digits_are_refused(tmp_path, text):
     path = tmp_path / "digits.csv"
     path.write_text(text, encoding="utf-8")
@@ -167,8 +181,11 @@ def test_damaged_digits_are_refused(tmp_path, text):
 
 
 @settings(deadline=None, max_examples=30)
-@given(shape=st.lists(st.integers(1, 5), min_size=1, max_size=3), packed=st.booleans(),
-       seed=st.integers(0, 99))
+@given(
+    shape=st.lists(st.integers(1, 5), min_size=1, max_size=3),
+    packed=st.booleans(),
+    seed=st.integers(0, 99),
+)
 def test_idx_files_are_read_back(tmp_path_factory, shape, packed, seed):
     array = np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
     path = tmp_path_factory.mktemp("idx") / "no-telling-name"
@@ -199,8 +216,9 @@ def bad_idx_files():
     yield "gzip of another file", gzip.compress(b"hello"), "not an IDX file"
 
 
-@pytest.mark.parametrize("content, message",
-                         [pytest.param(*c[1:], id=c[0]) for c in bad_idx_files()])
+@pytest.mark.parametrize(
+    "content, message", [pytest.param(*c[1:], id=c[0]) for c in bad_idx_files()]
+)
 def test_bad_idx_files_are_refused_by_name(tmp_path, content, message):
     path = tmp_path / "file-idx"
     path.write_bytes(content)
@@ -226,13 +244,19 @@ def test_cifar10_files_are_read_back(tmp_path):
     assert labels.tolist() == [3, 9, 0]
 
 
-@pytest.mark.parametrize("change, message", [
-    (lambda content: b"", "holds 0 bytes"),
-    (lambda content: content[:-1], "expected one or more CIFAR-10 records of 3,073 bytes"),
-    (lambda content: content + b"!", "records of 3,073 bytes"),
-    (lambda content: content[:RECORD] + b"\x0a" + content[RECORD + 1:], "label at index 1 is 10"),
-    (lambda content: gzip.compress(content)[:-20], "damaged gzip"),
-])
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda content: b"", "holds 0 bytes"),
+        (lambda content: content[:-1], "expected one or more CIFAR-10 records of 3,073 bytes"),
+        (lambda content: content + b"!", "records of 3,073 bytes"),
+        (
+            lambda content: content[:RECORD] + b"\x0a" + content[RECORD + 1 :],
+            "label at index 1 is 10",
+        ),
+        (lambda content: gzip.compress(content)[:-20], "damaged gzip"),
+    ],
+)
 def test_bad_cifar10_files_are_refused_by_name(tmp_path, change, message):
     path = tmp_path / "batch.bin"
     path.write_bytes(change(cifar([3, 9], np.random.default_rng(0))[0]))
@@ -250,8 +274,9 @@ MNIST_LABELS = {"train": np.arange(130) % 10, "t10k": np.arange(40) % 10}
 def write_mnist(folder, spelling="{}-{}-idx{}-ubyte", packed=False, labels=MNIST_LABELS):
     """A small MNIST of 4x5 images, image i all of the pixel i."""
     for part, part_labels in labels.items():
-        images = np.broadcast_to(np.arange(len(part_labels))[:, None, None],
-                                 (len(part_labels), 4, 5))
+        images = np.broadcast_to(
+            np.arange(len(part_labels))[:, None, None], (len(part_labels), 4, 5)
+        )
         for kind, array in (("images", images), ("labels", part_labels)):
             content = gzip.compress(idx(array)) if packed else idx(array)
             name = spelling.format(part, kind, array.ndim) + ".gz" * packed
@@ -270,8 +295,9 @@ def test_mnist_is_found_under_every_published_name(tmp_path, spelling, packed):
     raw = np.array(rest)
     for split, expected in zip(mnist.splits.values(), (rest, held, range(40))):
         found = split.images[:, 0] * raw.std() + raw.mean()
-        np.testing.assert_allclose(found, np.broadcast_to(
-            np.array(expected)[:, None, None], found.shape), atol=1e-4)
+        np.testing.assert_allclose(
+            found, np.broadcast_to(np.array(expected)[:, None, None], found.shape), atol=1e-4
+        )
         np.testing.assert_array_equal(split.labels, np.array(expected) % 10)
 
 
@@ -280,19 +306,30 @@ def test_a_missing_mnist_file_is_named_with_all_its_spellings(tmp_path):
     (tmp_path / "t10k-labels-idx1-ubyte").unlink()
     with pytest.raises(InputError, match="MNIST t10k labels not found") as caught:
         load_dataset("mnist", tmp_path)
-    for name in ("t10k-labels-idx1-ubyte", "t10k-labels-idx1-ubyte.gz",
-                 "t10k-labels.idx1-ubyte", "t10k-labels.idx1-ubyte.gz"):
+    for name in (
+        "t10k-labels-idx1-ubyte",
+        "t10k-labels-idx1-ubyte.gz",
+        "t10k-labels.idx1-ubyte",
+        "t10k-labels.idx1-ubyte.gz",
+    ):
         assert name in re.split("[ ,]+", str(caught.value))
     assert str(tmp_path) in str(caught.value)
 
 
-@pytest.mark.parametrize("name, content, message", [
-    ("train-images-idx3-ubyte", idx(np.zeros(130)), "expected 3 dimension"),
-    ("train-labels-idx1-ubyte", idx(np.zeros((130, 4, 5))), "expected 1 dimension"),
-    ("train-labels-idx1-ubyte", idx(np.zeros(129)), "130 train images but 129 labels"),
-    ("train-labels-idx1-ubyte", idx(np.arange(130)), "label at index 10 is 10"),
-    ("t10k-images-idx3-ubyte", idx(np.zeros((40, 5, 4))), r"test images have shape \(1, 5, 4\)"),
-])
+@pytest.mark.parametrize(
+    "name, content, message",
+    [
+        ("train-images-idx3-ubyte", idx(np.zeros(130)), "expected 3 dimension"),
+        ("train-labels-idx1-ubyte", idx(np.zeros((130, 4, 5))), "expected 1 dimension"),
+        ("train-labels-idx1-ubyte", idx(np.zeros(129)), "130 train images but 129 labels"),
+        ("train-labels-idx1-ubyte", idx(np.arange(130)), "label at index 10 is 10"),
+        (
+            "t10k-images-idx3-ubyte",
+            idx(np.zeros((40, 5, 4))),
+            r"test images have shape \(1, 5, 4\)",
+        ),
+    ],
+)
 def test_mnist_files_that_do_not_fit_together_are_refused(tmp_path, name, content, message):
     write_mnist(tmp_path)
     (tmp_path / name).write_bytes(content)
@@ -320,7 +357,8 @@ def test_cifar10_takes_the_batches_that_are_there_and_normalises_each_channel(tm
     mean, std = train.mean((0, 2, 3))[:, None, None], train.std((0, 2, 3))[:, None, None]
     np.testing.assert_allclose(dataset.train.images, (train - mean) / std, atol=1e-5)
     np.testing.assert_allclose(
-        dataset.validation.images, (every[place % 5 == 0] - mean) / std, atol=1e-5)
+        dataset.validation.images, (every[place % 5 == 0] - mean) / std, atol=1e-5
+    )
     np.testing.assert_allclose(dataset.test.images, (pixels["test"] - mean) / std, atol=1e-5)
 
 
@@ -348,14 +386,17 @@ def test_too_few_images_to_train_on_are_refused(tmp_path):
         load_dataset("mnist", tmp_path)
 
 
-@pytest.mark.parametrize("arguments, message", [
-    (("imagenet",), "unknown data set 'imagenet'.*digits, mnist, cifar10"),
-    (("mnist",), "mnist is not bundled.*--data-dir"),
-    (("cifar10",), "cifar10 is not bundled.*--data-dir"),
-    (("digits", "."), "bundled.*leave out --data-dir"),
-    (("mnist", "no/such/folder"), "no/such/folder: no such folder"),
-    (("digits", None, 0), "limit is 0"),
-])
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (("imagenet",), "unknown data set 'imagenet'.*digits, mnist, cifar10"),
+        (("mnist",), "mnist is not bundled.*--data-dir"),
+        (("cifar10",), "cifar10 is not bundled.*--data-dir"),
+        (("digits", "."), "bundled.*leave out --data-dir"),
+        (("mnist", "no/such/folder"), "no/such/folder: no such folder"),
+        (("digits", None, 0), "limit is 0"),
+    ],
+)
 def test_load_dataset_says_what_it_needs(arguments, message):
     with pytest.raises(InputError, match=message):
         load_dataset(*arguments)
@@ -403,14 +444,21 @@ def stripes(n, height, width):
 
 
 @settings(deadline=None, max_examples=20)
-@given(padding=st.integers(1, 3), height=st.integers(4, 7), width=st.integers(4, 7),
-       seed=st.integers(0, 99))
+@given(
+    padding=st.integers(1, 3),
+    height=st.integers(4, 7),
+    width=st.integers(4, 7),
+    seed=st.integers(0, 99),
+)
 def test_crop_shifts_each_image_by_its_own_offset(padding, height, width, seed):
     n, sides = 1000, 2 * padding + 1
     images = stripes(n, height, width)
     padded = np.pad(images[0, 0], padding)
-    crops = {padded[y:y + height, x:x + width].tobytes(): (y, x)
-             for y in range(sides) for x in range(sides)}
+    crops = {
+        padded[y : y + height, x : x + width].tobytes(): (y, x)
+        for y in range(sides)
+        for x in range(sides)
+    }
     out = Augmentation(crop_padding=padding)(images, np.random.default_rng(seed))
     assert out.shape == images.shape and out.dtype == np.float32 and out.flags.c_contiguous
     offsets = np.array([crops[image[0].tobytes()] for image in out])
@@ -431,8 +479,12 @@ def test_flip_mirrors_half_of_the_images_left_to_right():
 
 
 @settings(deadline=None, max_examples=20)
-@given(side=st.integers(1, 12), height=st.integers(3, 8), width=st.integers(3, 8),
-       seed=st.integers(0, 99))
+@given(
+    side=st.integers(1, 12),
+    height=st.integers(3, 8),
+    width=st.integers(3, 8),
+    seed=st.integers(0, 99),
+)
 def test_cutout_clears_one_square_around_a_uniform_centre(side, height, width, seed):
     n = 2000
     images = np.repeat(stripes(n, height, width), 2, axis=1)
@@ -463,17 +515,24 @@ def test_cutout_clears_one_square_around_a_uniform_centre(side, height, width, s
 def test_cutout_inside_the_image_clears_the_whole_square():
     """The side is exact for odd sides as well, and the square hangs over the border at times."""
     for side in (4, 5):
-        out = Augmentation(cutout=side)(np.ones((500, 1, 20, 20), np.float32),
-                                        np.random.default_rng(0))
+        out = Augmentation(cutout=side)(
+            np.ones((500, 1, 20, 20), np.float32), np.random.default_rng(0)
+        )
         areas = np.sum(out == 0, axis=(1, 2, 3))
         assert areas.max() == side**2 and np.sum(areas == side**2) > 250
         assert areas.min() < side**2
 
 
-@pytest.mark.parametrize("augment", [
-    Augmentation(), Augmentation(crop_padding=2), Augmentation(flip=True), Augmentation(cutout=3),
-    Augmentation(2, True, 3),
-])
+@pytest.mark.parametrize(
+    "augment",
+    [
+        Augmentation(),
+        Augmentation(crop_padding=2),
+        Augmentation(flip=True),
+        Augmentation(cutout=3),
+        Augmentation(2, True, 3),
+    ],
+)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_augmentation_returns_a_new_array_that_the_generator_decides(augment, dtype):
     images = np.random.default_rng(0).normal(size=(9, 2, 6, 5)).astype(dtype)
@@ -488,9 +547,16 @@ def test_augmentation_returns_a_new_array_that_the_generator_decides(augment, dt
         assert not np.array_equal(one, augment(images, np.random.default_rng(4)))
 
 
-@pytest.mark.parametrize("options", [
-    {"crop_padding": -1}, {"cutout": -2}, {"cutout": 1.5}, {"crop_padding": True}, {"flip": 1},
-])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"crop_padding": -1},
+        {"cutout": -2},
+        {"cutout": 1.5},
+        {"crop_padding": True},
+        {"flip": 1},
+    ],
+)
 def test_augmentation_refuses_bad_options(options):
     with pytest.raises(InputError, match=next(iter(options))):
         Augmentation(**options)
@@ -512,8 +578,12 @@ def test_default_augmentations_never_mirror_a_digit():
 
 
 @settings(deadline=None, max_examples=50)
-@given(n=st.integers(1, 40), size=st.integers(1, 45), seed=st.none() | st.integers(0, 9),
-       drop_last=st.booleans())
+@given(
+    n=st.integers(1, 40),
+    size=st.integers(1, 45),
+    seed=st.none() | st.integers(0, 9),
+    drop_last=st.booleans(),
+)
 def test_batches_hold_every_image_once_with_its_label(n, size, seed, drop_last):
     split = some_split(n)
     if drop_last and size > n:
@@ -574,8 +644,10 @@ def test_batches_refuse_bad_arguments_at_the_call():
 def test_describe_tells_every_split_with_its_numbers():
     lines = describe(load_dataset("digits")).splitlines()
     assert "10 classes" in lines[0] and "1 x 8 x 8" in lines[0]
-    assert lines[2].split() == ("train 1,071 0.000 1.000 -0.813 1.843 "
-                                "106 108 105 109 108 108 108 107 104 108").split()
+    assert (
+        lines[2].split()
+        == ("train 1,071 0.000 1.000 -0.813 1.843 106 108 105 109 108 108 108 107 104 108").split()
+    )
     assert [line.split()[:2] for line in lines[3:]] == [["validation", "362"], ["test", "364"]]
 
 

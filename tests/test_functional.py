@@ -310,9 +310,12 @@ def test_batch_norm_against_its_formula(shape, seed):
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("affine", ["both", "weight", "bias", "neither"])
 def test_batch_norm_against_torch(torch, training, affine):
-    ours, theirs = (np.arange(3.0), np.arange(1.0, 4)), (
-        torch.arange(3.0).double(),
-        torch.arange(1.0, 4).double(),
+    ours, theirs = (
+        (np.arange(3.0), np.arange(1.0, 4)),
+        (
+            torch.arange(3.0).double(),
+            torch.arange(1.0, 4).double(),
+        ),
     )
     weight = normal(1, 3) if affine in ("both", "weight") else None
     bias = normal(2, 3) if affine in ("both", "bias") else None

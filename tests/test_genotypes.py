@@ -6,24 +6,41 @@ import os
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from bnas.errors import InputError
 from bnas.genotypes import (
-    OPERATIONS, PRIMITIVES, PUBLISHED, Genotype, discretise, edges, format_genotype,
-    number_of_nodes, parse_genotype, read_genotype, validate_genotype, write_genotype,
+    OPERATIONS,
+    PRIMITIVES,
+    PUBLISHED,
+    Genotype,
+    discretise,
+    edges,
+    format_genotype,
+    number_of_nodes,
+    parse_genotype,
+    read_genotype,
+    validate_genotype,
+    write_genotype,
 )
 
-ONE_NODE = Genotype((("skip_connect", 0), ("max_pool_3x3", 1)), (2,),
-                    (("sep_conv_3x3", 1), ("sep_conv_3x3", 1)), (2,))
+ONE_NODE = Genotype(
+    (("skip_connect", 0), ("max_pool_3x3", 1)),
+    (2,),
+    (("sep_conv_3x3", 1), ("sep_conv_3x3", 1)),
+    (2,),
+)
 
 
 @st.composite
 def cells(draw):
     nodes = draw(st.integers(1, 6))
-    pairs = tuple((draw(st.sampled_from(OPERATIONS[1:])), draw(st.integers(0, k // 2 + 1)))
-                  for k in range(2 * nodes))
+    pairs = tuple(
+        (draw(st.sampled_from(OPERATIONS[1:])), draw(st.integers(0, k // 2 + 1)))
+        for k in range(2 * nodes)
+    )
     concat = draw(st.lists(st.integers(2, nodes + 1), min_size=1, unique=True))
     return pairs, tuple(concat)
 
@@ -33,8 +50,9 @@ genotypes = st.tuples(cells(), cells()).map(lambda cells: Genotype(*cells[0], *c
 
 def as_lists(genotype):
     """The same genotype the way JSON or the literature would hold it."""
-    return [[list(item) if isinstance(item, tuple) else item for item in field]
-            for field in genotype]
+    return [
+        [list(item) if isinstance(item, tuple) else item for item in field] for field in genotype
+    ]
 
 
 # Text ------------------------------------------------------------------------------------------
@@ -46,8 +64,13 @@ def test_text_round_trip(genotype):
     assert parse_genotype(format_genotype(genotype)) == genotype
     assert parse_genotype(repr(genotype)) == genotype  # tuples, by keyword
     normal, normal_concat, reduce, reduce_concat = as_lists(genotype)
-    assert parse_genotype(f"BEST = Genotype({normal}, {normal_concat},\n  reduce_concat="
-                          f"{reduce_concat}, reduce={reduce})  # half by position") == genotype
+    assert (
+        parse_genotype(
+            f"BEST = Genotype({normal}, {normal_concat},\n  reduce_concat="
+            f"{reduce_concat}, reduce={reduce})  # half by position"
+        )
+        == genotype
+    )
     assert validate_genotype(as_lists(genotype)) == genotype
 
 
@@ -72,40 +95,43 @@ def test_numpy_integers_become_ints():
     assert type(genotype.reduce_concat[0]) is int
 
 
-@pytest.mark.parametrize("text, complaint", [
-    ("", "expected one Genotype"),
-    ("Genotype", "expected one Genotype"),
-    ("Genotype(", "not valid syntax"),
-    ("\0", "not valid syntax"),
-    ("(" * 5000, "not valid syntax"),
-    ("-" * 50_000 + "1", "not valid syntax"),
-    ("Genotype(" + "-" * 500 + "1)", "must be written out|not valid syntax|lacks"),
-    ("Cell(1, 2, 3, 4)", "expected one Genotype"),
-    ("a.Genotype(1, 2, 3, 4)", "expected one Genotype"),
-    ("a = b = Genotype(1, 2, 3, 4)", "expected one Genotype"),
-    ("a.b = Genotype(1, 2, 3, 4)", "expected one Genotype"),
-    (f"{ONE_NODE}; {ONE_NODE}", "expected one Genotype"),
-    (f"import os\n{ONE_NODE}", "expected one Genotype"),
-    ("Genotype(normal=[])", "lacks normal_concat, reduce, reduce_concat"),
-    ("Genotype([], [], [], [], [])", "takes 4 fields, got 5"),
-    ("Genotype([], normal=[])", "normal twice"),
-    ("Genotype(normale=[])", "no field 'normale'; its fields are normal, normal_concat"),
-    ("Genotype(**{'normal': []})", "no field"),
-    ("Genotype(*[1, 2, 3, 4])", "must be written out"),
-    ("Genotype(normal=__import__('os').system('touch hacked'))", "must be written out"),
-    ("Genotype(normal=[().__class__.__base__])", "must be written out"),
-    ("Genotype(normal=[('skip_connect', i) for i in range(2)])", "must be written out"),
-    ("Genotype(normal=[('skip_connect', 1 + int('1'))])", "must be written out"),
-    ("Genotype(normal={[]: 1})", "must be written out"),
-    ("Genotype(normal=10**10**10)", "must be written out"),
-    ("Genotype([], range())", r"or range\(first"),
-    ("Genotype([], range(2, 6, 0))", r"or range\(first"),
-    ("Genotype([], range('a'))", r"or range\(first"),
-    ("Genotype([], range(stop=3))", r"or range\(first"),
-    ("Genotype([], range(2, range(9)))", r"or range\(first"),
-    ("x" * 100_001, "100001 characters"),
-    (b"Genotype()", "expected the text"),
-])
+@pytest.mark.parametrize(
+    "text, complaint",
+    [
+        ("", "expected one Genotype"),
+        ("Genotype", "expected one Genotype"),
+        ("Genotype(", "not valid syntax"),
+        ("\0", "not valid syntax"),
+        ("(" * 5000, "not valid syntax"),
+        ("-" * 50_000 + "1", "not valid syntax"),
+        ("Genotype(" + "-" * 500 + "1)", "must be written out|not valid syntax|lacks"),
+        ("Cell(1, 2, 3, 4)", "expected one Genotype"),
+        ("a.Genotype(1, 2, 3, 4)", "expected one Genotype"),
+        ("a = b = Genotype(1, 2, 3, 4)", "expected one Genotype"),
+        ("a.b = Genotype(1, 2, 3, 4)", "expected one Genotype"),
+        (f"{ONE_NODE}; {ONE_NODE}", "expected one Genotype"),
+        (f"import os\n{ONE_NODE}", "expected one Genotype"),
+        ("Genotype(normal=[])", "lacks normal_concat, reduce, reduce_concat"),
+        ("Genotype([], [], [], [], [])", "takes 4 fields, got 5"),
+        ("Genotype([], normal=[])", "normal twice"),
+        ("Genotype(normale=[])", "no field 'normale'; its fields are normal, normal_concat"),
+        ("Genotype(**{'normal': []})", "no field"),
+        ("Genotype(*[1, 2, 3, 4])", "must be written out"),
+        ("Genotype(normal=__import__('os').system('touch hacked'))", "must be written out"),
+        ("Genotype(normal=[().__class__.__base__])", "must be written out"),
+        ("Genotype(normal=[('skip_connect', i) for i in range(2)])", "must be written out"),
+        ("Genotype(normal=[('skip_connect', 1 + int('1'))])", "must be written out"),
+        ("Genotype(normal={[]: 1})", "must be written out"),
+        ("Genotype(normal=10**10**10)", "must be written out"),
+        ("Genotype([], range())", r"or range\(first"),
+        ("Genotype([], range(2, 6, 0))", r"or range\(first"),
+        ("Genotype([], range('a'))", r"or range\(first"),
+        ("Genotype([], range(stop=3))", r"or range\(first"),
+        ("Genotype([], range(2, range(9)))", r"or range\(first"),
+        ("x" * 100_001, "100001 characters"),
+        (b"Genotype()", "expected the text"),
+    ],
+)
 def test_hostile_and_broken_text(text, complaint, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=complaint) as caught:
@@ -129,32 +155,42 @@ def test_integers_too_long_to_print():
 # Validation ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("field, value, complaint", [
-    ("normal", (), "normal has 0 pairs"),
-    ("normal", (("skip_connect", 0),), "normal has 1 pairs"),
-    ("reduce", (("skip_connect", 0),) * 3, "reduce has 3 pairs"),
-    ("normal", "skip_connect", "must be a list"),
-    ("normal", None, "must be a list"),
-    ("normal", (("skip_connect", 0), "ab"), r"normal\[1\] must be a pair"),
-    ("normal", (("skip_connect", 0), ("skip_connect", 1, 2)), r"normal\[1\] must be a pair"),
-    ("normal", (("skip_connect", 0), ("skip_conect", 1)),
-     r"normal\[1\] .*'skip_conect' \(did you mean 'skip_connect'\?\); known are skip_connect, dil"),
-    ("normal", (("skip_connect", 0), ("?", 1)), r"unknown operation '\?'; known"),
-    ("normal", (("skip_connect", 0), ("none", 1)), r"normal\[1\] is 'none'"),
-    ("normal", (("skip_connect", 0), (3, 1)), r"operation of normal\[1\] must be a name"),
-    ("normal", (("skip_connect", 0), ("skip_connect", 2)), r"reads state 2, but node 2 .* 0 to 1"),
-    ("normal", (("skip_connect", -1), ("skip_connect", 1)), "reads state -1"),
-    ("normal", (("skip_connect", 0), ("skip_connect", "1")), "must be an integer, got '1'"),
-    ("normal", (("skip_connect", 0), ("skip_connect", 1.0)), "must be an integer, got 1.0"),
-    ("normal", (("skip_connect", 0), ("skip_connect", True)), "must be an integer, got True"),
-    ("normal_concat", (), "normal_concat is empty"),
-    ("normal_concat", (1,), "lists state 1, but .* 2 to 2"),
-    ("normal_concat", (3,), "lists state 3"),
-    ("reduce_concat", (2, 2), "lists state 2 twice"),
-    ("reduce_concat", ("2",), "must be an integer"),
-    ("reduce_concat", 2, "must be a list of states"),
-    ("reduce_concat", "2", "must be a list of states"),
-])
+@pytest.mark.parametrize(
+    "field, value, complaint",
+    [
+        ("normal", (), "normal has 0 pairs"),
+        ("normal", (("skip_connect", 0),), "normal has 1 pairs"),
+        ("reduce", (("skip_connect", 0),) * 3, "reduce has 3 pairs"),
+        ("normal", "skip_connect", "must be a list"),
+        ("normal", None, "must be a list"),
+        ("normal", (("skip_connect", 0), "ab"), r"normal\[1\] must be a pair"),
+        ("normal", (("skip_connect", 0), ("skip_connect", 1, 2)), r"normal\[1\] must be a pair"),
+        (
+            "normal",
+            (("skip_connect", 0), ("skip_conect", 1)),
+            r"normal\[1\] .*'skip_conect' \(did you mean 'skip_connect'\?\); known are skip_connect, dil",
+        ),
+        ("normal", (("skip_connect", 0), ("?", 1)), r"unknown operation '\?'; known"),
+        ("normal", (("skip_connect", 0), ("none", 1)), r"normal\[1\] is 'none'"),
+        ("normal", (("skip_connect", 0), (3, 1)), r"operation of normal\[1\] must be a name"),
+        (
+            "normal",
+            (("skip_connect", 0), ("skip_connect", 2)),
+            r"reads state 2, but node 2 .* 0 to 1",
+        ),
+        ("normal", (("skip_connect", -1), ("skip_connect", 1)), "reads state -1"),
+        ("normal", (("skip_connect", 0), ("skip_connect", "1")), "must be an integer, got '1'"),
+        ("normal", (("skip_connect", 0), ("skip_connect", 1.0)), "must be an integer, got 1.0"),
+        ("normal", (("skip_connect", 0), ("skip_connect", True)), "must be an integer, got True"),
+        ("normal_concat", (), "normal_concat is empty"),
+        ("normal_concat", (1,), "lists state 1, but .* 2 to 2"),
+        ("normal_concat", (3,), "lists state 3"),
+        ("reduce_concat", (2, 2), "lists state 2 twice"),
+        ("reduce_concat", ("2",), "must be an integer"),
+        ("reduce_concat", 2, "must be a list of states"),
+        ("reduce_concat", "2", "must be a list of states"),
+    ],
+)
 def test_what_validation_refuses(field, value, complaint):
     with pytest.raises(InputError, match=complaint) as caught:
         validate_genotype(ONE_NODE._replace(**{field: value}))
@@ -188,7 +224,10 @@ def test_published_facts():
     assert list(PUBLISHED) == ["DARTS_V1", "DARTS_V2", "NASNet", "AmoebaNet"]
     assert counts(PUBLISHED["DARTS_V1"].normal) == {"sep_conv_3x3": 5, "skip_connect": 3}
     assert counts(PUBLISHED["DARTS_V2"].normal) == {
-        "sep_conv_3x3": 5, "skip_connect": 2, "dil_conv_3x3": 1}
+        "sep_conv_3x3": 5,
+        "skip_connect": 2,
+        "dil_conv_3x3": 1,
+    }
     assert counts(PUBLISHED["DARTS_V2"].reduce) == {"max_pool_3x3": 5, "skip_connect": 3}
     assert [i for _, i in PUBLISHED["NASNet"].reduce] == [1, 0, 1, 0, 1, 0, 3, 2, 2, 1]
     assert [i for _, i in PUBLISHED["AmoebaNet"].reduce] == [0, 1, 0, 2, 0, 1, 0, 1, 0, 5]
@@ -282,16 +321,22 @@ def oracle(alpha):
                 best = max(range(1, 8), key=lambda m: (weights[m], -m))
                 candidates.append((weights[best], i, PRIMITIVES[best]))
                 e += 1
-            chosen = max(itertools.combinations(candidates, 2), key=lambda two: (
-                sorted((w for w, _, _ in two), reverse=True), [-i for _, i, _ in two]))
+            chosen = max(
+                itertools.combinations(candidates, 2),
+                key=lambda two: (
+                    sorted((w for w, _, _ in two), reverse=True),
+                    [-i for _, i, _ in two],
+                ),
+            )
             pairs += [(operation, i) for _, i, operation in chosen]
         fields += [tuple(pairs), tuple(range(2, nodes + 2))]
     return Genotype(*fields)
 
 
 def alphas(elements):
-    return st.integers(1, 5).flatmap(lambda n: hnp.arrays(
-        np.float64, (2, n * (n + 3) // 2, 8), elements=elements))
+    return st.integers(1, 5).flatmap(
+        lambda n: hnp.arrays(np.float64, (2, n * (n + 3) // 2, 8), elements=elements)
+    )
 
 
 @settings(deadline=None, max_examples=60)
@@ -341,8 +386,21 @@ def test_weights_that_underflow_are_still_compared():
     assert discretise(alpha).normal[2:] == (("sep_conv_5x5", 1), ("sep_conv_5x5", 2))
 
 
-@pytest.mark.parametrize("shape", [(), (2,), (14, 8), (1, 14, 8), (3, 14, 8), (2, 14, 7),
-                                   (2, 13, 8), (2, 0, 8), (2, 1, 8), (1, 2, 14, 8)])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        (),
+        (2,),
+        (14, 8),
+        (1, 14, 8),
+        (3, 14, 8),
+        (2, 14, 7),
+        (2, 13, 8),
+        (2, 0, 8),
+        (2, 1, 8),
+        (1, 2, 14, 8),
+    ],
+)
 def test_discretise_refuses_other_shapes(shape):
     with pytest.raises(ValueError, match="shape|edges"):
         discretise(np.zeros(shape))

@@ -100,8 +100,15 @@ def test_packed_bits_stand_where_they_should():
 
 
 @some
-@given(windows(), st.sampled_from(CHANNELS), st.integers(1, 2), st.integers(1, 3), disguises,
-       dtypes, seeds)
+@given(
+    windows(),
+    st.sampled_from(CHANNELS),
+    st.integers(1, 2),
+    st.integers(1, 3),
+    disguises,
+    dtypes,
+    seeds,
+)
 def test_xnor_conv2d(window, channels, groups, filters, how, dtype, seed):
     size, (kernel, *rest) = window
     x = disguise(awkward(seed, 2, groups * channels, *size, dtype=dtype), how)
@@ -128,8 +135,15 @@ def test_xnor_depthwise_window_at_and_beyond_a_word(dilation):
 
 
 @some
-@given(windows(), st.integers(1, 3), st.integers(1, 3), st.sampled_from([1, 3, 40]), disguises,
-       dtypes, seeds)
+@given(
+    windows(),
+    st.integers(1, 3),
+    st.integers(1, 3),
+    st.sampled_from([1, 3, 40]),
+    disguises,
+    dtypes,
+    seeds,
+)
 def test_depthwise_conv2d(window, channels, multiplier, batch, how, dtype, seed):
     size, (kernel, *rest) = window
     x = disguise(normal(seed, batch, channels, *size, dtype=dtype), how)
@@ -198,8 +212,14 @@ def test_avg_pool2d(window, count_include_pad, how, dtype, seed):
 
 
 @some
-@given(st.tuples(*[st.integers(1, 5)] * 4), st.sampled_from([0.0, 1e4]), st.booleans(),
-       disguises, dtypes, seeds)
+@given(
+    st.tuples(*[st.integers(1, 5)] * 4),
+    st.sampled_from([0.0, 1e4]),
+    st.booleans(),
+    disguises,
+    dtypes,
+    seeds,
+)
 def test_batch_norm(shape, shift, affine, how, dtype, seed):
     x = disguise(shift + normal(seed, *shape, dtype=dtype), how)
     gamma, beta = (normal(seed + k, shape[1], dtype=dtype) for k in (1, 2))
@@ -250,13 +270,24 @@ def run_all(module, x, seed=0):
     pooled, index = module.max_pool2d(x, (3, 3), *window)
     average = module.avg_pool2d(x, (3, 3), (2, 2), (1, 1), False)
     normed, mean, var = module.batch_norm(x, None, None, 1e-5)
-    return [words, module.unpack_bits(words, c, x.dtype),
-            module.xnor_conv2d(x, dense, *window, 1), module.xnor_conv2d(x, w, *window, c),
-            y, module.depthwise_conv2d_dx(y, w, x.shape, *window),
-            module.depthwise_conv2d_dw(y, x, w.shape, *window),
-            pooled, index, module.max_pool2d_dx(pooled, index, x.shape),
-            average, module.avg_pool2d_dx(average, x.shape, (3, 3), (2, 2), (1, 1), True),
-            normed, mean, var, *module.batch_norm_dx(normed, x, None, mean, var, 1e-5)]
+    return [
+        words,
+        module.unpack_bits(words, c, x.dtype),
+        module.xnor_conv2d(x, dense, *window, 1),
+        module.xnor_conv2d(x, w, *window, c),
+        y,
+        module.depthwise_conv2d_dx(y, w, x.shape, *window),
+        module.depthwise_conv2d_dw(y, x, w.shape, *window),
+        pooled,
+        index,
+        module.max_pool2d_dx(pooled, index, x.shape),
+        average,
+        module.avg_pool2d_dx(average, x.shape, (3, 3), (2, 2), (1, 1), True),
+        normed,
+        mean,
+        var,
+        *module.batch_norm_dx(normed, x, None, mean, var, 1e-5),
+    ]
 
 
 def test_work_that_is_split_into_several_tasks():
@@ -310,8 +341,10 @@ def test_agrees_with_torch(module, stride, dilation):
     check(module.depthwise_conv2d_dw(dy, x, w.shape, *window), tdw)
     for filters, groups in ((w, 4), (dense, 2)):
         signs = [torch.tensor(np.where(a > 0, 1.0, -1.0)) for a in (x, filters)]
-        check(module.xnor_conv2d(x, filters, *window, groups),
-              functional.conv2d(*signs, groups=groups, **options))
+        check(
+            module.xnor_conv2d(x, filters, *window, groups),
+            functional.conv2d(*signs, groups=groups, **options),
+        )
 
     x[0, 0, :2, :3] = np.nan  # several in a window
     x[1, 1] = np.round(x[1, 1])  # ties
@@ -329,8 +362,10 @@ def test_agrees_with_torch(module, stride, dilation):
         y = functional.avg_pool2d(tx, (3, 4), stride, (1, 2), count_include_pad=include)
         dy = normal(8, *y.shape)
         check(module.avg_pool2d(x, (3, 4), stride, (1, 2), include), y)
-        check(module.avg_pool2d_dx(dy, x.shape, (3, 4), stride, (1, 2), include),
-              torch.autograd.grad(y, tx, torch.tensor(dy))[0])
+        check(
+            module.avg_pool2d_dx(dy, x.shape, (3, 4), stride, (1, 2), include),
+            torch.autograd.grad(y, tx, torch.tensor(dy))[0],
+        )
 
     y = functional.batch_norm(tx, None, None, gamma, beta, training=True, eps=1e-3)
     dy = normal(9, *y.shape)

@@ -42,8 +42,16 @@ FLOORS = {
 }
 # Modules that need no importer inside bnas/: the entry points, and the oracle of the tests.
 ROOTS = {"bnas", "bnas.cli", "bnas.__main__", "bnas.reference"}
-UNSAFE_MODULES = {"pickle", "_pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve",
-                  "marshal"}
+UNSAFE_MODULES = {
+    "pickle",
+    "_pickle",
+    "cPickle",
+    "dill",
+    "cloudpickle",
+    "joblib",
+    "shelve",
+    "marshal",
+}
 UNSAFE_CALLS = {"eval", "exec", "compile", "__import__"}
 
 
@@ -69,7 +77,7 @@ def imports_of(name, modules):
             base = node.module or ""
             if node.level:
                 parts = name.split(".")
-                here = parts[:len(parts) - node.level + is_package]
+                here = parts[: len(parts) - node.level + is_package]
                 base = ".".join(here + base.split(".") * bool(base))
             for alias in node.names:
                 member = f"{base}.{alias.name}"
@@ -85,8 +93,11 @@ def floor_of(name):
 def layout_faults(root):
     """Every breach of the layout below root/bnas, one sentence each."""
     modules = parse_tree(root)
-    faults = [f"{name} has no floor: give it one in FLOORS" for name in modules
-              if name != "bnas" and floor_of(name) is None]
+    faults = [
+        f"{name} has no floor: give it one in FLOORS"
+        for name in modules
+        if name != "bnas" and floor_of(name) is None
+    ]
     graph = {}
     for name in modules:
         graph[name] = set()
@@ -109,10 +120,18 @@ def layout_faults(root):
         graphlib.TopologicalSorter(graph).prepare()
     except graphlib.CycleError as error:
         faults.append("a cycle of imports: " + " <- ".join(error.args[1]))
-    facade = {node.value for node in ast.walk(modules["bnas"][0])
-              if isinstance(node, ast.Constant) and isinstance(node.value, str)}
-    imported = set().union(*graph.values(), ROOTS, facade, {f"bnas.{text}" for text in facade},
-                           (target for target, _ in imports_of("bnas", modules)))
+    facade = {
+        node.value
+        for node in ast.walk(modules["bnas"][0])
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    imported = set().union(
+        *graph.values(),
+        ROOTS,
+        facade,
+        {f"bnas.{text}" for text in facade},
+        (target for target, _ in imports_of("bnas", modules)),
+    )
     faults += [f"{name} is imported by nobody in bnas/" for name in modules if name not in imported]
     return faults
 
@@ -150,8 +169,10 @@ def test_nothing_is_unpickled_or_evaluated():
 
 def test_command_line_starts_without_the_heavy_packages():
     """`bnas --help` has to answer at once, so importing the parser imports no array package."""
-    code = ("import sys, bnas.cli\n"
-            "print({'numpy', 'numba', 'scipy', 'matplotlib'} & set(sys.modules) or 'none')")
+    code = (
+        "import sys, bnas.cli\n"
+        "print({'numpy', 'numba', 'scipy', 'matplotlib'} & set(sys.modules) or 'none')"
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.strip() == "none", done.stdout + done.stderr
 
@@ -179,30 +200,36 @@ def test_the_walk_accepts_a_house_in_order(tmp_path):
     assert layout_faults(tmp_path) == [] and safety_faults(tmp_path) == []
 
 
-@pytest.mark.parametrize("name, text, fault", [
-    ("autodiff.py", "def f():\n    import bnas.functional.linear\n", "higher floor"),
-    ("autodiff.py", "from .functional import matmul\n", "higher floor"),
-    ("autodiff.py", "from bnas import functional\n", "higher floor"),
-    ("functional/linear.py", "from . import matmul\n", "cycle"),
-    ("functional/linear.py", "from bnas import Tensor\n", "facade"),
-    ("functional/linear.py", "import bnas.linaer\n", "no module"),
-    ("functional/unused.py", "", "imported by nobody"),
-    ("attic.py", "", "no floor"),
-])
+@pytest.mark.parametrize(
+    "name, text, fault",
+    [
+        ("autodiff.py", "def f():\n    import bnas.functional.linear\n", "higher floor"),
+        ("autodiff.py", "from .functional import matmul\n", "higher floor"),
+        ("autodiff.py", "from bnas import functional\n", "higher floor"),
+        ("functional/linear.py", "from . import matmul\n", "cycle"),
+        ("functional/linear.py", "from bnas import Tensor\n", "facade"),
+        ("functional/linear.py", "import bnas.linaer\n", "no module"),
+        ("functional/unused.py", "", "imported by nobody"),
+        ("attic.py", "", "no floor"),
+    ],
+)
 def test_the_walk_notices_a_fault_in_the_layout(tmp_path, name, text, fault):
     build(tmp_path, {**HOUSE, name: text})
     assert any(fault in found for found in layout_faults(tmp_path))
 
 
-@pytest.mark.parametrize("text", [
-    "def f():\n    import pickle\n",
-    "from pickle import loads\n",
-    "x = eval('1')\n",
-    "f = exec\n",
-    "import numpy as np\nx = np.load('x.npy')\n",
-    "import numpy as np\nx = np.load('x.npy', allow_pickle=True)\n",
-    "import numpy as np\nx = np.lib.format.read_array(0, allow_pickle=1)\n",
-])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "def f():\n    import pickle\n",
+        "from pickle import loads\n",
+        "x = eval('1')\n",
+        "f = exec\n",
+        "import numpy as np\nx = np.load('x.npy')\n",
+        "import numpy as np\nx = np.load('x.npy', allow_pickle=True)\n",
+        "import numpy as np\nx = np.lib.format.read_array(0, allow_pickle=1)\n",
+    ],
+)
 def test_the_walk_notices_unsafe_code(tmp_path, text):
     build(tmp_path, {**HOUSE, "autodiff.py": text})
     assert safety_faults(tmp_path)

@@ -191,8 +191,9 @@ def test_initial_weights_have_the_spread_of_he_and_depend_on_the_generator():
     assert conv.weight.data.std() == pytest.approx((2 / (32 * 9)) ** 0.5, rel=0.02)
     linear = nn.Linear(100, 50, rng=rng())
     assert 0.099 < np.abs(linear.weight.data).max() <= 0.1 >= np.abs(linear.bias.data).max()
-    same, other = nn.Conv2d(64, 64, 3, groups=2, rng=rng()), nn.Conv2d(
-        64, 64, 3, groups=2, rng=rng(1)
+    same, other = (
+        nn.Conv2d(64, 64, 3, groups=2, rng=rng()),
+        nn.Conv2d(64, 64, 3, groups=2, rng=rng(1)),
     )
     assert (same.weight.data == conv.weight.data).all() and (
         other.weight.data != conv.weight.data

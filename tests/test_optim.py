@@ -251,7 +251,9 @@ def test_adam_counts_the_steps_of_each_parameter():
         adam.step()
     late.grad = np.ones(1)
     adam.step()
-    np.testing.assert_allclose(late.data, -1.0, rtol=1e-6)  # a first step is lr, whatever the gradient
+    np.testing.assert_allclose(
+        late.data, -1.0, rtol=1e-6
+    )  # a first step is lr, whatever the gradient
 
 
 @pytest.mark.parametrize("name, shape", [("2.velocity", (3,)), ("0.velocity", (4,)), ("steps", ())])

@@ -23,9 +23,22 @@ def wheel(tmp_path_factory):
     for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source / name)
     done = subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", str(source), "--no-deps", "--no-build-isolation",
-         "--disable-pip-version-check", "--wheel-dir", str(folder)],
-        cwd=folder, capture_output=True, text=True)
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "wheel",
+            str(source),
+            "--no-deps",
+            "--no-build-isolation",
+            "--disable-pip-version-check",
+            "--wheel-dir",
+            str(folder),
+        ],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     (path,) = folder.glob("bnas-*.whl")
     return path
@@ -59,9 +72,12 @@ def test_the_digits_load_from_the_wheel_alone(wheel, tmp_path):
     site = tmp_path / "site"
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(site)
-    code = ("import sys; sys.path.insert(0, sys.argv[1]); "
-            "import bnas.data; assert bnas.data.__file__.startswith(sys.argv[1]); "
-            "print(bnas.data.load_dataset('digits').image_shape)")
-    done = subprocess.run([sys.executable, "-c", code, str(site)], cwd=tmp_path,
-                          capture_output=True, text=True)
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); "
+        "import bnas.data; assert bnas.data.__file__.startswith(sys.argv[1]); "
+        "print(bnas.data.load_dataset('digits').image_shape)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(site)], cwd=tmp_path, capture_output=True, text=True
+    )
     assert done.stdout.strip() == "(1, 8, 8)", done.stderr

@@ -7,7 +7,8 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.patches import Circle, FancyArrowPatch
@@ -16,8 +17,14 @@ from scipy.special import softmax
 from bnas.errors import InputError
 from bnas.genotypes import OPERATIONS, PRIMITIVES, PUBLISHED, Genotype, discretise, edges
 from bnas.plots import (
-    OPERATION_STYLES, accuracy_figure, alpha_figure, cell_figure, draw_run,
-    operation_count_figure, tangent_figure, training_figure,
+    OPERATION_STYLES,
+    accuracy_figure,
+    alpha_figure,
+    cell_figure,
+    draw_run,
+    operation_count_figure,
+    tangent_figure,
+    training_figure,
 )
 
 INPUTS = {"$c_{k-2}$": 0, "$c_{k-1}$": 1}
@@ -30,28 +37,43 @@ def search_history(epochs=8, nodes=4, per_phase=2, seed=0):
     for epoch in range(epochs):
         turn = epoch // per_phase
         child = turn % 2 == 1
-        history.append({
-            "epoch": epoch, "round": turn // 2, "phase": "child" if child else "parent",
-            "loss": rng.uniform(1, 3), "train_accuracy": rng.uniform(), "seconds": 1.0,
-            "validation_accuracy": rng.uniform(),
-            "alpha": rng.normal(size=(2, nodes * (nodes + 3) // 2, 8)).tolist(),
-            "distance": rng.uniform(1, 9) if child else None,
-            "angle": rng.uniform(0, 180) if child else None,
-            "kl": rng.uniform() if child else None,
-            "reconstruction": rng.uniform() if child else None,
-        })
+        history.append(
+            {
+                "epoch": epoch,
+                "round": turn // 2,
+                "phase": "child" if child else "parent",
+                "loss": rng.uniform(1, 3),
+                "train_accuracy": rng.uniform(),
+                "seconds": 1.0,
+                "validation_accuracy": rng.uniform(),
+                "alpha": rng.normal(size=(2, nodes * (nodes + 3) // 2, 8)).tolist(),
+                "distance": rng.uniform(1, 9) if child else None,
+                "angle": rng.uniform(0, 180) if child else None,
+                "kl": rng.uniform() if child else None,
+                "reconstruction": rng.uniform() if child else None,
+            }
+        )
     return history
 
 
 def training_history(first=3, second=4):
     rng = np.random.default_rng(1)
-    return [{"epoch": epoch, "phase": "train", "stage": "activations" if epoch < first else "binary",
-             "loss": rng.uniform(1, 3), "train_accuracy": rng.uniform()} for epoch in range(first + second)]
+    return [
+        {
+            "epoch": epoch,
+            "phase": "train",
+            "stage": "activations" if epoch < first else "binary",
+            "loss": rng.uniform(1, 3),
+            "train_accuracy": rng.uniform(),
+        }
+        for epoch in range(first + second)
+    ]
 
 
 def column(history, key, phase=None):
-    return np.array([np.nan if r[key] is None or phase not in (None, r["phase"]) else r[key]
-                     for r in history])
+    return np.array(
+        [np.nan if r[key] is None or phase not in (None, r["phase"]) else r[key] for r in history]
+    )
 
 
 def lines(ax):
@@ -78,11 +100,16 @@ def drawn_texts(figure):
         if ax.axison:
             texts += [ax.title, ax._left_title, ax.xaxis.label, ax.yaxis.label]
             for axis, side, along in ((ax.xaxis, ax.get_xlim(), 0), (ax.yaxis, ax.get_ylim(), 1)):
-                texts += [label for label in axis.get_ticklabels()
-                          if min(side) <= label.get_position()[along] <= max(side)]
+                texts += [
+                    label
+                    for label in axis.get_ticklabels()
+                    if min(side) <= label.get_position()[along] <= max(side)
+                ]
     unique = {id(text): text for text in texts if text.get_visible() and text.get_text()}
-    return [(text, (text.get_bbox_patch() or text).get_window_extent(renderer))
-            for text in unique.values()]
+    return [
+        (text, (text.get_bbox_patch() or text).get_window_extent(renderer))
+        for text in unique.values()
+    ]
 
 
 def assert_texts_fit(figure):
@@ -170,14 +197,26 @@ def test_logits_of_any_size_are_drawn():
 def test_phases_are_shaded_and_rounds_marked():
     history = search_history(epochs=10, per_phase=2)
     white, grey = "#ffffff", "#e8e8e8"
-    for figure in (alpha_figure(history, "normal"), operation_count_figure(history),
-                   accuracy_figure(history), tangent_figure(history)):
+    for figure in (
+        alpha_figure(history, "normal"),
+        operation_count_figure(history),
+        accuracy_figure(history),
+        tangent_figure(history),
+    ):
         for ax in figure.axes:
             if ax.get_visible():
-                assert shaded(ax) == [(-0.5, 1.5, white), (1.5, 3.5, grey), (3.5, 5.5, white),
-                                      (5.5, 7.5, grey), (7.5, 9.5, white)]
-                boundaries = [line.get_xdata()[0] for line in ax.get_lines()
-                              if len(set(line.get_xdata())) == 1]
+                assert shaded(ax) == [
+                    (-0.5, 1.5, white),
+                    (1.5, 3.5, grey),
+                    (3.5, 5.5, white),
+                    (5.5, 7.5, grey),
+                    (7.5, 9.5, white),
+                ]
+                boundaries = [
+                    line.get_xdata()[0]
+                    for line in ax.get_lines()
+                    if len(set(line.get_xdata())) == 1
+                ]
                 assert boundaries == [3.5, 7.5]
 
 
@@ -200,14 +239,17 @@ def test_operation_counts_are_those_of_the_discretised_alpha(nodes):
         base = np.zeros(7)
         assert [bars.get_label() for bars in ax.containers] == list(PRIMITIVES[1:])
         for bars in ax.containers:
-            counts = [Counter(op for op, _ in getattr(g, cell))[bars.get_label()]
-                      for g in genotypes]
+            counts = [
+                Counter(op for op, _ in getattr(g, cell))[bars.get_label()] for g in genotypes
+            ]
             np.testing.assert_array_equal([bar.get_height() for bar in bars], counts)
             np.testing.assert_array_equal([bar.get_y() for bar in bars], base)
-            np.testing.assert_allclose([bar.get_x() + bar.get_width() / 2 for bar in bars],
-                                       range(7))
+            np.testing.assert_allclose(
+                [bar.get_x() + bar.get_width() / 2 for bar in bars], range(7)
+            )
             assert to_hex(bars[0].get_facecolor()).upper() == (
-                OPERATION_STYLES[bars.get_label()].color)
+                OPERATION_STYLES[bars.get_label()].color
+            )
             base += counts
         np.testing.assert_array_equal(base, 2 * nodes)
     assert_texts_fit(figure)
@@ -234,8 +276,10 @@ def test_the_warning_appears_exactly_when_skips_make_up_more_than_half(normal, r
         warnings = [text.get_text() for text in ax.texts]
         assert len(warnings) == (count > 4)
         if warnings:
-            assert warnings[0] == ("COLLAPSE: more than half skip_connect in 1 of 6 epochs, "
-                                   "first in 3; at the end 0 of 8")
+            assert warnings[0] == (
+                "COLLAPSE: more than half skip_connect in 1 of 6 epochs, "
+                "first in 3; at the end 0 of 8"
+            )
 
 
 def test_the_longest_warning_fits():
@@ -308,8 +352,9 @@ def test_training_figure_tells_the_stages_apart(first, second):
     history = training_history(first, second)
     figure = training_figure(history)
     accuracy, loss = figure.axes
-    np.testing.assert_allclose(accuracy.get_lines()[0].get_ydata(),
-                               100 * column(history, "train_accuracy"))
+    np.testing.assert_allclose(
+        accuracy.get_lines()[0].get_ydata(), 100 * column(history, "train_accuracy")
+    )
     np.testing.assert_allclose(loss.get_lines()[0].get_ydata(), column(history, "loss"))
     stretches = [(-0.5, first - 0.5, "#ffffff")] * (first > 0)
     stretches += [(first - 0.5, first + second - 0.5, "#e8e8e8")] * (second > 0)
@@ -337,23 +382,33 @@ def read_back(ax, renderer):
     inverse = ax.transData.inverted()
     top, bottom = (ax.transData.transform(states[i].center)[1] for i in (0, 1))
     assert top > bottom  # c_{k-2} above c_{k-1}
-    labels = [(text, inverse.transform(text.get_bbox_patch().get_window_extent(renderer)))
-              for text in ax.texts if text.get_bbox_patch()]
+    labels = [
+        (text, inverse.transform(text.get_bbox_patch().get_window_extent(renderer)))
+        for text in ax.texts
+        if text.get_bbox_patch()
+    ]
 
     found = []
     for arrow in (patch for patch in ax.patches if isinstance(patch, FancyArrowPatch)):
-        curve = np.vstack([bezier(np.linspace(0, 1, 15))
-                           for bezier, _ in arrow._path_original.iter_bezier()])
+        curve = np.vstack(
+            [bezier(np.linspace(0, 1, 15)) for bezier, _ in arrow._path_original.iter_bezier()]
+        )
         assert (np.diff(curve[:, 0]) >= -1e-9).all()  # left to right
-        near = {state: np.hypot(*(curve - circle.center).T).min() - circle.radius
-                for state, circle in states.items()}
+        near = {
+            state: np.hypot(*(curve - circle.center).T).min() - circle.radius
+            for state, circle in states.items()
+        }
         touched = [state for state, gap in near.items() if gap < 0.02]
         source = min(touched, key=lambda state: np.hypot(*(curve[0] - states[state].center)))
         target = min(touched, key=lambda state: np.hypot(*(curve[-1] - states[state].center)))
         assert set(touched) == {source, target}
-        own = [text.get_text() for text, box in labels if any(
-            box[0, 0] < x < box[1, 0] and min(box[:, 1]) < y < max(box[:, 1])
-            for x, y in curve)]
+        own = [
+            text.get_text()
+            for text, box in labels
+            if any(
+                box[0, 0] < x < box[1, 0] and min(box[:, 1]) < y < max(box[:, 1]) for x, y in curve
+            )
+        ]
         assert len(own) == (0 if target == output else 1)
         found.append((own[0] if own else None, source, target))
         if own:
@@ -365,8 +420,11 @@ def assert_cells_are_drawn(genotype):
     figure = cell_figure(genotype)
     assert_texts_fit(figure)
     renderer = draw(figure)
-    for ax, pairs, concat in zip(figure.axes, (genotype.normal, genotype.reduce),
-                                 (genotype.normal_concat, genotype.reduce_concat)):
+    for ax, pairs, concat in zip(
+        figure.axes,
+        (genotype.normal, genotype.reduce),
+        (genotype.normal_concat, genotype.reduce_concat),
+    ):
         output = len(pairs) // 2 + 2
         expected = [(op, i, k // 2 + 2) for k, (op, i) in enumerate(pairs)]
         expected += [(None, i, output) for i in concat]
@@ -387,8 +445,10 @@ def test_published_cells_can_be_read_from_the_picture(name):
 @st.composite
 def cells(draw):
     nodes = draw(st.integers(1, 6))
-    pairs = tuple((draw(st.sampled_from(OPERATIONS[1:])), draw(st.integers(0, k // 2 + 1)))
-                  for k in range(2 * nodes))
+    pairs = tuple(
+        (draw(st.sampled_from(OPERATIONS[1:])), draw(st.integers(0, k // 2 + 1)))
+        for k in range(2 * nodes)
+    )
     return pairs, tuple(draw(st.lists(st.integers(2, nodes + 1), min_size=1, unique=True)))
 
 
@@ -449,27 +509,35 @@ def broken(key, value):
     return history
 
 
-@pytest.mark.parametrize("history, complaint", [
-    ([], "history is empty"),
-    ([{"epoch": 0, "phase": "parent"}], "lacks 'alpha'"),
-    (broken("alpha", np.zeros((2, 5, 8)).tolist()), "of one shape"),
-    (broken("alpha", np.full((2, 14, 8), np.nan).tolist()), "finite"),
-    (broken("alpha", None), "finite"),
-    ([record | {"alpha": np.zeros((2, 13, 8))} for record in search_history(2)], "edges"),
-    ([record | {"alpha": np.zeros((2, 14, 7))} for record in search_history(2)], "edges"),
-    ([record | {"alpha": 3.0} for record in search_history(2)], "edges"),
-    (broken("phase", "uncle"), "unknown phase"),
-])
+@pytest.mark.parametrize(
+    "history, complaint",
+    [
+        ([], "history is empty"),
+        ([{"epoch": 0, "phase": "parent"}], "lacks 'alpha'"),
+        (broken("alpha", np.zeros((2, 5, 8)).tolist()), "of one shape"),
+        (broken("alpha", np.full((2, 14, 8), np.nan).tolist()), "finite"),
+        (broken("alpha", None), "finite"),
+        ([record | {"alpha": np.zeros((2, 13, 8))} for record in search_history(2)], "edges"),
+        ([record | {"alpha": np.zeros((2, 14, 7))} for record in search_history(2)], "edges"),
+        ([record | {"alpha": 3.0} for record in search_history(2)], "edges"),
+        (broken("phase", "uncle"), "unknown phase"),
+    ],
+)
 def test_histories_that_cannot_be_drawn(history, complaint):
     for figure in (lambda h: alpha_figure(h, "reduce"), operation_count_figure):
         with pytest.raises(InputError, match=complaint):
             figure(history)
 
 
-@pytest.mark.parametrize("figure, key", [
-    (accuracy_figure, "loss"), (accuracy_figure, "validation_accuracy"), (tangent_figure, "angle"),
-    (training_figure, "stage"),
-])
+@pytest.mark.parametrize(
+    "figure, key",
+    [
+        (accuracy_figure, "loss"),
+        (accuracy_figure, "validation_accuracy"),
+        (tangent_figure, "angle"),
+        (training_figure, "stage"),
+    ],
+)
 def test_a_missing_field_is_named(figure, key):
     history = [record | {"stage": "binary"} for record in search_history(3)]
     del history[1][key]

@@ -16,8 +16,7 @@ from hypothesis import strategies as st
 
 from bnas import runs
 from bnas.errors import InputError
-from bnas.runs import (
-    RunFolder, atomic_write, load_checkpoint, require_same_config, save_checkpoint)
+from bnas.runs import RunFolder, atomic_write, load_checkpoint, require_same_config, save_checkpoint
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = {"layers": 4, "lambda": 5e-3, "data_dir": "é/\udcff"}  # a byte that is not UTF-8
@@ -26,8 +25,13 @@ CONFIG = {"layers": 4, "lambda": 5e-3, "data_dir": "é/\udcff"}  # a byte that i
 def python(code, *arguments, **options):
     """Start a Python that can import this bnas and runs `code`."""
     return subprocess.Popen(
-        [sys.executable, "-c", code, *map(str, arguments)], cwd=ROOT, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, text=True, **options)
+        [sys.executable, "-c", code, *map(str, arguments)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
 
 
 def names(folder):
@@ -44,22 +48,34 @@ def assert_same_bits(left, right):
 # Arrays of raw bits, so that NaNs come with every payload and sign.
 bits = st.sampled_from(["<f4", "<f8", "<i8", "<u8", "|b1", "|i1"]).flatmap(
     lambda dtype: hnp.arrays(
-        np.uint8, hnp.array_shapes(min_dims=1, max_dims=3, min_side=0, max_side=4).map(
-            lambda shape: (*shape, np.dtype(dtype).itemsize)),
+        np.uint8,
+        hnp.array_shapes(min_dims=1, max_dims=3, min_side=0, max_side=4).map(
+            lambda shape: (*shape, np.dtype(dtype).itemsize)
+        ),
         elements=st.integers(0, 1) if dtype == "|b1" else None,
-    ).map(lambda raw: raw.view(dtype)[..., 0]))
+    ).map(lambda raw: raw.view(dtype)[..., 0])
+)
 array_names = st.text(st.characters(exclude_categories=("C", "Z")), max_size=8).filter(
-    lambda name: name != "__meta__")
+    lambda name: name != "__meta__"
+)
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers(-2**200, 2**200) | st.text(max_size=5)
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**200), 2**200)
+    | st.text(max_size=5)
     | st.floats(allow_nan=False, allow_infinity=False),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner,
-                                                                max_size=3), max_leaves=8)
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
 
 
 @settings(deadline=None, max_examples=60)
-@given(arrays=st.dictionaries(array_names, bits, max_size=4),
-       meta=st.dictionaries(st.text(max_size=5), json_values, max_size=4))
+@given(
+    arrays=st.dictionaries(array_names, bits, max_size=4),
+    meta=st.dictionaries(st.text(max_size=5), json_values, max_size=4),
+)
 def test_a_checkpoint_comes_back_bit_for_bit(tmp_path_factory, arrays, meta):
     path = tmp_path_factory.mktemp("checkpoint") / "checkpoint.npz"
     save_checkpoint(path, arrays, meta)
@@ -76,7 +92,10 @@ def test_awkward_arrays_come_back(tmp_path):
         "strided": np.arange(12.0)[::-2],
         "columns": np.asfortranarray(np.arange(6).reshape(2, 3)),
         "big-endian": np.arange(3, dtype=">f8"),
-        "x": np.zeros(1), "x.npy": np.ones(2), "file": np.ones(3), "a/b": np.ones(4),
+        "x": np.zeros(1),
+        "x.npy": np.ones(2),
+        "file": np.ones(3),
+        "a/b": np.ones(4),
     }
     save_checkpoint(tmp_path / "c.npz", arrays, {})
     assert_same_bits(arrays, load_checkpoint(tmp_path / "c.npz")[0])
@@ -90,14 +109,17 @@ def test_numpy_reads_a_checkpoint_and_equal_contents_give_equal_files(tmp_path):
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
 
 
-@pytest.mark.parametrize("arrays, meta, error", [
-    ({"x": np.array([{}], dtype=object)}, {}, TypeError),
-    ({"x": np.zeros(1, dtype=[("a", object)])}, {}, TypeError),
-    ({"__meta__": np.zeros(1)}, {}, ValueError),
-    ({"a\0b": np.zeros(1)}, {}, ValueError),
-    ({}, {"loss": float("nan")}, ValueError),
-    ({}, {"loss": np.float32(1)}, TypeError),
-])
+@pytest.mark.parametrize(
+    "arrays, meta, error",
+    [
+        ({"x": np.array([{}], dtype=object)}, {}, TypeError),
+        ({"x": np.zeros(1, dtype=[("a", object)])}, {}, TypeError),
+        ({"__meta__": np.zeros(1)}, {}, ValueError),
+        ({"a\0b": np.zeros(1)}, {}, ValueError),
+        ({}, {"loss": float("nan")}, ValueError),
+        ({}, {"loss": np.float32(1)}, TypeError),
+    ],
+)
 def test_what_cannot_be_saved_leaves_the_previous_checkpoint(tmp_path, arrays, meta, error):
     save_checkpoint(tmp_path / "c.npz", {"x": np.arange(3)}, {"epochs_done": 1})
     with pytest.raises(error):
@@ -178,7 +200,8 @@ def test_kill_9_loses_at_most_the_current_epoch(tmp_path):
         assert child.stdout.readline() == "ready\n", child.stderr.read()
         target = time.monotonic() + 30
         while not (run := RunFolder.open(folder)).has_checkpoint or (
-                run.load()[1]["epochs_done"] <= done):
+            run.load()[1]["epochs_done"] <= done
+        ):
             assert time.monotonic() < target, "the child makes no progress"
         time.sleep(draw.uniform(0, 0.02))
         child.kill()
@@ -230,6 +253,7 @@ def test_a_full_disk_leaves_the_previous_checkpoint(tmp_path):
 def test_a_write_that_fails_late_changes_nothing(tmp_path, monkeypatch, step):
     def fail(*_):
         raise OSError(28, "No space left on device")
+
     path = tmp_path / "config.json"
     atomic_write(path, "old")
     monkeypatch.setattr(os, step, fail)
@@ -316,13 +340,16 @@ def test_a_config_that_json_cannot_hold_makes_no_folder(tmp_path):
     assert names(tmp_path) == []
 
 
-@pytest.mark.parametrize("text, message", [
-    (None, "is not a run folder: it has no config.json"),
-    ('{"layers": 4', "is not valid JSON"),
-    (b"\xff\xfe\xff", "is not valid JSON"),
-    ("[" * 100_000, "is not valid JSON"),
-    ("[1]", "holds no JSON object"),
-])
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        (None, "is not a run folder: it has no config.json"),
+        ('{"layers": 4', "is not valid JSON"),
+        (b"\xff\xfe\xff", "is not valid JSON"),
+        ("[" * 100_000, "is not valid JSON"),
+        ("[1]", "holds no JSON object"),
+    ],
+)
 def test_open_refuses_what_is_no_run(tmp_path, text, message):
     if text is not None:
         (tmp_path / "config.json").write_bytes(text if isinstance(text, bytes) else text.encode())
@@ -360,16 +387,21 @@ def test_a_reader_cannot_change_the_run(tmp_path):
     with RunFolder.create(tmp_path / "run", CONFIG) as run:
         run.append_history({"epoch": 0})
     for reader in (run, RunFolder.open(run.path)):  # closed, and opened for reading
-        for write in (lambda: reader.append_history({"epoch": 1}),
-                      lambda: reader.truncate_history(0), lambda: reader.save({}, {})):
+        for write in (
+            lambda: reader.append_history({"epoch": 1}),
+            lambda: reader.truncate_history(0),
+            lambda: reader.save({}, {}),
+        ):
             with pytest.raises(RuntimeError, match="write=True"):
                 write()
         assert reader.history() == [{"epoch": 0}] and not reader.has_checkpoint
 
 
 @settings(deadline=None, max_examples=20)
-@given(losses=st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=5),
-       text=st.text(max_size=5))
+@given(
+    losses=st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=5),
+    text=st.text(max_size=5),
+)
 def test_history_comes_back_exactly_also_without_its_torn_end(tmp_path_factory, losses, text):
     records = [{"epoch": i, "loss": loss, text: text} for i, loss in enumerate(losses)]
     records = [{**record, "epoch": i} for i, record in enumerate(records)]
@@ -410,8 +442,14 @@ def test_a_broken_line_within_the_history_is_named(tmp_path, line):
             run.truncate_history(1)
 
 
-@pytest.mark.parametrize("record", [{"epoch": 0, "loss": float("nan")}, {"loss": 1.0},
-                                    {"epoch": 0, "alpha": [1.0, float("-inf")]}])
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"epoch": 0, "loss": float("nan")},
+        {"loss": 1.0},
+        {"epoch": 0, "alpha": [1.0, float("-inf")]},
+    ],
+)
 def test_history_refuses_nan_and_records_without_epoch(tmp_path, record):
     with RunFolder.create(tmp_path / "run", CONFIG) as run:
         with pytest.raises(ValueError):
@@ -427,9 +465,12 @@ def test_resuming_with_another_configuration_names_every_difference():
     with pytest.raises(InputError) as caught:
         require_same_config(saved, given)
     message = str(caught.value)
-    for part in ("layers: the run has 4, you gave 6",
-                 "stages: the run has [1, 2], you gave [1, 3]",
-                 "old: the run has True, you gave none", "new: the run has none, you gave 0.5"):
+    for part in (
+        "layers: the run has 4, you gave 6",
+        "stages: the run has [1, 2], you gave [1, 3]",
+        "old: the run has True, you gave none",
+        "new: the run has none, you gave 0.5",
+    ):
         assert part in message
     assert "seed" not in message and "threads" not in message
 

@@ -48,9 +48,7 @@ def read_idx(path) -> np.ndarray:
         raise InputError(f"{path}: not an IDX file, expected it to begin with two zero bytes")
     code, rank = content[2], content[3]
     if code != 0x08:
-        raise InputError(
-            f"{path}: IDX values of type 0x{code:02x}, expected 0x08 (unsigned bytes)"
-        )
+        raise InputError(f"{path}: IDX values of type 0x{code:02x}, expected 0x08 (unsigned bytes)")
     start = 4 + 4 * rank
     if not 1 <= rank <= 3 or len(content) < start:
         raise InputError(

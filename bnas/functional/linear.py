@@ -1,7 +1,5 @@
 """Matrix products."""
 
-import numpy as np
-
 from bnas.autodiff import Function
 from bnas.functional._arguments import as_tensor
 from bnas.functional.shape import reshape
@@ -68,7 +66,9 @@ def linear(x, w, bias=None):
     """x wᵀ + bias. Shapes: x (..., in), w (out, in), bias (out,) -> (..., out)."""
     x, w = as_tensor(x, "linear"), as_tensor(w, "linear")
     if w.ndim != 2 or x.ndim < 1 or x.shape[-1] != w.shape[1]:
-        raise ValueError(f"linear: x {x.shape} does not match w {w.shape}; expected (..., in), (out, in)")
+        raise ValueError(
+            f"linear: x {x.shape} does not match w {w.shape}; expected (..., in), (out, in)"
+        )
     if bias is not None:
         bias = as_tensor(bias, "linear")
         if bias.shape != (w.shape[0],):

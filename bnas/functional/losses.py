@@ -128,7 +128,9 @@ def cross_entropy(
     """
     x = as_tensor(x, "cross_entropy")
     if not 0 <= label_smoothing <= 1:
-        raise ValueError(f"cross_entropy: label_smoothing must lie in [0, 1], got {label_smoothing}")
+        raise ValueError(
+            f"cross_entropy: label_smoothing must lie in [0, 1], got {label_smoothing}"
+        )
     labels = np.asarray(target)
     if x.ndim != 2 or labels.shape != x.shape[:1]:
         raise ValueError(

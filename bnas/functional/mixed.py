@@ -35,9 +35,7 @@ class MixedSum(Function):
             shares = np.stack(shares, axis=1)
             dweights = shares.sum(axis=0) if weights.ndim == 1 else shares
         needs = ctx.needs[1:]
-        douts = (
-            _factor(weights, m, dy) * dy if need else None for m, need in enumerate(needs)
-        )
+        douts = (_factor(weights, m, dy) * dy if need else None for m, need in enumerate(needs))
         return dweights, *douts
 
 

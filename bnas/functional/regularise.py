@@ -1,7 +1,5 @@
 """Random regularisation: dropout of elements and of whole paths."""
 
-import numpy as np
-
 from bnas.autodiff import Function
 from bnas.functional._arguments import as_tensor
 

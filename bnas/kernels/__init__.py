@@ -15,7 +15,17 @@ from bnas.kernels.pooling import avg_pool2d, avg_pool2d_dx, max_pool2d, max_pool
 from bnas.reference import output_size
 
 __all__ = [
-    "avg_pool2d", "avg_pool2d_dx", "batch_norm", "batch_norm_dx", "depthwise_conv2d",
-    "depthwise_conv2d_dw", "depthwise_conv2d_dx", "max_pool2d", "max_pool2d_dx", "output_size",
-    "pack_bits", "unpack_bits", "xnor_conv2d",
+    "avg_pool2d",
+    "avg_pool2d_dx",
+    "batch_norm",
+    "batch_norm_dx",
+    "depthwise_conv2d",
+    "depthwise_conv2d_dw",
+    "depthwise_conv2d_dx",
+    "max_pool2d",
+    "max_pool2d_dx",
+    "output_size",
+    "pack_bits",
+    "unpack_bits",
+    "xnor_conv2d",
 ]

@@ -25,8 +25,10 @@ PLANES = 16  # channel planes that one task of the depthwise convolution works o
 @intrinsic  # at module level: from inside a function it would never be found in Numba's cache
 def _popcount(typingctx, word):
     """Number of ones in a uint64, as int64: one machine instruction, also in vectors."""
+
     def codegen(context, builder, signature, args):
         return builder.ctpop(args[0])
+
     return types.int64(types.uint64), codegen
 
 
@@ -50,7 +52,7 @@ def _pack(x, packed):
     per_image = packed.shape[1]
     for task in prange(packed.shape[0] * per_image):
         image, j = divmod(np.int64(task), per_image)
-        _pack_word(x[image, j * WORD:(j + 1) * WORD], packed[image, j])
+        _pack_word(x[image, j * WORD : (j + 1) * WORD], packed[image, j])
 
 
 def _pack_planes(x, groups):
@@ -143,7 +145,7 @@ def _pack_string(pixels, skip, string):
     """Signs of the pixels into one long bit string, from bit `skip` on."""
     for j in range(string.size):
         start = max(j * WORD - skip, 0)
-        chunk = pixels[start:max((j + 1) * WORD - skip, 0)]
+        chunk = pixels[start : max((j + 1) * WORD - skip, 0)]
         word, shift = np.uint64(0), np.uint64(start + skip - j * WORD)
         for i in range(chunk.size):
             word |= np.uint64(chunk[i] > 0) << (np.uint64(i) + shift)
@@ -155,7 +157,7 @@ def _slide(string, views):
     """views[k] is the 64 bits of the string from bit k on: a funnel shift over two words."""
     for j in range(string.size - 1):
         low, high = string[j], string[j + 1] << ONE  # one now, the rest later: never by 64
-        target = views[j * WORD:(j + 1) * WORD]
+        target = views[j * WORD : (j + 1) * WORD]
         for k in range(WORD):
             target[k] = low >> np.uint64(k) | high << np.uint64(WORD - 1 - k)
 

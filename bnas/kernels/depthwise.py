@@ -8,8 +8,16 @@ gradient, dw takes the dot product of the two.
 import numpy as np
 from numba import njit, prange
 
-from bnas.kernels.planes import (dense_size, geometry, load_dense, load_padded, padded_size, ready,
-                                 store_dense, store_padded)
+from bnas.kernels.planes import (
+    dense_size,
+    geometry,
+    load_dense,
+    load_padded,
+    padded_size,
+    ready,
+    store_dense,
+    store_padded,
+)
 from bnas.kernels.threads import share
 
 
@@ -42,11 +50,20 @@ def _add_taps(dense, w, taps, padded):
     for t in range(0, fours, 4):
         (i0, j0, a0), (i1, j1, a1) = taps[t], taps[t + 1]
         (i2, j2, a2), (i3, j3, a3) = taps[t + 2], taps[t + 3]
-        _add_four(dense, w[i0, j0], w[i1, j1], w[i2, j2], w[i3, j3], padded[a0:a0 + size],
-                  padded[a1:a1 + size], padded[a2:a2 + size], padded[a3:a3 + size])
+        _add_four(
+            dense,
+            w[i0, j0],
+            w[i1, j1],
+            w[i2, j2],
+            w[i3, j3],
+            padded[a0 : a0 + size],
+            padded[a1 : a1 + size],
+            padded[a2 : a2 + size],
+            padded[a3 : a3 + size],
+        )
     for t in range(fours, taps.shape[0]):
         i, j, at = taps[t]
-        _add_scaled(dense, w[i, j], padded[at:at + size])
+        _add_scaled(dense, w[i, j], padded[at : at + size])
 
 
 @njit(cache=True)
@@ -71,7 +88,7 @@ def _dx_task(dy, w, g, c, first, dx):
         load_dense(dy, o, first, count, g, dense)
         for t in range(g.taps.shape[0]):
             i, j, at = g.taps[t]
-            _add_scaled(padded[at:at + dense.size], w[o, 0, i, j], dense)
+            _add_scaled(padded[at : at + dense.size], w[o, 0, i, j], dense)
     store_padded(padded, c, first, count, g, dx)
 
 
@@ -86,7 +103,7 @@ def _dw_task(dy, x, g, c, first, dw):
         load_dense(dy, o, first, count, g, dense)
         for t in range(g.taps.shape[0]):
             i, j, at = g.taps[t]
-            dw[o, 0, i, j] = _dot(dense, padded[at:at + dense.size])
+            dw[o, 0, i, j] = _dot(dense, padded[at : at + dense.size])
 
 
 # Numba's parallel index is unsigned; mixed with signed sizes it would turn into a float.

@@ -104,8 +104,17 @@ def batch_norm(x, gamma, beta, eps):
     beta = np.zeros(c, x.dtype) if beta is None else ready(beta)
     y, mean, var = np.empty(x.shape, x.dtype), np.empty(c, x.dtype), np.empty(c, x.dtype)
     flat = (n, c, h * w)
-    share(_forward, COST * x.size, ready(x).reshape(flat), gamma, beta, float(eps),
-          y.reshape(flat), mean, var)
+    share(
+        _forward,
+        COST * x.size,
+        ready(x).reshape(flat),
+        gamma,
+        beta,
+        float(eps),
+        y.reshape(flat),
+        mean,
+        var,
+    )
     return y, mean, var
 
 
@@ -119,6 +128,17 @@ def batch_norm_dx(dy, x, gamma, mean, var, eps):
     gamma = np.ones(c, x.dtype) if gamma is None else ready(gamma)
     dx, dgamma, dbeta = np.empty(x.shape, x.dtype), np.empty(c, x.dtype), np.empty(c, x.dtype)
     flat = (n, c, h * w)
-    share(_dx, COST * x.size, ready(dy).reshape(flat), ready(x).reshape(flat), gamma,
-          ready(mean), ready(var), float(eps), dx.reshape(flat), dgamma, dbeta)
+    share(
+        _dx,
+        COST * x.size,
+        ready(dy).reshape(flat),
+        ready(x).reshape(flat),
+        gamma,
+        ready(mean),
+        ready(var),
+        float(eps),
+        dx.reshape(flat),
+        dgamma,
+        dbeta,
+    )
     return dx, dgamma, dbeta

@@ -72,12 +72,32 @@ def geometry(x_shape, kernel, stride, padding, dilation):
         return (row % sh * sw + col % sw) * phase_size + row // sh * cols + col // sw
 
     # on planes smaller than the window many taps only ever see padding: they are left out
-    taps = [(i, j, place(i * dh, j * dw)) for i in np.flatnonzero(rows_inside.any(axis=0))
-            for j in np.flatnonzero(cols_inside.any(axis=0))]
+    taps = [
+        (i, j, place(i * dh, j * dw))
+        for i in np.flatnonzero(rows_inside.any(axis=0))
+        for j in np.flatnonzero(cols_inside.any(axis=0))
+    ]
     places = place(np.arange(h)[:, None] + ph, np.arange(w) + pw)
-    return Geometry(h, w, len(rows_inside), len(cols_inside), *kernel, sh, sw, ph, pw, dh, dw,
-                    rows, cols, phase_size, images, -(-n // images),
-                    np.array(taps, np.int64).reshape(-1, 3), places.astype(np.uint64).ravel())
+    return Geometry(
+        h,
+        w,
+        len(rows_inside),
+        len(cols_inside),
+        *kernel,
+        sh,
+        sw,
+        ph,
+        pw,
+        dh,
+        dw,
+        rows,
+        cols,
+        phase_size,
+        images,
+        -(-n // images),
+        np.array(taps, np.int64).reshape(-1, 3),
+        places.astype(np.uint64).ravel(),
+    )
 
 
 def ready(x):
@@ -123,11 +143,11 @@ def _gather(target, source, places):
 def load_padded(x, c, first, count, g, scratch):
     """Copy x[first:first + count, c] into the phases; the padding is left as it is."""
     for b in range(count):
-        plane = scratch[b * g.rows * g.cols:]
+        plane = scratch[b * g.rows * g.cols :]
         if g.sh == g.sw == 1:  # whole rows at a time: one phase holds them all
             for h in range(g.h):
                 start = (h + g.ph) * g.cols + g.pw
-                copy(plane[start:start + g.w], x[first + b, c, h])
+                copy(plane[start : start + g.w], x[first + b, c, h])
         else:
             _scatter(plane, x[first + b, c].reshape(-1), g.places)
 
@@ -136,11 +156,11 @@ def load_padded(x, c, first, count, g, scratch):
 def store_padded(scratch, c, first, count, g, x):
     """The way back of `load_padded`."""
     for b in range(count):
-        plane = scratch[b * g.rows * g.cols:]
+        plane = scratch[b * g.rows * g.cols :]
         if g.sh == g.sw == 1:
             for h in range(g.h):
                 start = (h + g.ph) * g.cols + g.pw
-                copy(x[first + b, c, h], plane[start:start + g.w])
+                copy(x[first + b, c, h], plane[start : start + g.w])
         else:
             _gather(x[first + b, c].reshape(-1), plane, g.places)
 
@@ -151,7 +171,7 @@ def load_dense(y, c, first, count, g, scratch):
     for b in range(count):
         for h in range(g.out_h):
             start = (b * g.rows + h) * g.cols
-            copy(scratch[start:start + g.out_w], y[first + b, c, h])
+            copy(scratch[start : start + g.out_w], y[first + b, c, h])
 
 
 @njit(cache=True)
@@ -160,4 +180,4 @@ def store_dense(scratch, c, first, count, g, y):
     for b in range(count):
         for h in range(g.out_h):
             start = (b * g.rows + h) * g.cols
-            copy(y[first + b, c, h], scratch[start:start + g.out_w])
+            copy(y[first + b, c, h], scratch[start : start + g.out_w])

@@ -8,8 +8,15 @@ import numpy as np
 from numba import njit, prange
 
 from bnas.kernels.depthwise import depthwise_conv2d, depthwise_conv2d_dx
-from bnas.kernels.planes import (dense_size, geometry, load_padded, padded_size, ready,
-                                 store_dense, valid_taps)
+from bnas.kernels.planes import (
+    dense_size,
+    geometry,
+    load_padded,
+    padded_size,
+    ready,
+    store_dense,
+    valid_taps,
+)
 from bnas.kernels.threads import share
 
 
@@ -38,7 +45,7 @@ def _store_index(winner, c, first, count, g, index):
         for h in range(g.out_h):
             top = h * g.sh - g.ph
             target = index[first + b, c, h]
-            source = winner[(b * g.rows + h) * g.cols:]
+            source = winner[(b * g.rows + h) * g.cols :]
             for k in range(g.out_w):
                 left = k * g.sw - g.pw
                 if source[k] >= 0:
@@ -59,7 +66,7 @@ def _max_task(x, g, c, first, y, index):
     for t in range(g.taps.shape[0]):
         i, j, at = g.taps[t]
         step = np.int32(i * g.dh * g.w + j * g.dw)
-        _keep_larger(best, winner, padded[at:at + best.size], step)
+        _keep_larger(best, winner, padded[at : at + best.size], step)
     store_dense(best, c, first, count, g, y)
     _store_index(winner, c, first, count, g, index)
 
@@ -103,8 +110,13 @@ def max_pool2d_dx(dy, index, x_shape):
     n, c, h, w = x_shape
     dx = np.zeros(x_shape, dy.dtype)
     flat = (n * c, dy.shape[2] * dy.shape[3])
-    share(_max_dx, dy.size, ready(dy).reshape(flat), ready(index).reshape(flat),
-          dx.reshape(n * c, h * w))
+    share(
+        _max_dx,
+        dy.size,
+        ready(dy).reshape(flat),
+        ready(index).reshape(flat),
+        dx.reshape(n * c, h * w),
+    )
     return dx
 
 

@@ -1,11 +1,11 @@
 """DCP-NAS: the search loop (algorithm 10, figures 4.11 and 4.12).
 
-    repeat for R rounds:
-        1. Parent phase: train (w, α) on L_NAS, with decoupled optimisation; record t
-        2. inherit: α̂ ← α and ŵ ← w
-        3. Child phase: train (ŵ, β, α̂) on -G + λ D + μ L_R, with decoupled optimisation
-        4. inherit back: α ← α̂
-    return the discretised α̂
+repeat for R rounds:
+    1. Parent phase: train (w, α) on L_NAS, with decoupled optimisation; record t
+    2. inherit: α̂ ← α and ŵ ← w
+    3. Child phase: train (ŵ, β, α̂) on -G + λ D + μ L_R, with decoupled optimisation
+    4. inherit back: α ← α̂
+return the discretised α̂
 """
 
 import time

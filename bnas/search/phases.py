@@ -76,9 +76,7 @@ class Phase:
         return {"loss": loss.item(), "train_accuracy": float(correct.mean()), **figures}
 
     def state_dict(self):
-        return join_states(
-            weights=self.optimiser.state_dict(), alpha=self.decoupled.state_dict()
-        )
+        return join_states(weights=self.optimiser.state_dict(), alpha=self.decoupled.state_dict())
 
     def load_state_dict(self, arrays):
         self.optimiser.load_state_dict(part_of(arrays, "weights"))
