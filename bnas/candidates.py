@@ -1,7 +1,7 @@
 """The candidate operations of an edge, real and 1-bit (section 4.4.2, figure 4.13).
 
 Both forms of a candidate have the same parts under the same names, so that the Child can inherit the
-Parent's weights and give them back. Real: ReLU, then convolutions. 1-bit: XNOR convolutions, each of
+Parent's weights. Real: ReLU, then convolutions. 1-bit: XNOR convolutions, each of
 which takes the sign of its own input.
 """
 
@@ -88,13 +88,16 @@ class FactorizedReduce(Candidate):
         self.precision = precision
         half = out_channels // 2
         self.conv1 = precision.conv(in_channels, half, 1, stride=2, rng=rng)
-        self.conv2 = precision.conv(in_channels, out_channels - half, 1, stride=2, rng=rng)
+        self.conv2 = precision.conv(
+            in_channels, out_channels - half, 1, stride=2, padding=1, rng=rng
+        )
         self.bn = nn.BatchNorm2d(out_channels, affine=affine)
 
     def forward(self, x):
         x = self.precision.activation(x)
-        shifted = F.pad(x, (0, 1, 0, 1))[:, :, 1:, 1:]
-        return self.bn(F.concat([self.conv1(x), self.conv2(shifted)], axis=1))
+        # Padding by 1 puts the windows on the odd pixels; the first of them lies outside.
+        shifted = self.conv2(x)[:, :, 1:, 1:]
+        return self.bn(F.concat([self.conv1(x), shifted], axis=1))
 
 
 class Pool(Candidate):

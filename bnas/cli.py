@@ -40,7 +40,11 @@ def main(arguments=None):
     except BrokenPipeError:  # `bnas ... | head`
         return 141
     except KeyboardInterrupt:
-        kept = "; finished epochs are kept, go on with --resume" if "resume" in options else ""
+        kept = (
+            "; finished epochs are kept, go on with --resume"
+            if options and "resume" in options
+            else ""
+        )
         return _fail(f"interrupted{kept}", 130)
     except DivergedError as error:
         return _fail(error, 1)

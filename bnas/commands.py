@@ -11,12 +11,18 @@ from bnas.config import QUICK_SEARCH, QUICK_TRAIN, SearchConfig, TrainConfig, co
 from bnas.data import ascii_image, describe, load_dataset
 from bnas.errors import InputError
 from bnas.evaluation import report
-from bnas.genotypes import PUBLISHED, format_genotype, read_genotype
+from bnas.genotypes import (
+    PUBLISHED,
+    format_genotype,
+    parse_genotype,
+    read_genotype,
+    write_genotype,
+)
 from bnas.gradcases import check_all
 from bnas.loop import run
 from bnas.plots import draw_run
 from bnas.progress import Progress
-from bnas.runs import RunFolder, atomic_write, require_same_config
+from bnas.runs import RunFolder, require_same_config
 from bnas.search.dcp import Search
 from bnas.train import Training, trained_network
 
@@ -34,10 +40,11 @@ def search(options):
     job = Search(config, load_dataset(config.dataset, config.data_dir, config.limit))
     with _open(path, config, resume) as folder:
         _carry_out(job, folder)
-        text = format_genotype(job.genotype())
-        atomic_write(path / "genotype.txt", text)
+        write_genotype(path / "genotype.txt", job.genotype())
         _draw(folder)
-    print(f"{text}\nThe search is in {path}, its figures in {folder.figures}.")
+    print(
+        f"{format_genotype(job.genotype())}\nThe search is in {path}, its figures in {folder.figures}."
+    )
     print(f"Next: bnas train {path}")
 
 
@@ -61,6 +68,7 @@ def train(options):
     teacher = _trained(root, "real", dataset) if config.distil else None
     job = Training(config, dataset, teacher)
     with _open(path, config, resume) as folder:
+        write_genotype(path / "genotype.txt", parse_genotype(config.genotype))
         _carry_out(job, folder)
         _draw(folder)
     print(f"The network is in {path}.\nNext: bnas evaluate {root}")
@@ -170,10 +178,11 @@ def _named_genotype(name):
 
 def _require_kinship(root, config):
     """Raise InputError unless a network of TrainConfig `config` may join what `root` holds."""
-    if not config.genotype:
+    searching = _has_run(root) and not (root / "genotype.txt").exists()
+    if not config.genotype or searching:
         raise InputError(
             f"there is no {root / 'genotype.txt'}: finish the search with bnas search --out {root} "
-            "--resume, or name an architecture with --genotype"
+            "--resume, or name an architecture with --genotype in a new folder"
         )
     kin = _inherited(root)
     for name in TRAINED:

@@ -87,8 +87,8 @@ class SearchConfig:
     )
     nodes: int = setting(4, "intermediate nodes of a cell", least=1)
     rounds: int = setting(2, "how often Parent and Child phases alternate [R]", least=1)
-    parent_epochs: int = setting(3, "epochs of each Parent phase", least=1)
-    child_epochs: int = setting(3, "epochs of each Child phase", least=1)
+    parent_epochs: int = setting(2, "epochs of each Parent phase", least=1)
+    child_epochs: int = setting(2, "epochs of each Child phase", least=1)
     batch_size: int = setting(64, "images of a step (batch norm needs 2)", least=2)
     lr: float = setting(0.05, "peak learning rate of the weights (SGD, a cosine a phase)", above=0)
     momentum: float = setting(0.9, "momentum of the weights", least=0, most=0.999)
@@ -105,9 +105,13 @@ class SearchConfig:
     eta: float = setting(0.01, "step of the backtracking, 0 for none [η = η₁η₂, Eq. 4.50]", least=0)
     psi_lr: float = setting(50.0, "learning rate of ψ [η_ψ, Eq. 4.51]", least=0)
     tau: float = setting(
-        4.0, "backtrack operations whose weight norm ranks above this of 8 [τ, Eq. 4.52]", least=0
+        5.0, "backtrack operations whose weight norm ranks above this of 8 [τ, Eq. 4.52]", least=0
     )
-    surrogate: str = setting("clip", "derivative that stands in for that of sign", SURROGATES)
+    surrogate: str = setting(
+        "clip",
+        "derivative that stands in for that of sign (tanh stays at temperature 1)",
+        SURROGATES,
+    )
     beta: str = setting("closed", "channel scale: closed form mean|ŵ|, or learned", BETAS)
     augment: bool = setting(True, "augment training images as usual for the data set")
 
@@ -131,7 +135,7 @@ class TrainConfig:
     layers: int = setting(
         4, "cells; those at one and two thirds are reductions (1 or 2 have no normal cell)", least=1
     )
-    epochs: int = setting(30, "epochs, both stages together", least=1)
+    epochs: int = setting(20, "epochs, both stages together", least=1)
     stages: int = setting(1, "2: binary activations first, then weights too", (1, 2))
     batch_size: int = setting(64, "images of a step (batch norm needs 2)", least=2)
     lr: float = setting(0.01, "peak learning rate (Adam, a cosine a stage)", above=0)
@@ -140,7 +144,9 @@ class TrainConfig:
     distil: float = setting(0.0, "share of KL(real twin ‖ network) in the loss", least=0, most=1)
     mu: float = setting(0.0, "weight of the reconstruction loss L_R [μ, Eq. 4.23]", least=0)
     drop_path: float = setting(0.0, "chance of dropping an operation", least=0, most=0.9)
-    surrogate: str = setting("clip", "derivative that stands in for that of sign", SURROGATES)
+    surrogate: str = setting(
+        "clip", "derivative that stands in for that of sign (tanh sharpens over time)", SURROGATES
+    )
     beta: str = setting("closed", "channel scale: closed form mean|ŵ|, or learned", BETAS)
     augment: bool = setting(True, "augment training images as usual for the data set")
 

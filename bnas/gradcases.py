@@ -24,7 +24,27 @@ class Case(NamedTuple):
 
 
 def cases(seed=0):
-    """{operation: [Case, ...]} for every operation; the inputs are float64 and random."""
+    """{operation: [Case, ...]} for every operation; the inputs are float64 and random.
+
+    The last case of each is its first once more, on views with gaps between the elements.
+    """
+    return {
+        name: [
+            *own,
+            own[0]._replace(name="views with gaps", inputs=tuple(map(_gaps, own[0].inputs))),
+        ]
+        for name, own in _written_cases(seed).items()
+    }
+
+
+def _gaps(array):
+    """The same values as a non-contiguous view."""
+    if array is None or array.ndim == 0:
+        return array
+    return np.repeat(array, 2, axis=-1)[..., ::2]
+
+
+def _written_cases(seed):
     rng = np.random.default_rng((seed, zlib.crc32(b"gradcases")))
     x = rng.standard_normal
 
@@ -69,6 +89,7 @@ def cases(seed=0):
         Case("last axis", (x((3, 5)),), {"axis": 1}),
         Case("first axis", (x((3, 5)),), {"axis": 0}),
         Case("large logits", (x((2, 4)) + 1000,), {"axis": 1}),
+        Case("batch of one", (x((1, 4)),), {"axis": 1}),
         Case("non-contiguous", (transposed(4, 3),), {"axis": 1}),
     ]
     convolutions = [
@@ -140,12 +161,14 @@ def cases(seed=0):
             Case("a mask", (x((5,)),), {"index": np.array([True, False, True, True, False])}),
         ],
         "Pad": [
+            Case("batch of one", (x((1, 2, 2)),), {"widths": ((0, 0), (1, 0), (2, 1)), "value": 0.0}),
             Case("uneven", (x((2, 3, 3)),), {"widths": ((0, 0), (1, 2), (0, 1)), "value": 0.5}),
         ],
         "MatMul": [
             Case("matrices", (x((3, 4)), x((4, 2)))),
             Case("a batch by one matrix", (x((2, 3, 4)), x((4, 2)))),
             Case("broadcast batches", (x((2, 1, 2, 3)), x((3, 3, 2)))),
+            Case("one row", (x((1, 4)), x((4, 2)))),
             Case("non-contiguous", (transposed(3, 4), transposed(4, 3))),
         ],
         "Linear": [
@@ -174,6 +197,7 @@ def cases(seed=0):
         "BatchNorm": [
             Case("affine", (x((4, 3, 2, 2)), x((3,)), x((3,))), {"eps": 1e-5, "statistics": []}),
             Case("plain", (x((3, 2, 3, 3)), None, None), {"eps": 1e-5, "statistics": []}),
+            Case("one channel", (x((3, 1, 2, 3)), x((1,)), x((1,))), {"eps": 1e-5, "statistics": []}),
             Case("large mean", (x((4, 2, 3, 3)) + 1000, x((2,)), x((2,))), {"eps": 1e-5, "statistics": []}),
             Case("batch of one", (x((1, 2, 3, 3)), x((2,)), x((2,))), {"eps": 1e-3, "statistics": []}),
             Case("70 channels", (x((2, 70, 2, 2)), x((70,)), x((70,))), {"eps": 1e-2, "statistics": []}),
@@ -212,6 +236,7 @@ def cases(seed=0):
             Case("closed form", (x((3, 2, 3, 3)), None)),
             Case("learned scale", (x((3, 2, 3, 3)), positive(3))),
             Case("70 channels, 1×1", (x((2, 70, 1, 1)), positive(2))),
+            Case("one output channel", (x((1, 3, 2, 2)), positive(1))),
         ],
         "MixedSum": [
             Case("shared weights", (probabilities(3), x((2, 2, 3)), x((2, 2, 3)), x((2, 2, 3)))),

@@ -10,11 +10,13 @@ from contextlib import contextmanager
 import numpy as np
 
 from bnas.errors import DivergedError
+from bnas.optim import clip_grad_norm
 
 
 def epoch_rng(seed, epoch):
     """The random numbers of one epoch, the same whether or not the run was interrupted before it."""
-    return np.random.default_rng((seed, epoch))
+    # From 1: (seed, 0) gives the same numbers as seed alone, which the initial weights come from.
+    return np.random.default_rng((seed, epoch + 1))
 
 
 def join_states(**parts):
@@ -33,6 +35,22 @@ def require_finite(value, what):
     value = np.asarray(value)
     if value.dtype.kind == "f" and not np.isfinite(value).all():
         raise DivergedError(f"{what} became {value if value.ndim == 0 else 'NaN or infinite'}")
+
+
+def descend(optimiser, loss, penalty, clip):
+    """One step down the gradient of loss + penalty; `penalty` (of the weights alone) may be None.
+
+    The gradient norm is clipped before the penalty's gradient is added: L_R sums over every weight,
+    and clipped together it would drown the loss. Raises DivergedError for NaN or infinity.
+    """
+    require_finite(loss.item(), "the loss")
+    loss.backward()
+    clip_grad_norm(optimiser.parameters, clip)
+    if penalty is not None:
+        require_finite(penalty.item(), "the penalty of the weights")
+        penalty.backward()
+    optimiser.step()
+    optimiser.zero_grad()
 
 
 @contextmanager

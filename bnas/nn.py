@@ -220,7 +220,8 @@ class XnorConv2d(Module):
 
     Args:
         surrogate: the derivative that stands in for sign's, for inputs and weights alike.
-        beta: "closed", the scale mean|ŵ| (the minimiser of Eq. 4.23), or "learned", a Parameter.
+        beta: "closed", the scale mean|ŵ| (the minimiser of Eq. 4.23), or "learned", a Parameter that
+            starts there and may change its sign.
 
     `binary_weights = False` leaves the weights real and binarises the inputs alone: the first of the
     two stages in which a 1-bit network can be trained. `temperature` is that of the tanh surrogate.
@@ -260,6 +261,11 @@ class XnorConv2d(Module):
         w = self.weight
         beta = F.channel_scale(w.data) if self.beta is None else self.beta.data
         return beta[:, None, None, None] * F.sign_ste(w).data
+
+    def reset_beta(self):
+        """Let a learned β start from the closed form of the present ŵ; else do nothing."""
+        if self.beta is not None:
+            self.beta.data = F.channel_scale(self.weight.data)
 
     def reconstruction_loss(self):
         """L_R of this layer (Eq. 4.23), a scalar Tensor."""

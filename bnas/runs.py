@@ -359,12 +359,6 @@ class RunFolder:
         """Write a dict as a JSON file called `name`, such as "result.json", atomically."""
         atomic_write(self.path / name, _to_json(result, name, _INDENT) + "\n")
 
-    def read_result(self, name):
-        """The dict that `write_result` wrote; InputError if it is missing or broken."""
-        return _read_json(
-            self.path / name, f"{self.path} has no {name} yet; run the command that makes it first"
-        )
-
     @property
     def figures(self):
         """The folder of the run's pictures, made when first asked for."""

@@ -85,3 +85,9 @@ class Skeleton(nn.Module):
         for cell in self.cells:
             older, newer = newer, run_cell(cell, older, newer)
         return self.classifier(F.global_avg_pool2d(newer))
+
+    def reset_betas(self):
+        """Let every learned β start from the closed form of the present ŵ."""
+        for module in self.modules():
+            if isinstance(module, nn.XnorConv2d):
+                module.reset_beta()

@@ -98,6 +98,4 @@ class Supernet(Skeleton):
             (name, array) for name, array in given.items() if name in own and name != "alpha"
         )
         self.load_state_dict(own)
-        for module in self.modules():
-            if isinstance(module, nn.XnorConv2d) and module.beta is not None:
-                module.beta.data = F.channel_scale(module.weight.data)
+        self.reset_betas()

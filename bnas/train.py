@@ -15,14 +15,14 @@ from bnas.errors import InputError
 from bnas.genotypes import parse_genotype
 from bnas.loop import (
     RunningMeans,
+    descend,
     epoch_rng,
     join_states,
     locate,
     part_of,
-    require_finite,
 )
 from bnas.network import Network
-from bnas.optim import Adam, clip_grad_norm, cosine_schedule
+from bnas.optim import Adam, cosine_schedule
 from bnas.search.objectives import parent_probabilities, reconstruction, supervision
 
 FINAL_TEMPERATURE = 10.0  # of the tanh surrogate, annealed from 1
@@ -91,6 +91,7 @@ class Training:
         stage, since, length = self.stage(number)
         if since == 0:
             self.optimiser = self._new_optimiser()
+            network.reset_betas()  # with real weights they took no part
         network.binarise_weights(stage == "binary")
         network.set_temperature(FINAL_TEMPERATURE ** (number / max(self.epochs - 1, 1)))
         network.train()
@@ -103,12 +104,8 @@ class Training:
                 since * self.steps + step, length * self.steps, config.lr, warmup=self.steps
             )
             with locate(f"{label}, step {step + 1} of {self.steps}"):
-                logits, loss = self.loss(images, labels)
-                require_finite(loss.item(), "the loss")
-                loss.backward()
-                clip_grad_norm(self.optimiser.parameters, config.clip)
-            self.optimiser.step()
-            self.optimiser.zero_grad()
+                logits, loss, penalty = self.loss(images, labels)
+                descend(self.optimiser, loss, penalty, config.clip)
             correct = logits.data.argmax(axis=1) == labels
             means.add({"loss": loss.item(), "train_accuracy": float(correct.mean())})
             progress.step(label, means["loss"], means["train_accuracy"])
@@ -120,16 +117,14 @@ class Training:
         }
 
     def loss(self, images, labels):
-        """(logits, (1 - d) cross-entropy + d KL(teacher ‖ network) + μ L_R) of a batch."""
+        """(logits, (1 - d) cross-entropy + d KL(teacher ‖ network), μ L_R or None) of a batch."""
         config = self.config
         logits = self.network(images)
         loss = F.cross_entropy(logits, labels)
         if config.distil:
             kl = -supervision(logits, parent_probabilities(self.teacher, images))
             loss = (1 - config.distil) * loss + config.distil * kl
-        if config.mu:
-            loss = loss + config.mu * reconstruction(self.network)
-        return logits, loss
+        return logits, loss, config.mu * reconstruction(self.network) if config.mu else None
 
     def state(self):
         """{name: array}: all that is needed to go on, or to use the network."""

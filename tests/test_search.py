@@ -97,23 +97,21 @@ def test_inheritance_and_tangent_come_at_the_right_moments():
     for number, epoch in enumerate(algorithm(TINY)):
         parent, child = search.parent.state_dict(), search.child.state_dict()
         t = search.t.copy()
-        at_first_step = Steps(lambda label: entered.append(search.child.alpha.data.copy()))
+        at_first_step = Steps(lambda label: entered.append(search.phase.supernet.alpha.data.copy()))
         entered = []
         search.run_epoch(number, at_first_step)
         if epoch.phase == "parent":
             assert_unchanged(search.child, child)
             assert not np.array_equal(search.parent.alpha.data, parent["alpha"])
+            start = child["alpha"] if epoch.round > 0 else parent["alpha"]
             expected = tangent_direction(search.parent, batches(DIGITS.validation, 256))
             np.testing.assert_array_equal(search.t, expected)
         else:
-            unchanged = {k: v for k, v in parent.items() if k != "alpha"}
-            assert_unchanged(search.parent, unchanged)
+            assert_unchanged(search.parent, parent)
             np.testing.assert_array_equal(search.t, t)
             start = parent["alpha"] if epoch.index == 0 else child["alpha"]
-            assert np.abs(entered[0] - start).max() < 5 * TINY.alpha_lr  # a single step from there
-            inherited_back = np.array_equal(search.parent.alpha.data, search.child.alpha.data)
-            assert inherited_back == (epoch.index == TINY.child_epochs - 1)
-    assert search.log == [0, 1, "inherit", 2, "back", 3, 4, "inherit", 5, "back"]
+        assert np.abs(entered[0] - start).max() < 5 * TINY.alpha_lr  # a single step from there
+    assert search.log == [0, 1, "inherit", 2, 3, "back", 4, "inherit", 5]
 
 
 def test_inherit_gives_the_child_the_weights_and_alpha_of_the_parent():
@@ -192,7 +190,7 @@ def test_a_search_that_diverges_says_where_and_keeps_the_last_checkpoint(tmp_pat
             kept.append((tmp_path / "run" / "checkpoint.npz").read_bytes())
 
     kept = []
-    with pytest.raises(DivergedError, match=f"the loss became nan in {where}, step 2 of 3"):
+    with pytest.raises(DivergedError, match=f"α became NaN or infinite in {where}, step 2 of 3"):
         finish(search, tmp_path / "run", Steps(poison))
     assert (tmp_path / "run" / "checkpoint.npz").read_bytes() == kept[0]
     history, (arrays, meta) = outcome(tmp_path / "run")

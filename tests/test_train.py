@@ -85,10 +85,11 @@ def test_distillation_mixes_cross_entropy_and_divergence_from_the_teacher():
 
     def loss(**settings):
         job = Training(replace(TRAIN, **settings), DIGITS, teacher)
-        logits, value = job.loss(images, labels)
-        return np.float64(logits.data), value.item()
+        logits, value, penalty = job.loss(images, labels)
+        return np.float64(logits.data), value.item(), penalty
 
-    logits, plain = loss()
+    logits, plain, penalty = loss()
+    assert penalty is None
     log_p = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
     kl = (p * (np.log(p) - log_p)).sum(axis=1).mean()
     assert math.isclose(plain, -log_p[range(8), labels].mean(), rel_tol=1e-5)
@@ -99,7 +100,8 @@ def test_distillation_mixes_cross_entropy_and_divergence_from_the_teacher():
         for m in build_network(TRAIN, DIGITS).modules()
         if isinstance(m, nn.XnorConv2d)
     )
-    assert math.isclose(loss(mu=0.2)[1], plain + 0.2 * L_R, rel_tol=1e-5)
+    assert loss(mu=0.2)[1] == plain
+    assert math.isclose(loss(mu=0.2)[2].item(), 0.2 * L_R, rel_tol=1e-5)
     assert_unchanged(teacher, before)
     with pytest.raises(InputError, match="needs the real twin"):
         Training(replace(TRAIN, distil=0.5), DIGITS)

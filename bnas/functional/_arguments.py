@@ -7,6 +7,7 @@ from numbers import Integral, Real
 
 import numpy as np
 
+from bnas import reference
 from bnas.autodiff import FLOATS, Tensor
 
 
@@ -69,10 +70,7 @@ def single_axis(axis, ndim, operation):
 
 def output_size(size, kernel, stride, padding, dilation, operation):
     """(height, width) of a sliding window's output; refuses a window larger than the padded image."""
-    result = tuple(
-        (s + 2 * p - d * (k - 1) - 1) // t + 1
-        for s, k, t, p, d in zip(size, kernel, stride, padding, dilation)
-    )
+    result = tuple(map(reference.output_size, size, kernel, stride, padding, dilation))
     if min(result) < 1:
         extent = tuple(d * (k - 1) + 1 for k, d in zip(kernel, dilation))
         padded = tuple(s + 2 * p for s, p in zip(size, padding))

@@ -4,7 +4,7 @@ from numbers import Real
 
 import numpy as np
 
-from bnas.autodiff import Function
+from bnas.autodiff import Function, Tensor
 from bnas.functional._arguments import as_tensor
 
 KINK_MARGIN = 1e-2
@@ -218,7 +218,7 @@ class Clip(Function):
 
 def _binary(function, operation):
     def apply(a, b):
-        a = as_tensor(a, operation, like=b if hasattr(b, "node") else None)
+        a = as_tensor(a, operation, like=b if isinstance(b, Tensor) else None)
         return function.apply(a, as_tensor(b, operation, like=a))
 
     apply.__name__ = apply.__qualname__ = operation

@@ -9,6 +9,7 @@ return the discretised α̂
 """
 
 import time
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -61,7 +62,9 @@ class Search:
         self.schedule = algorithm(config)
         self.epochs = len(self.schedule)
         self.steps = max(len(dataset.train) // config.batch_size, 1)
-        self.augment = default_augmentation(dataset.name) if config.augment else None
+        self.augment = None
+        if config.augment:  # as in DARTS: cutout is for the found network alone
+            self.augment = replace(default_augmentation(dataset.name), cutout=0)
         rng = np.random.default_rng(config.seed)
         binary = Precision(True, config.surrogate, config.beta)
         self.parent, self.child = (
@@ -80,17 +83,16 @@ class Search:
         if epoch.index == 0:
             if epoch.phase == "child":
                 self.inherit()
+            elif epoch.round > 0:
+                self.inherit_back()
             self.phase = self._new_phase(epoch)
         label = f"round {epoch.round + 1} {epoch.phase} epoch {epoch.index + 1} of {epoch.length}"
         rng = epoch_rng(self.config.seed, number)
         figures = self.phase.run_epoch(
             epoch.index, self.dataset, self.augment, rng, label, progress
         )
-        if epoch.index == epoch.length - 1:
-            if epoch.phase == "parent":
-                self.t = tangent_direction(self.parent, batches(self.dataset.validation, BATCH))
-            else:
-                self.inherit_back()
+        if epoch.phase == "parent" and epoch.index == epoch.length - 1:
+            self.t = tangent_direction(self.parent, batches(self.dataset.validation, BATCH))
         supernet = self.phase.supernet
         return {
             "round": epoch.round,
@@ -109,7 +111,7 @@ class Search:
         self.child.alpha.data = self.parent.alpha.data.copy()
 
     def inherit_back(self):
-        """α ← α̂."""
+        """α ← α̂, when the next Parent phase begins: until then the Parent stays as it was trained."""
         self.parent.alpha.data = self.child.alpha.data.copy()
 
     def genotype(self):

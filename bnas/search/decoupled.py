@@ -7,7 +7,7 @@ a step along the old α, as long as a learned factor ψ of the edge says.
 
 import numpy as np
 
-from bnas.loop import join_states, part_of
+from bnas.loop import join_states, part_of, require_finite
 
 INITIAL_PSI = 1.0
 
@@ -32,7 +32,8 @@ def weight_norms(supernet):
 def selected(norms, tau):
     """Which entries are backtracked (Eq. 4.52): those whose norm ranks above τ in their edge.
 
-    The rank is the number of operations of the edge with a norm no larger, 1 to M.
+    The rank is the number of operations of the edge with a norm no larger, 1 to M. Operations
+    without weights of their own rank lowest, so τ = 4 would always select the four convolutions.
     The print's indices also allow a ranking over edges; over operations is what is meant.
     Arrays (..., M) -> bool (..., M).
     """
@@ -84,7 +85,11 @@ class DecoupledAlpha:
         self.mask = np.zeros(supernet.alpha.shape, bool)
 
     def step(self, gradient):
-        """One step for the gradient ∂L/∂α at the present α, which is the α̃ of the last step."""
+        """One step for the gradient ∂L/∂α at the present α, which is the α̃ of the last step.
+
+        Raises DivergedError if the gradient is NaN or infinite; nothing has moved then.
+        """
+        require_finite(gradient, "the gradient for α")
         slope = psi_gradient(gradient, self.before, self.eta, self.mask)
         self.psi = psi_step(self.psi, slope, self.psi_lr)
         alpha = self.supernet.alpha

@@ -6,8 +6,8 @@ the two is frozen meanwhile.
 
 from bnas.autodiff import frozen, grad
 from bnas.data import batches
-from bnas.loop import RunningMeans, join_states, locate, part_of, require_finite
-from bnas.optim import SGD, Adam, clip_grad_norm, cosine_schedule
+from bnas.loop import RunningMeans, descend, join_states, locate, part_of
+from bnas.optim import SGD, Adam, cosine_schedule
 from bnas.search.decoupled import DecoupledAlpha
 from bnas.search.objectives import (
     child_loss,
@@ -64,14 +64,7 @@ class Phase:
     def weight_step(self, images, labels):
         with frozen([self.supernet.alpha]):
             logits, loss, penalty, figures = self.weight_loss(images, labels)
-            require_finite(loss.item(), "the loss")
-            loss.backward()
-            # The penalty sums over every weight; clipped together, it would drown the loss.
-            clip_grad_norm(self.weights, self.config.clip)
-            if penalty is not None:
-                penalty.backward()
-        self.optimiser.step()
-        self.optimiser.zero_grad()
+            descend(self.optimiser, loss, penalty, self.config.clip)
         correct = logits.data.argmax(axis=1) == labels
         return {"loss": loss.item(), "train_accuracy": float(correct.mean()), **figures}
 

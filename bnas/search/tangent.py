@@ -11,6 +11,7 @@ import numpy as np
 import bnas.functional as F
 from bnas import nn
 from bnas.autodiff import Tensor, frozen, grad
+from bnas.config import CURVATURES
 from bnas.search.objectives import nas_loss, supervision
 
 
@@ -79,6 +80,7 @@ def fisher_product(shares, v):
     """F v = (1/B) Σ_b g_b (g_bᵀ v) (Eqs. 4.36-4.41).
 
     `shares` (B, ...) are the samples' shares of the gradient of a batch *mean*, so g_b = B shares_b.
+    For the KL divergence with soft targets p all g_b vanish where p = p̂, and the product with them.
     """
     batch = len(shares)
     rows = batch * shares.reshape(batch, -1)
@@ -88,8 +90,9 @@ def fisher_product(shares, v):
 def ggn_product(logits, leaf, v):
     """F v = (1/B) Σ_b J_bᵀ (diag p̂_b - p̂_b p̂_bᵀ) J_b v, J_b = ∂logits_b/∂α̂, by N backward passes.
 
-    `logits` (B, N) were computed from the per-sample `leaf`. Where batch norm couples the samples, J_b
-    is sample b's share, in which its α̂ acts on all logits. The graph is kept.
+    `logits` (B, N) were computed from the per-sample `leaf`. The graph is kept.
+    Exact while samples do not touch each other. Batch norm in training couples them: J_b is then
+    sample b's share of Σ_b' logits_b', which lacks what moves the whole batch, and F v is too short.
     """
     batch, classes = logits.shape
     jacobian = np.empty((batch, classes, v.size), v.dtype)
@@ -141,6 +144,11 @@ def tangent_gradient(model, alpha, p, t, lam, distance="frobenius", curvature="f
         distance: a key of DISTANCES.
         curvature: "fisher", "ggn" or "hvp".
     """
+    if distance not in DISTANCES or curvature not in CURVATURES:
+        raise ValueError(
+            f"tangent_gradient: distance must be one of {', '.join(DISTANCES)} and curvature one of "
+            f"{', '.join(CURVATURES)}; got {distance!r} and {curvature!r}"
+        )
     leaf = per_sample(alpha, len(p))
     logits = model(leaf)
     kl = -supervision(logits, p)
