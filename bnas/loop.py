@@ -38,7 +38,7 @@ def require_finite(value, what):
 
 
 def descend(optimiser, loss, penalty, clip):
-    """One step down the gradient of loss + penalty; `penalty` (of the weights alone) may be None.
+    """One step down the gradient of loss + penalty; `penalty` (of the weights) may be None or constant.
 
     The gradient norm is clipped before the penalty's gradient is added: L_R sums over every weight,
     and clipped together it would drown the loss. Raises DivergedError for NaN or infinity.
@@ -46,7 +46,7 @@ def descend(optimiser, loss, penalty, clip):
     require_finite(loss.item(), "the loss")
     loss.backward()
     clip_grad_norm(optimiser.parameters, clip)
-    if penalty is not None:
+    if penalty is not None and penalty.requires_grad:
         require_finite(penalty.item(), "the penalty of the weights")
         penalty.backward()
     optimiser.step()

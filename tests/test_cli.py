@@ -189,7 +189,7 @@ def test_evaluate_gives_the_test_accuracy_of_the_trained_network(session):
 def test_plot_draws_what_there_is(copy):
     shutil.rmtree(copy / "figures")
     paths = succeed("plot", copy).splitlines()
-    assert len(paths) == 8 and all(os.path.getsize(path) > 1000 for path in paths)
+    assert len(paths) == 10 and all(os.path.getsize(path) > 1000 for path in paths)
     (copy / "genotype.txt").unlink()  # as while the search is running
     assert f"{copy}/figures/cells.png" not in succeed("plot", copy)
 
@@ -644,3 +644,19 @@ def test_running_out_of_memory_takes_one_line(tmp_path, monkeypatch):
 
     monkeypatch.setattr(commands, "Search", exhaust)
     fail(*SEARCH, tmp_path / "run", says="out of memory.*--channels")
+
+
+def test_no_foreign_architecture_joins_an_unfinished_search(copy):
+    (copy / "genotype.txt").unlink()
+    shutil.rmtree(copy / "binary")
+    fail("train", copy, "--genotype", "DARTS_V2", says=["finish the search", "in a new folder"])
+
+
+def test_a_network_without_any_1_bit_layer_trains_with_a_penalty(tmp_path):
+    pooling = tmp_path / "pooling.txt"
+    pairs = [("max_pool_3x3", 0), ("avg_pool_3x3", 1)]
+    pooling.write_text(
+        f"Genotype(normal={pairs}, normal_concat=[2], reduce={pairs}, reduce_concat=[2])"
+    )
+    run = tmp_path / "run"
+    succeed("train", run, *TINY, "--epochs", "1", "--mu", "0.1", "--genotype", pooling)

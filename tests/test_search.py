@@ -20,7 +20,7 @@ from bnas.config import CURVATURES, DISTANCES, SURROGATES, SearchConfig, TrainCo
 from bnas.data import batches
 from bnas.errors import DivergedError, InputError
 from bnas.genotypes import discretise
-from bnas.loop import Silent
+from bnas.loop import Silent, epoch_rng
 from bnas.search.dcp import Search, algorithm
 from bnas.search.tangent import tangent_direction
 
@@ -248,3 +248,8 @@ def test_a_bad_setting_is_refused_by_name(kind, field, value):
 def test_settings_that_do_not_go_together_are_refused(settings, message):
     with pytest.raises(InputError, match=message):
         TrainConfig(**settings)
+
+
+def test_no_epoch_repeats_the_random_numbers_of_the_initial_weights():
+    draws = [np.random.default_rng(3), *(epoch_rng(3, epoch) for epoch in range(3))]
+    assert len({rng.random() for rng in draws}) == 4

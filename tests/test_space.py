@@ -296,3 +296,11 @@ def test_inheriting_resets_a_learned_beta_to_its_closed_form():
     for layer in layers:
         expected = np.abs(layer.weight.data).mean(axis=(1, 2, 3))
         np.testing.assert_allclose(layer.beta.data, expected, rtol=1e-6)
+
+
+def test_a_padded_pixel_adds_nothing_to_the_1_bit_reduction():
+    """On odd sizes the shifted half looks outside the image in the last row and column."""
+    candidate = make_candidate("skip_connect", 4, 2, BINARY, False, np.random.default_rng(0)).eval()
+    y = candidate(Tensor(np.ones((1, 4, 7, 7), np.float32))).data
+    assert not y[0, 2:, 3, :].any() and not y[0, 2:, :, 3].any()
+    assert y[0, :2].all() and y[0, 2:, :3, :3].any()

@@ -308,3 +308,12 @@ def test_4_36_the_shares_of_the_samples_add_up_to_the_gradient(precision):
     assert shares.shape == (5, *net.alpha.shape)
     assert relative(shares.sum(axis=0), expected) < 1e-10
     assert relative(shares[0] * 5, expected) > 0.1  # they do differ
+
+
+@pytest.mark.parametrize("wrong", [{"curvature": "hessian"}, {"distance": "l2"}])
+def test_an_unknown_distance_or_curvature_is_refused(wrong):
+    p = F.softmax(MODEL(Tensor(ALPHA)), axis=1).detach()
+    with pytest.raises(
+        ValueError, match="one of frobenius, l1, cosine and .* fisher, ggn, hvp; got"
+    ):
+        tangent_gradient(MODEL, ALPHA, p, np.ones_like(ALPHA), 0.1, **wrong)
