@@ -91,7 +91,7 @@ class Training:
         stage, since, length = self.stage(number)
         if since == 0:
             self.optimiser = self._new_optimiser()
-            network.reset_betas()  # with real weights they took no part
+            network.reset_betas()  # until now no prediction depended on them
         network.binarise_weights(stage == "binary")
         network.set_temperature(FINAL_TEMPERATURE ** (number / max(self.epochs - 1, 1)))
         network.train()

@@ -11,15 +11,20 @@ from bnas.functional.shape import reshape
 class BatchNorm(Function):
     """y = γ x̂ + β with x̂ = (x - m) / √(v + ε), m and v the mean and variance of each channel.
 
+    The running arrays, if given, move towards m and the unbiased v, in place.
     Backward: dβ = Σ dy, dγ = Σ dy x̂, dx = γ / √(v + ε) · (dy - dβ/n - x̂ dγ/n), n = N·H·W.
     Shapes: x (N, C, H, W), γ and β (C,). gradient: exact.
     """
 
     @staticmethod
-    def forward(ctx, x, gamma, beta, eps, statistics):
+    def forward(ctx, x, gamma, beta, eps, running_mean=None, running_var=None, momentum=0.1):
         y, mean, var = kernels.batch_norm(x, gamma, beta, eps)
         ctx.saved = x, gamma, mean, var, eps
-        statistics.extend((mean, var))
+        if running_mean is not None:
+            running_mean += momentum * (mean - running_mean)
+        if running_var is not None:
+            count = x.size // x.shape[1]
+            running_var += momentum * (var * (count / (count - 1)) - running_var)
         return y
 
     @staticmethod
@@ -96,11 +101,5 @@ def batch_norm(
             f"batch_norm: {count} value per channel has no variance, x {x.shape}; "
             "train with a larger batch or image"
         )
-    statistics = []
-    y = BatchNorm.apply(x, gamma, beta, eps=eps, statistics=statistics)
-    mean, var = statistics
-    if running_mean is not None:
-        running_mean += momentum * (mean - running_mean)
-    if running_var is not None:
-        running_var += momentum * (var * (count / (count - 1)) - running_var)
-    return y
+    running = {"running_mean": running_mean, "running_var": running_var, "momentum": momentum}
+    return BatchNorm.apply(x, gamma, beta, eps=eps, **running)
