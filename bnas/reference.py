@@ -83,20 +83,45 @@ def unpack_bits(words, channels_per_group, dtype):
     )
 
 
-def xnor_conv2d(x, w, stride, padding, dilation, groups):
-    """The 1-bit convolution before its scale: sign(x) * sign(w), Eq. 4.22 without beta.
+def xnor_matmul(a, b, bits):
+    """Products of +1/-1 vectors that are packed in words: y = a bᵀ as integers.
 
-    x (N, Cin, H, W), w (Cout, Cin / groups, Kh, Kw) -> int32 (N, Cout, Ho, Wo), exact. A padded
-    tap adds 0. sign is +1 above 0, otherwise -1.
+    a (M, K), b (N, K) uint64, of which the first `bits` bits count (the others must be equal in a and
+    b, as zeros are) -> int32 (M, N): bits - 2 popcount(a xor b).
     """
-    n, c_in = x.shape[:2]
-    c_out, kernel = w.shape[0], w.shape[2:]
+    differing = np.bitwise_count(a[:, None, :] ^ b[None, :, :])
+    return (bits - 2 * differing.sum(axis=2, dtype=np.int64)).astype(np.int32)
+
+
+def xnor_conv2d(x, w, beta, stride, padding, dilation, groups):
+    """The 1-bit convolution: sign(x) * sign(w), times beta if given (Eq. 4.22).
+
+    x (N, Cin, H, W), w (Cout, Cin / groups, Kh, Kw) of any real dtype, beta (Cout,) or None
+    -> (N, Cout, Ho, Wo). Without beta: int32, exact. With it: beta's dtype, each integer converted and
+    multiplied. A padded tap adds 0. sign is +1 above 0, otherwise -1.
+    """
     x_sign = np.where(x > 0, 1, -1).astype(np.int32)
-    w_sign = np.where(w > 0, 1, -1).astype(np.int32).reshape(groups, c_out // groups, *w.shape[1:])
-    windows = _windows(x_sign, kernel, stride, padding, dilation)
+    w_sign = np.where(w > 0, 1, -1).astype(np.int32)
+    y = conv2d(x_sign, w_sign, None, stride, padding, dilation, groups)
+    # β multiplies the finished integer: inside the sum, ±β would cancel to ±eps instead of 0.
+    return y if beta is None else y.astype(beta.dtype) * beta[:, None, None]
+
+
+# ---------------------------------------------------------------------------------- convolution
+
+
+def conv2d(x, w, bias, stride, padding, dilation, groups):
+    """Convolution with zero padding: x (N, Cin, H, W), w (Cout, Cin / groups, Kh, Kw) -> (N, Cout, Ho, Wo).
+
+    bias (Cout,) or None; x, w and bias have one dtype.
+    """
+    (n, c_in), c_out = x.shape[:2], w.shape[0]
+    windows = _windows(x, w.shape[2:], stride, padding, dilation)
     windows = windows.reshape(n, groups, c_in // groups, *windows.shape[2:])
-    y = np.einsum("ngcijhw,gocij->ngohw", windows, w_sign)
-    return np.ascontiguousarray(y).reshape(n, c_out, *y.shape[3:])
+    w = w.reshape(groups, c_out // groups, *w.shape[1:])
+    y = np.ascontiguousarray(np.einsum("ngcijhw,gocij->ngohw", windows, w))
+    y = y.reshape(n, c_out, *y.shape[3:])
+    return y if bias is None else y + bias[:, None, None]
 
 
 # ------------------------------------------------------------------------- depthwise convolution

@@ -113,7 +113,7 @@ def test_xnor_conv2d(window, channels, groups, filters, how, dtype, seed):
     size, (kernel, *rest) = window
     x = disguise(awkward(seed, 2, groups * channels, *size, dtype=dtype), how)
     w = disguise(awkward(seed + 1, groups * filters, channels, *kernel, dtype=dtype), how)
-    assert_twins("xnor_conv2d", x, w, *rest, groups)
+    assert_twins("xnor_conv2d", x, w, None, *rest, groups)
 
 
 @some
@@ -122,13 +122,13 @@ def test_xnor_conv2d_depthwise(window, channels, multiplier, how, dtype, seed):
     size, (kernel, *rest) = window
     x = disguise(awkward(seed, 2, channels, *size, dtype=dtype), how)
     w = awkward(seed + 1, channels * multiplier, 1, *kernel, dtype=dtype)
-    assert_twins("xnor_conv2d", x, w, *rest, channels)
+    assert_twins("xnor_conv2d", x, w, None, *rest, channels)
 
 
 @pytest.mark.parametrize("dilation", [31, 32, 50])
 def test_xnor_depthwise_window_at_and_beyond_a_word(dilation):
     x, w = normal(0, 1, 2, 3, 150), normal(1, 2, 1, 2, 3)
-    assert_twins("xnor_conv2d", x, w, (1, 1), (1, 40), (1, dilation), 2)
+    assert_twins("xnor_conv2d", x, w, None, (1, 1), (1, 40), (1, dilation), 2)
 
 
 # ------------------------------------------------------------------------- depthwise convolution
@@ -273,8 +273,8 @@ def run_all(module, x, seed=0):
     return [
         words,
         module.unpack_bits(words, c, x.dtype),
-        module.xnor_conv2d(x, dense, *window, 1),
-        module.xnor_conv2d(x, w, *window, c),
+        module.xnor_conv2d(x, dense, None, *window, 1),
+        module.xnor_conv2d(x, w, None, *window, c),
         y,
         module.depthwise_conv2d_dx(y, w, x.shape, *window),
         module.depthwise_conv2d_dw(y, x, w.shape, *window),
@@ -342,7 +342,7 @@ def test_agrees_with_torch(module, stride, dilation):
     for filters, groups in ((w, 4), (dense, 2)):
         signs = [torch.tensor(np.where(a > 0, 1.0, -1.0)) for a in (x, filters)]
         check(
-            module.xnor_conv2d(x, filters, *window, groups),
+            module.xnor_conv2d(x, filters, None, *window, groups),
             functional.conv2d(*signs, groups=groups, **options),
         )
 

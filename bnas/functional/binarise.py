@@ -74,11 +74,10 @@ class XnorConv2d(Function):
     @staticmethod
     def forward(ctx, x, w, beta, window):
         ctx.x, ctx.w, ctx.beta, ctx.window = x, w, beta, window
-        dot = kernels.xnor_conv2d(x, w, *window)
-        if ctx.needs[2]:
-            ctx.dot = dot
-        # β multiplies the finished integer: inside the sum, ±β would cancel to ±eps instead of 0.
-        return dot.astype(x.dtype) * beta[:, None, None]
+        if not ctx.needs[2]:
+            return kernels.xnor_conv2d(x, w, beta, *window)
+        ctx.dot = kernels.xnor_conv2d(x, w, None, *window)
+        return ctx.dot.astype(x.dtype) * beta[:, None, None]
 
     @staticmethod
     def backward(ctx, dy):

@@ -3,15 +3,18 @@
 Every name here has a twin in `bnas.reference` with the same signature in plain NumPy: read that
 one first, it says what is computed; the kernels say how to do it fast. Arrays are NCHW, float32
 or float64; spatial arguments are pairs (height, width). Arguments are validated one floor up.
-
-Numba notices an edit in a function's own file only: after editing `planes`, whose helpers are
-compiled into their callers elsewhere, delete `kernels/__pycache__`.
 """
 
-from bnas.kernels.bits import pack_bits, unpack_bits, xnor_conv2d
-from bnas.kernels.depthwise import depthwise_conv2d, depthwise_conv2d_dw, depthwise_conv2d_dx
+from bnas.kernels.conv import conv2d
+from bnas.kernels.depthwise import (
+    depthwise_conv2d,
+    depthwise_conv2d_dw,
+    depthwise_conv2d_dx,
+)
 from bnas.kernels.norm import batch_norm, batch_norm_dx
+from bnas.kernels.packing import pack_bits, unpack_bits
 from bnas.kernels.pooling import avg_pool2d, avg_pool2d_dx, max_pool2d, max_pool2d_dx
+from bnas.kernels.xnor import xnor_conv2d, xnor_matmul
 from bnas.reference import output_size
 
 __all__ = [
@@ -19,6 +22,7 @@ __all__ = [
     "avg_pool2d_dx",
     "batch_norm",
     "batch_norm_dx",
+    "conv2d",
     "depthwise_conv2d",
     "depthwise_conv2d_dw",
     "depthwise_conv2d_dx",
@@ -28,4 +32,5 @@ __all__ = [
     "pack_bits",
     "unpack_bits",
     "xnor_conv2d",
+    "xnor_matmul",
 ]

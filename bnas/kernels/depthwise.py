@@ -6,8 +6,9 @@ gradient, dw takes the dot product of the two.
 """
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
+from bnas.kernels.jit import jit
 from bnas.kernels.planes import (
     dense_size,
     geometry,
@@ -21,20 +22,20 @@ from bnas.kernels.planes import (
 from bnas.kernels.threads import share
 
 
-@njit(cache=True)
+@jit
 def _add_scaled(target, weight, source):
     for i in range(target.size):
         target[i] += weight * source[i]
 
 
-@njit(cache=True)
+@jit
 def _add_four(target, w0, w1, w2, w3, s0, s1, s2, s3):
-    """Four taps in one pass: a quarter of the traffic on the running sum."""
+    """Four taps in one pass, a quarter of the traffic on the running sum, added one by one."""
     for i in range(target.size):
-        target[i] += w0 * s0[i] + w1 * s1[i] + w2 * s2[i] + w3 * s3[i]
+        target[i] = target[i] + w0 * s0[i] + w1 * s1[i] + w2 * s2[i] + w3 * s3[i]
 
 
-@njit(cache=True, fastmath={"reassoc", "contract"})
+@jit(fastmath={"reassoc", "contract"})
 def _dot(a, b):
     total = a.dtype.type(0)
     for i in range(a.size):
@@ -42,7 +43,7 @@ def _dot(a, b):
     return total
 
 
-@njit(cache=True)
+@jit
 def _add_taps(dense, w, taps, padded):
     """dense = the sum over taps of weight times shifted input."""
     dense[:] = 0
@@ -66,7 +67,7 @@ def _add_taps(dense, w, taps, padded):
         _add_scaled(dense, w[i, j], padded[at : at + size])
 
 
-@njit(cache=True)
+@jit
 def _forward_task(x, w, g, c, first, y):
     count = min(g.images, x.shape[0] - first)
     padded = np.zeros(padded_size(g), x.dtype)
@@ -78,7 +79,7 @@ def _forward_task(x, w, g, c, first, y):
         store_dense(dense, o, first, count, g, y)
 
 
-@njit(cache=True)
+@jit
 def _dx_task(dy, w, g, c, first, dx):
     count = min(g.images, dx.shape[0] - first)
     padded = np.zeros(padded_size(g), dx.dtype)
@@ -92,7 +93,7 @@ def _dx_task(dy, w, g, c, first, dx):
     store_padded(padded, c, first, count, g, dx)
 
 
-@njit(cache=True)
+@jit
 def _dw_task(dy, x, g, c, first, dw):
     count = min(g.images, x.shape[0] - first)
     padded = np.zeros(padded_size(g), x.dtype)
@@ -109,21 +110,21 @@ def _dw_task(dy, x, g, c, first, dw):
 # Numba's parallel index is unsigned; mixed with signed sizes it would turn into a float.
 
 
-@njit(cache=True, parallel=True)
+@jit(parallel=True)
 def _forward(x, w, g, y):
     for task in prange(x.shape[1] * g.chunks):
         c, chunk = divmod(np.int64(task), g.chunks)
         _forward_task(x, w, g, c, chunk * g.images, y)
 
 
-@njit(cache=True, parallel=True)
+@jit(parallel=True)
 def _dx(dy, w, g, dx):
     for task in prange(dx.shape[1] * g.chunks):
         c, chunk = divmod(np.int64(task), g.chunks)
         _dx_task(dy, w, g, c, chunk * g.images, dx)
 
 
-@njit(cache=True, parallel=True)
+@jit(parallel=True)
 def _dw(dy, x, g, partial):
     for task in prange(x.shape[1] * g.chunks):
         c, chunk = divmod(np.int64(task), g.chunks)

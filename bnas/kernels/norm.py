@@ -5,15 +5,16 @@ cancel for data that lie far from zero.
 """
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
+from bnas.kernels.jit import jit
 from bnas.kernels.planes import ready
 from bnas.kernels.threads import share
 
 COST = 8  # of an element, in multiply-adds: three passes, in float64
 
 
-@njit(cache=True, fastmath={"reassoc", "contract"})
+@jit(fastmath={"reassoc", "contract"})
 def _sum(a):
     total = 0.0
     for i in range(a.size):
@@ -21,7 +22,7 @@ def _sum(a):
     return total
 
 
-@njit(cache=True, fastmath={"reassoc", "contract"})
+@jit(fastmath={"reassoc", "contract"})
 def _sum_squares(a, centre):
     total = 0.0
     for i in range(a.size):
@@ -30,7 +31,7 @@ def _sum_squares(a, centre):
     return total
 
 
-@njit(cache=True, fastmath={"reassoc", "contract"})
+@jit(fastmath={"reassoc", "contract"})
 def _sum_and_products(a, b, centre):
     """The sum of a, and the sum of a (b - centre)."""
     total, products = 0.0, 0.0
@@ -40,13 +41,13 @@ def _sum_and_products(a, b, centre):
     return total, products
 
 
-@njit(cache=True)
+@jit
 def _combine(dy, x, centre, scale, slope, offset, dx):
     for i in range(dx.size):
         dx[i] = scale * dy[i] - (x[i] - centre) * slope - offset
 
 
-@njit(cache=True)
+@jit
 def _forward_channel(x, c, gamma, beta, eps, y, mean, var):
     count = max(x.shape[0] * x.shape[2], 1)
     centre, spread = 0.0, 0.0
@@ -64,7 +65,7 @@ def _forward_channel(x, c, gamma, beta, eps, y, mean, var):
             target[i] = (source[i] - centre) * scale + shift
 
 
-@njit(cache=True)
+@jit
 def _dx_channel(dy, x, c, gamma, mean, var, eps, dx, dgamma, dbeta):
     count = max(x.shape[0] * x.shape[2], 1)
     inv_std = 1 / np.sqrt(np.float64(var[c]) + eps)
@@ -81,13 +82,13 @@ def _dx_channel(dy, x, c, gamma, mean, var, eps, dx, dgamma, dbeta):
         _combine(dy[n, c], x[n, c], mean[c], real(scale), real(slope), real(offset), dx[n, c])
 
 
-@njit(cache=True, parallel=True)
+@jit(parallel=True)
 def _forward(x, gamma, beta, eps, y, mean, var):
     for c in prange(x.shape[1]):
         _forward_channel(x, np.int64(c), gamma, beta, eps, y, mean, var)
 
 
-@njit(cache=True, parallel=True)
+@jit(parallel=True)
 def _dx(dy, x, gamma, mean, var, eps, dx, dgamma, dbeta):
     for c in prange(x.shape[1]):
         _dx_channel(dy, x, np.int64(c), gamma, mean, var, eps, dx, dgamma, dbeta)

@@ -12,8 +12,8 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from bnas.kernels.jit import jit
 from bnas.reference import output_size
 
 CHUNK = 2048  # elements of scratch per buffer: a few buffers fit the first-level cache
@@ -108,38 +108,38 @@ def ready(x):
     return np.require(x, requirements=["C", "A", "W"])
 
 
-@njit(cache=True)
+@jit
 def copy(target, source):
     """A plain loop over two slices: for short rows much faster than a slice assignment."""
     for k in range(target.size):
         target[k] = source[k]
 
 
-@njit(cache=True)
+@jit
 def padded_size(g):
     """Elements of the scratch buffer that holds all phases of a chunk."""
     return g.sh * g.sw * g.phase_size
 
 
-@njit(cache=True)
+@jit
 def dense_size(g, count):
     """Elements from the first output to the last of `count` images, garbage included."""
     return ((count - 1) * g.rows + g.out_h - 1) * g.cols + g.out_w
 
 
-@njit(cache=True)
+@jit
 def _scatter(target, source, places):
     for k in range(places.size):
         target[places[k]] = source[k]
 
 
-@njit(cache=True)
+@jit
 def _gather(target, source, places):
     for k in range(places.size):
         target[k] = source[places[k]]
 
 
-@njit(cache=True)
+@jit
 def load_padded(x, c, first, count, g, scratch):
     """Copy x[first:first + count, c] into the phases; the padding is left as it is."""
     for b in range(count):
@@ -152,7 +152,7 @@ def load_padded(x, c, first, count, g, scratch):
             _scatter(plane, x[first + b, c].reshape(-1), g.places)
 
 
-@njit(cache=True)
+@jit
 def store_padded(scratch, c, first, count, g, x):
     """The way back of `load_padded`."""
     for b in range(count):
@@ -165,7 +165,7 @@ def store_padded(scratch, c, first, count, g, x):
             _gather(x[first + b, c].reshape(-1), plane, g.places)
 
 
-@njit(cache=True)
+@jit
 def load_dense(y, c, first, count, g, scratch):
     """Copy output-sized planes y[first:first + count, c] into a buffer; garbage is left alone."""
     for b in range(count):
@@ -174,7 +174,7 @@ def load_dense(y, c, first, count, g, scratch):
             copy(scratch[start : start + g.out_w], y[first + b, c, h])
 
 
-@njit(cache=True)
+@jit
 def store_dense(scratch, c, first, count, g, y):
     """The way back of `load_dense`."""
     for b in range(count):

@@ -5,9 +5,10 @@ the sum. Average pooling *is* a depthwise convolution with weights of one, divid
 """
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
 from bnas.kernels.depthwise import depthwise_conv2d, depthwise_conv2d_dx
+from bnas.kernels.jit import jit
 from bnas.kernels.planes import (
     dense_size,
     geometry,
@@ -20,7 +21,7 @@ from bnas.kernels.planes import (
 from bnas.kernels.threads import share
 
 
-@njit(cache=True)
+@jit
 def _keep_larger(best, winner, values, step):
     """Running maximum; a NaN always wins, a tie never does."""
     for i in range(best.size):
@@ -30,7 +31,7 @@ def _keep_larger(best, winner, values, step):
         winner[i] = step if wins else winner[i]
 
 
-@njit(cache=True)
+@jit
 def _first_inside(start, kernel, dilation, size):
     """First tap position of a window that is inside the image, or -1."""
     for k in range(kernel):
@@ -39,7 +40,7 @@ def _first_inside(start, kernel, dilation, size):
     return -1
 
 
-@njit(cache=True)
+@jit
 def _store_index(winner, c, first, count, g, index):
     for b in range(count):
         for h in range(g.out_h):
@@ -56,7 +57,7 @@ def _store_index(winner, c, first, count, g, index):
                     target[k] = row * g.w + col if row >= 0 and col >= 0 else -1
 
 
-@njit(cache=True)
+@jit
 def _max_task(x, g, c, first, y, index):
     count = min(g.images, x.shape[0] - first)
     padded = np.full(padded_size(g), -np.inf, x.dtype)
@@ -71,21 +72,21 @@ def _max_task(x, g, c, first, y, index):
     _store_index(winner, c, first, count, g, index)
 
 
-@njit(cache=True, parallel=True)
+@jit(parallel=True)
 def _max(x, g, y, index):
     for task in prange(x.shape[1] * g.chunks):
         c, chunk = divmod(np.int64(task), g.chunks)
         _max_task(x, g, c, chunk * g.images, y, index)
 
 
-@njit(cache=True)
+@jit
 def _max_dx_plane(dy, index, dx):
     for i in range(dy.size):
         if index[i] >= 0:
             dx[index[i]] += dy[i]
 
 
-@njit(cache=True, parallel=True)
+@jit(parallel=True)
 def _max_dx(dy, index, dx):
     for plane in prange(dx.shape[0]):
         _max_dx_plane(dy[plane], index[plane], dx[plane])

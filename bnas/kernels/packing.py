@@ -1,0 +1,132 @@
+"""Packing of signs into 64-bit words, 64 channels to a word.
+
+A packed image keeps one plane of words for every 64 channels, pixels innermost, so that 8 neighbouring
+pixels fill one vector: the convolutions work on 8 pixels of 64 channels at a time.
+"""
+
+import numpy as np
+from numba import prange
+
+from bnas.kernels.jit import jit
+from bnas.kernels.planes import ready
+from bnas.kernels.sites import sites
+from bnas.kernels.threads import share
+from bnas.kernels.vectors import broadcast, lane, sign_bits, store
+from bnas.reference import WORD, unpack_bits
+
+__all__ = ["pack_bits", "pack_image", "packed_planes", "scatter", "unpack_bits"]
+
+
+@jit(forceinline=True)
+def scatter(words, target, places, p, offset, count):
+    """target[places[p + i] + offset] = lane i of words, for the first `count` lanes."""
+    if count == 8 and places[p + 7] - places[p] == 7:
+        store(target, places[p] + offset, words)
+    else:
+        for i in range(count):
+            target[places[p + i] + offset] = lane(words, i)
+
+
+@jit(forceinline=True)
+def _pack_strip(x, at, channels, pixels):
+    """The signs of 32 pixels as four vectors of words; channel c of the first lies at at + c pixels.
+
+    Reading 32 pixels of a channel at a time uses whole cache lines: the next channel is far away.
+    """
+    zero = broadcast(np.uint64(0))
+    a, b, c, d = zero, zero, zero, zero
+    for k in range(channels):
+        bit = np.uint64(k)
+        a = a | sign_bits(x, at, bit)
+        b = b | sign_bits(x, at + 8, bit)
+        c = c | sign_bits(x, at + 16, bit)
+        d = d | sign_bits(x, at + 24, bit)
+        at += pixels
+    return a, b, c, d
+
+
+@jit(forceinline=True)
+def _pack_eight(x, at, channels, pixels):
+    """As `_pack_strip`, for 8 pixels."""
+    words = broadcast(np.uint64(0))
+    for k in range(channels):
+        words = words | sign_bits(x, at + k * pixels, np.uint64(k))
+    return words
+
+
+@jit(forceinline=True)
+def _pack_pixel(x, at, channels, pixels):
+    word = np.uint64(0)
+    for k in range(channels):
+        word |= np.uint64(x[at + k * pixels] > 0) << np.uint64(k)
+    return word
+
+
+@jit
+def pack_image(x, at, channels, places, planes, offset):
+    """Signs of up to 64 channels of one image into one plane of words.
+
+    x (flat): the image starts at x[at], channel after channel. places (pixels,): where the word of each
+    pixel goes in `planes`, counted from `offset`.
+    """
+    pixels = places.size
+    p = 0
+    while p + 32 <= pixels:
+        a, b, c, d = _pack_strip(x, at + p, channels, pixels)
+        scatter(a, planes, places, p, offset, 8)
+        scatter(b, planes, places, p + 8, offset, 8)
+        scatter(c, planes, places, p + 16, offset, 8)
+        scatter(d, planes, places, p + 24, offset, 8)
+        p += 32
+    while p + 8 <= pixels:
+        scatter(_pack_eight(x, at + p, channels, pixels), planes, places, p, offset, 8)
+        p += 8
+    while p < pixels:
+        planes[places[p] + offset] = _pack_pixel(x, at + p, channels, pixels)
+        p += 1
+
+
+@jit(parallel=True)
+def _pack(x, channels, places, plane, planes):
+    """x (groups of channels) -> planes (groups, words): see `packed_planes`."""
+    words = -(-channels // WORD)
+    for task in prange(planes.size // plane):
+        group, j = divmod(np.int64(task), words)
+        at = (group * channels + j * WORD) * places.size
+        pack_image(x, at, min(WORD, channels - j * WORD), places, planes, np.int64(task) * plane)
+
+
+def packed_planes(x, groups, margin=(0, 0)):
+    """x (N, C, H, W) -> flat uint64 planes (N, groups, words, H + 2 margin, W + 2 margin).
+
+    Bit k of word plane j of a group is the sign of its channel 64 j + k; margins are 0.
+    """
+    n, c, h, w = x.shape
+    x = ready(x) if x.dtype in (np.float32, np.float64) else (x > 0).astype(np.float32)
+    site = sites((h, w), (1, 1), (1, 1), (0, 0), (1, 1), margin)
+    words = -(-(c // groups) // WORD)
+    make = np.zeros if any(margin) else np.empty
+    planes = make(n * groups * words * site.plane, np.uint64)
+    if planes.size:
+        share(_pack, x.size, x.reshape(-1), c // groups, site.interior, site.plane, planes)
+    return planes
+
+
+def pack_bits(x, groups=1):
+    """Signs of x, 64 channels to a word.
+
+    x (N, C, H, W) of any real dtype and layout -> uint64 (N, groups, H, W, ceil(C / groups / 64)).
+    Bit k of word j is 1 iff channel 64 j + k of the group is > 0, so that 0, -0.0 and NaN count
+    as -1. Unused bits are 0.
+
+    Raises:
+        ValueError: x has not 4 axes, or its channels do not divide into the groups.
+    """
+    if x.ndim != 4 or groups < 1 or x.shape[1] % groups:
+        raise ValueError(
+            f"pack_bits: expected (N, C, H, W) with C a multiple of {groups} groups, got {x.shape}"
+        )
+    n, c, h, w = x.shape
+    words = -(-(c // groups) // WORD)
+    planes = packed_planes(x, groups).reshape(n, groups, words, h, w)
+    return np.ascontiguousarray(np.moveaxis(planes, 2, -1))

@@ -1,0 +1,97 @@
+"""Where a sliding window looks: tables of positions for the 1-bit kernels.
+
+A packed image is a stack of planes of 64-bit words, one word a pixel, each plane with a margin of
+zero words around it. Whatever kernel size, stride, padding and dilation: the word that tap t of output
+pixel p sees lies at base[p] + taps[t]. Taps in the margin read zeros, which is -1 and not nothing, so
+the sum has to be put right there. Output pixels with the same taps outside the image form a border
+class: 9 classes for a 3×3 window with padding 1, and one correction for each.
+"""
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from bnas.kernels.planes import taps_inside
+
+PANEL = 32  # output pixels that are computed together: four vectors of words
+
+
+class Sites(NamedTuple):
+    """Tables of one sliding window over one size of image.
+
+    Attributes:
+        pixels: number of output pixels, row by row; tables over pixels are filled up to whole panels.
+        plane: words of one plane, margin included.
+        interior: int64 (H W,), where the pixels of the image lie in the plane.
+        base: int64 (pixels,), where tap 0 of each window lies.
+        taps: int64 (T,), what to add for each tap.
+        border: int32 (pixels,), the border class of each output pixel.
+        classes: int64 (panels, 2), the first class in each panel and one past the last.
+        outside: bool (number of classes, T), the taps outside the image.
+    """
+
+    pixels: int
+    plane: int
+    interior: np.ndarray
+    base: np.ndarray
+    taps: np.ndarray
+    border: np.ndarray
+    classes: np.ndarray
+    outside: np.ndarray
+
+
+def _fill_up(table):
+    """A flat table, filled up to whole panels with its first entry.
+
+    Bases never look like neighbours of the last pixel then, and remain inside the plane.
+    """
+    table = table.ravel()
+    return np.concatenate([table, np.repeat(table[:1], -table.size % PANEL)])
+
+
+def _axis_classes(inside):
+    """(class of each output, taps inside for each class) along one axis; inside (outputs, taps)."""
+    patterns, first, classes = np.unique(inside, axis=0, return_index=True, return_inverse=True)
+    order = np.argsort(first)  # in the order of appearance: neighbours get near numbers
+    rank = np.argsort(order)
+    return rank[classes.reshape(-1)], patterns[order]
+
+
+@lru_cache(maxsize=256)
+def sites(size, kernel, stride, padding, dilation, margin=None, skip=0):
+    """The Sites of a `kernel` window over images of `size` (H, W); all but `skip` are pairs.
+
+    margin: of the planes, at least the padding (by default just that).
+    skip: leave out so many of the first rows and columns of outputs.
+    """
+    margin = margin or padding
+    (h, w), (mh, mw) = size, margin
+    stored_w = w + 2 * mw
+    rows_inside, cols_inside = map(taps_inside, size, kernel, stride, padding, dilation)
+    rows_inside, cols_inside = rows_inside[skip:], cols_inside[skip:]
+    out_h, out_w = len(rows_inside), len(cols_inside)
+
+    def place(row, col):
+        return (row[:, None] + mh) * stored_w + col + mw
+
+    corners = [
+        np.arange(skip, n + skip) * s - p for n, s, p in zip((out_h, out_w), stride, padding)
+    ]  # rows and columns of the windows' first taps
+    taps = (np.arange(kernel[0])[:, None] * dilation[0]) * stored_w + (
+        np.arange(kernel[1]) * dilation[1]
+    )
+    (row_class, rows), (col_class, cols) = map(_axis_classes, (rows_inside, cols_inside))
+    border = _fill_up((row_class[:, None] * len(cols) + col_class).astype(np.int32))
+    inside = rows[:, None, :, None] & cols[None, :, None, :]
+    panels = border.reshape(-1, PANEL)
+    return Sites(
+        out_h * out_w,
+        (h + 2 * mh) * stored_w,
+        place(np.arange(h), np.arange(w)).astype(np.int64).ravel(),
+        _fill_up(place(*corners).astype(np.int64)),
+        taps.astype(np.int64).ravel(),
+        border,
+        np.stack([panels.min(1, initial=2**30), panels.max(1, initial=-1) + 1], 1).astype(np.int64),
+        ~inside.reshape(len(rows) * len(cols), -1),
+    )

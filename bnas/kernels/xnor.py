@@ -1,0 +1,226 @@
+"""1-bit products: matrix times matrix, and convolution, by XNOR and popcount.
+
+For n bits, the dot product of +1/-1 vectors is n - 2 popcount(a xor b). A convolution is the product
+of its weights with the words that each output pixel sees. Those are laid out 32 pixels at a time in a
+panel that stays in the first-level cache, and every tile of four output channels reads them there.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import get_num_threads, prange
+
+from bnas.kernels.jit import jit
+from bnas.kernels.packing import pack_bits, packed_planes
+from bnas.kernels.panels import PANEL, ROWS, fill_panel, tiled
+from bnas.kernels.planes import ready
+from bnas.kernels.sites import Sites, sites
+from bnas.kernels.threads import share
+from bnas.kernels.tiles import count_tile
+from bnas.kernels.vectors import (
+    broadcast,
+    load,
+    scaled_like,
+    select_equal,
+    store,
+    store_first,
+)
+from bnas.kernels.xnor_depthwise import xnor_depthwise
+from bnas.reference import output_size
+
+WORTH = 64  # of a word operation, in the multiply-adds that `share` counts
+
+
+@jit(forceinline=True)
+def sixteen(table, group, o, here, start, end):
+    """table[group, class of the pixel, o] (int32) for 16 pixels of the classes `here`.
+
+    Most panels hold two or three classes, from `start` to before `end`: a comparison for each of them
+    is quicker than sixteen look-ups.
+    """
+    found = broadcast(table[group, start, o])
+    for c in range(start + 1, end):
+        found = select_equal(here, broadcast(np.int32(c)), broadcast(table[group, c, o]), found)
+    return found
+
+
+@jit(forceinline=True)
+def _store_row(counts, at, left, right, scale, y, target, pixels):
+    """32 dot products, offset - 2 count, times the scale if y holds floats; the first `pixels`."""
+    n0, n1 = load(counts, at), load(counts, at + 16)
+    y0, y1 = scaled_like(y, left - n0 - n0, scale), scaled_like(y, right - n1 - n1, scale)
+    if pixels >= PANEL:
+        store(y, target, y0)
+        store(y, target + 16, y1)
+    else:
+        store_first(y, target, y0, min(pixels, 16))
+        store_first(y, target + 16, y1, max(pixels - 16, 0))
+
+
+@jit
+def _conv_panels(planes, weights, offsets, beta, site, where, tasks, y):
+    """The panels from tasks[0] to before tasks[1], counted through all images and groups."""
+    length, (groups, channels), panels = where.size, beta.shape, site.classes.shape[0]
+    stored = planes.size // (y.size // (channels * site.pixels))
+    panel, counts = np.empty(length * PANEL, np.uint64), np.empty(ROWS * PANEL, np.int32)
+    for task in range(tasks[0], tasks[1]):
+        image, j = divmod(task, panels)
+        group, first = image % groups, j * PANEL
+        fill_panel(planes, image * stored, site.base, first, where, np.uint64(0), panel)
+        left, right = load(site.border, first), load(site.border, first + 16)
+        start, end = site.classes[j, 0], site.classes[j, 1]
+        for o in range(0, channels, ROWS):
+            tile = group * (weights.size // groups) + o * length
+            count_tile(panel, weights, tile, length, counts)
+            for row in range(min(ROWS, channels - o)):
+                offset0 = sixteen(offsets, group, o + row, left, start, end)
+                offset1 = sixteen(offsets, group, o + row, right, start, end)
+                target = (image * channels + o + row) * site.pixels + first
+                _store_row(
+                    counts, row * PANEL, offset0, offset1, beta[group, o + row], y, target,
+                    site.pixels - first,
+                )  # fmt: skip
+
+
+@jit(parallel=True)
+def _conv(planes, weights, offsets, beta, site, where, workers, y):
+    """Images and groups of planes (flat) -> y (flat), int32 or, times beta, float32."""
+    tasks = y.size // (beta.shape[1] * site.pixels) * site.classes.shape[0]
+    for worker in prange(workers):
+        share = (tasks * worker // workers, tasks * (worker + 1) // workers)
+        _conv_panels(planes, weights, offsets, beta, site, where, share, y)
+
+
+def border_offsets(words, outside, channels):
+    """For every border class and output channel: the offset in dot = offset - 2 count.
+
+    words (..., Cout, T, words), outside (classes, T) -> int32 (..., classes, Cout). The bits of a tap
+    outside the image are all 0, so each 1 of its weights was counted and must be taken back.
+    """
+    ones = np.bitwise_count(words).sum(axis=-1, dtype=np.int64)
+    inside = channels * (~outside).sum(axis=1)
+    return (inside[:, None] + 2 * (outside @ ones.swapaxes(-1, -2))).astype(np.int32)
+
+
+class Product(NamedTuple):
+    """The weights of a 1-bit convolution, laid out for images of one size.
+
+    Attributes:
+        site: the Sites of its window.
+        where: int64 (K,), what to add to a base for each word that an output pixel sees.
+        tiles: uint64 (groups Cout / 4 K 4,), see `tiled`.
+        offsets: int32 (groups, classes, Cout), see `border_offsets`.
+    """
+
+    site: Sites
+    where: np.ndarray
+    tiles: np.ndarray
+    offsets: np.ndarray
+
+
+def prepare(w, size, stride, padding, dilation, groups, margin=None, skip=0):
+    """The Product of weights w (Cout, Cin / groups, Kh, Kw) for images of `size` (H, W).
+
+    margin and skip as in `sites`: images come packed with that margin, by default the padding.
+    """
+    site = sites(tuple(size), tuple(w.shape[2:]), stride, padding, dilation, margin, skip)
+    words = pack_bits(w).reshape(groups, w.shape[0] // groups, site.taps.size, -1)
+    where = site.taps[:, None] + np.arange(words.shape[3]) * site.plane
+    tiles = tiled(words.reshape(*words.shape[:2], -1)).reshape(-1)
+    return Product(site, where.reshape(-1), tiles, border_offsets(words, site.outside, w.shape[1]))
+
+
+def multiply(product, planes, beta=None):
+    """Packed images times the weights of a `Product`, all of them at once.
+
+    planes: flat, from `packed_planes` with the product's margin; beta (groups Cout,) float32 or None
+    -> (N, groups Cout, pixels), int32 or, times beta, float32.
+    """
+    site, (groups, _, channels) = product.site, product.offsets.shape
+    images = planes.size // (site.plane * groups * (product.where.size // site.taps.size))
+    y = np.empty((images, groups * channels, site.pixels), np.int32 if beta is None else np.float32)
+    beta = np.ones(groups * channels, np.float32) if beta is None else ready(beta)
+    if y.size:
+        share(
+            _conv, WORTH * y.size * product.where.size // 8, planes, product.tiles, product.offsets,
+            beta.reshape(groups, channels), site, product.where, get_num_threads(), y.reshape(-1),
+        )  # fmt: skip
+    return y
+
+
+def xnor_matmul(a, b, bits):
+    """Products of +1/-1 vectors that are packed in words: y = a bᵀ as integers.
+
+    a (M, K), b (N, K) uint64, of which the first `bits` bits count (the others must be equal in a and
+    b, as zeros are) -> int32 (M, N): bits - 2 popcount(a xor b).
+
+    Raises:
+        ValueError: not uint64, shapes that do not fit, or more bits than the words have.
+    """
+    if (
+        not a.dtype == b.dtype == np.uint64
+        or a.ndim != 2
+        or b.ndim != 2
+        or a.shape[1] != b.shape[1]
+    ):
+        raise ValueError(
+            f"xnor_matmul: expected uint64 (M, K) and (N, K), got {a.dtype} {a.shape} and "
+            f"{b.dtype} {b.shape}; pack signs with pack_bits"
+        )
+    if not 0 <= bits <= 64 * a.shape[1]:
+        raise ValueError(f"xnor_matmul: {a.shape[1]} words hold no {bits} bits")
+    (m, length), n = a.shape, b.shape[0]
+    # b is an image of n pixels, and a the weights of a 1×1 convolution with one border class.
+    site = sites((1, n), (1, 1), (1, 1), (0, 0), (1, 1))
+    offsets = np.full((1, 1, m), bits, np.int32)
+    product = Product(site, np.arange(length) * n, tiled(a), offsets)
+    return multiply(product, np.ascontiguousarray(b.T).reshape(-1)).reshape(m, n)
+
+
+def _require_convolution(x, w, beta, stride, padding, dilation, groups):
+    """Raise ValueError unless the arguments of a 1-bit convolution fit together."""
+    if x.ndim != 4 or w.ndim != 4 or groups < 1 or 0 in w.shape:
+        raise ValueError(
+            f"xnor_conv2d: expected x (N, Cin, H, W) and w (Cout, Cin / groups, Kh, Kw), "
+            f"got {x.shape} and {w.shape}, {groups} groups"
+        )
+    if w.shape[1] * groups != x.shape[1] or w.shape[0] % groups:
+        raise ValueError(
+            f"xnor_conv2d: x {x.shape} has no {groups} groups of {w.shape[1]} channels for w {w.shape}"
+        )
+    if beta is not None and beta.shape != w.shape[:1]:
+        raise ValueError(f"xnor_conv2d: beta must have shape {w.shape[:1]}, got {beta.shape}")
+    if min(*stride, *dilation) < 1 or min(padding) < 0:
+        raise ValueError(
+            f"xnor_conv2d: stride and dilation must be at least 1 and padding at least 0, got "
+            f"{stride}, {dilation}, {padding}"
+        )
+    size = tuple(map(output_size, x.shape[2:], w.shape[2:], stride, padding, dilation))
+    if min(size) < 1:
+        raise ValueError(
+            f"xnor_conv2d: a window of {w.shape[2:]} with dilation {dilation} is larger than the padded "
+            f"image, {x.shape[2:]} and padding {padding}"
+        )
+    return size
+
+
+def xnor_conv2d(x, w, beta, stride, padding, dilation, groups):
+    """The 1-bit convolution: sign(x) * sign(w), times beta if given (Eq. 4.22).
+
+    x (N, Cin, H, W), w (Cout, Cin / groups, Kh, Kw) of any real dtype, beta (Cout,) or None
+    -> (N, Cout, Ho, Wo). Without beta: int32, exact. With it: beta's dtype, each integer converted and
+    multiplied. A padded tap adds 0. sign is +1 above 0, otherwise -1.
+
+    Raises:
+        ValueError: shapes that do not fit, stride or dilation below 1, negative padding, a window
+            larger than the padded image.
+    """
+    size = _require_convolution(x, w, beta, stride, padding, dilation, groups)
+    if beta is not None and beta.dtype != np.float32:
+        dot = xnor_conv2d(x, w, None, stride, padding, dilation, groups)
+        return dot.astype(beta.dtype) * beta[:, None, None]
+    if w.shape[1] == 1 and groups > 1:
+        return xnor_depthwise(x, w, beta, stride, padding, dilation)
+    product = prepare(w, x.shape[2:], stride, padding, dilation, groups)
+    y = multiply(product, packed_planes(x, groups, padding), beta)
+    return y.reshape(x.shape[0], w.shape[0], *size)

@@ -1,0 +1,132 @@
+"""1-bit depthwise convolution of float images, as training needs it.
+
+A window of one channel holds 9 or 25 bits, too few to fill a word, and reading and writing floats takes
+longer than the sum itself. So here a sign is a byte, +1, -1 or 0 in the padding, and 64 of them make a
+vector. A negative weight turns x into -x = (x ^ -1) + 1: one xor, and in the end one addition for all
+negative weights together. See `planes` for how windows slide.
+"""
+
+import numpy as np
+from numba import get_num_threads, prange
+
+from bnas.kernels.jit import jit
+from bnas.kernels.planes import dense_size, geometry, padded_size, ready
+from bnas.kernels.threads import share
+from bnas.kernels.vectors import (
+    broadcast,
+    load,
+    load_int32,
+    scaled_like,
+    store,
+    store_first,
+    store_signs,
+)
+
+COST = 2  # of an output, in multiply-adds
+SLACK = 128  # elements that whole vectors may run over the end
+
+
+@jit(forceinline=True)
+def _load_signs(x, start, g, padded, at):
+    """Signs of the image x[start], x[start + 1], ... into the padded plane that begins at `at`.
+
+    Stored 16 at a time, the end of a row spills zeros: into padding, or where the next row will be.
+    """
+    for h in range(g.h):
+        target = at + (h + g.ph) * g.cols + g.pw
+        for w in range(0, g.w, 16):
+            store_signs(padded, target + w, x, start + h * g.w + w, min(g.w - w, 16))
+
+
+@jit(forceinline=True)
+def _sum_taps(padded, offsets, flips, o, dense, size, negatives):
+    """dense = Σ_t (padded from offsets[t] on) ^ flips[o, t], plus the number of negative weights."""
+    step = 64 // dense.itemsize
+    start = broadcast(negatives)
+    i = 0
+    while i + 3 * step < size:
+        a, b, c, d = start, start, start, start
+        for t in range(offsets.size):
+            at, flip = offsets[t] + i, broadcast(flips[o, t])
+            a = a + (load(padded, at) ^ flip)
+            b = b + (load(padded, at + step) ^ flip)
+            c = c + (load(padded, at + 2 * step) ^ flip)
+            d = d + (load(padded, at + 3 * step) ^ flip)
+        store(dense, i, a)
+        store(dense, i + step, b)
+        store(dense, i + 2 * step, c)
+        store(dense, i + 3 * step, d)
+        i += 4 * step
+    while i < size:
+        a = start
+        for t in range(offsets.size):
+            a = a + (load(padded, offsets[t] + i) ^ broadcast(flips[o, t]))
+        store(dense, i, a)
+        i += step
+
+
+@jit(forceinline=True)
+def _store_dense(dense, at, g, stride, scale, y, target):
+    """Every stride-th row and pixel out of `dense`, times the scale if y holds floats."""
+    for row in range(0, g.out_h, stride[0]):
+        if stride[1] == 1:
+            for w in range(0, g.out_w, 16):
+                values = scaled_like(y, load_int32(dense, at + w), scale)
+                store_first(y, target + w, values, min(g.out_w - w, 16))
+            target += g.out_w
+        else:
+            for w in range(0, g.out_w, stride[1]):
+                y[target] = y.dtype.type(dense[at + w]) * y.dtype.type(scale)
+                target += 1
+        at += stride[0] * g.cols
+
+
+@jit
+def _tasks(x, channels, offsets, flips, negatives, beta, g, stride, first_task, end, y):
+    """Chunks of images of one channel, numbered through all channels."""
+    images = x.size // (channels * g.h * g.w)
+    outputs, multiplier = beta.size, beta.size // channels
+    pixels = y.size // (images * outputs)
+    padded = np.zeros(padded_size(g) + SLACK, flips.dtype)
+    dense = np.empty(dense_size(g, g.images) + SLACK, flips.dtype)
+    for task in range(first_task, end):
+        c, chunk = divmod(task, g.chunks)
+        first = chunk * g.images
+        count = min(g.images, images - first)
+        for b in range(count):
+            start = ((first + b) * channels + c) * g.h * g.w
+            _load_signs(x, start, g, padded, b * g.rows * g.cols)
+        for o in range(c * multiplier, (c + 1) * multiplier):
+            _sum_taps(padded, offsets, flips, o, dense, dense_size(g, count), negatives[o])
+            for b in range(count):
+                target = ((first + b) * outputs + o) * pixels
+                _store_dense(dense, b * g.rows * g.cols, g, stride, beta[o], y, target)
+
+
+@jit(parallel=True)
+def _depthwise(x, channels, offsets, flips, negatives, beta, g, stride, workers, y):
+    tasks = channels * g.chunks
+    for worker in prange(workers):
+        start, end = tasks * worker // workers, tasks * (worker + 1) // workers
+        _tasks(x, channels, offsets, flips, negatives, beta, g, stride, start, end, y)
+
+
+def xnor_depthwise(x, w, beta, stride, padding, dilation):
+    """`xnor_conv2d` with one input channel to a group: int32, or float32 after the scale."""
+    # Counting bytes is so quick that a stride skips results at the end, not work at the start.
+    g = geometry(x.shape, w.shape[2:], (1, 1), padding, dilation)
+    taps = w.shape[2] * w.shape[3]
+    sign = np.int8 if taps < 128 else np.int16  # the sum is at most the number of taps
+    seen = g.taps[:, 0] * w.shape[3] + g.taps[:, 1]  # without taps that only ever see padding
+    flips = np.where(w > 0, sign(0), sign(-1)).reshape(w.shape[0], taps)[:, seen]
+    negatives = -flips.sum(axis=1, dtype=sign)
+    size = -(-g.out_h // stride[0]), -(-g.out_w // stride[1])
+    y = np.empty((x.shape[0], w.shape[0], *size), np.int32 if beta is None else np.float32)
+    beta = np.ones(w.shape[0], np.float32) if beta is None else ready(beta)
+    if y.size:
+        share(
+            _depthwise, y.size * (COST + taps // 16), ready(x).reshape(-1), x.shape[1],
+            np.ascontiguousarray(g.taps[:, 2]), flips, negatives, beta, g, stride, get_num_threads(),
+            y.reshape(-1),
+        )  # fmt: skip
+    return y
