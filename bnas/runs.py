@@ -127,19 +127,19 @@ def save_checkpoint(path, arrays, meta):
     atomic_write(path, content + hashlib.sha256(content).hexdigest().encode())
 
 
-def load_checkpoint(path):
+def load_checkpoint(path, advice="restore it from a copy or start the run again"):
     """Read what `save_checkpoint` wrote: (arrays, meta), equal to the bit.
 
-    Raises InputError for a file that is missing, cut short, damaged in any byte, of another
+    `advice` tells the user of a bad file what to do. Raises InputError for a file that is missing, cut short, damaged in any byte, of another
     format version, or no checkpoint at all. Nothing is unpickled.
     """
     path = Path(path)
-    with _explain("read the checkpoint", path, "start the run again without --resume"):
+    with _explain("read", path, advice):
         data = path.read_bytes()
     seal = _SEAL.search(data[-128:])
     if seal is None:
-        fault = "cut short or damaged" if data.startswith(b"PK") else "not a checkpoint of bnas"
-        raise InputError(f"{path} is {fault}; restore it from a copy or start the run again")
+        fault = "cut short or damaged" if data.startswith(b"PK") else "not a file that bnas wrote"
+        raise InputError(f"{path} is {fault}; {advice}")
     if int(seal[1]) != FORMAT:
         raise InputError(
             f"{path} has checkpoint format {int(seal[1])}, expected {FORMAT}; "
@@ -147,8 +147,7 @@ def load_checkpoint(path):
         )
     if hashlib.sha256(data[:-64]).hexdigest().encode() != seal[2]:
         raise InputError(
-            f"{path} is damaged: its contents do not match their SHA-256; "
-            "restore it from a copy or start the run again"
+            f"{path} is damaged: its contents do not match their SHA-256; {advice}"
         )
     arrays = {}
     with zipfile.ZipFile(io.BytesIO(data)) as archive:

@@ -41,12 +41,10 @@ class BatchNormEvaluation(Function):
 
     @staticmethod
     def forward(ctx, x, gamma, beta, mean, var, eps):
-        inverse = (1 / np.sqrt(var + eps)).astype(x.dtype)
-        scale = inverse if gamma is None else gamma * inverse
-        shift = -mean * scale if beta is None else beta - mean * scale
+        inverse, scale, shift = evaluation_affine(gamma, beta, mean, var, eps, x.dtype)
         # A copy of the mean: training moves the running one in place.
         ctx.x, ctx.mean, ctx.inverse, ctx.scale = x, mean.copy(), inverse, scale
-        return x * scale[:, None, None] + shift.astype(x.dtype)[:, None, None]
+        return x * scale[:, None, None] + shift[:, None, None]
 
     @staticmethod
     def backward(ctx, dy):
@@ -59,6 +57,14 @@ class BatchNormEvaluation(Function):
         if need_beta:
             dbeta = dy.sum(axis=(0, 2, 3))
         return dx, dgamma, dbeta
+
+
+def evaluation_affine(gamma, beta, mean, var, eps, dtype):
+    """Batch norm in evaluation as y = scale x + shift: (1 / √(v + ε), scale, shift), each (C,)."""
+    inverse = (1 / np.sqrt(var + eps)).astype(dtype)
+    scale = inverse if gamma is None else gamma * inverse
+    shift = -mean * scale if beta is None else beta - mean * scale
+    return inverse, scale, shift.astype(dtype)
 
 
 def batch_norm(

@@ -1,0 +1,139 @@
+"""The file of a packed network: one sealed .npz of plain arrays and JSON, nothing pickled.
+
+Members of the zip file: `bits` (uint8: eight flags a byte, the first in the highest bit), `int32` and `float32`, in
+which all arrays of a kind stand one after another without gaps, and the JSON text `__meta__`:
+
+    {"kind": "packed network", "version": 1, "shape": [C, H, W], "mean": [...], "std": [...],
+     "genotype": "...", "model": {"is": "Model", ...}}
+
+"model" is the tree of bnas.packed.layers: a record is {"is": its name, field: value, ...}, a tuple is a list, an
+array is {"array": member, "start": first element, "shape": [...]}. The zip comment carries the format of the
+container and the SHA-256 of everything before it.
+"""
+
+import math
+
+import numpy as np
+
+from bnas.errors import InputError
+from bnas.packed.layers import KINDS, Affine, BitConv, Model, Pool, RealConv, Threshold
+from bnas.runs import load_checkpoint, save_checkpoint
+
+KIND, VERSION = "packed network", 1
+_MEMBERS = {"bits": np.bool_, "int32": np.int32, "float32": np.float32}
+_ADVICE = "export the network again"
+
+
+def save(path, model, shape, mean, std, genotype):
+    """Write a packed network; InputError if the file cannot be written."""
+    pools = {name: [] for name in _MEMBERS}
+    meta = {
+        "kind": KIND,
+        "version": VERSION,
+        "shape": list(shape),
+        "mean": [float(m) for m in mean],
+        "std": [float(s) for s in std],
+        "genotype": genotype,
+        "model": _encode(model, pools),
+    }
+    arrays = {
+        name: np.concatenate([np.empty(0, dtype), *(a.ravel() for a in pools[name])])
+        for name, dtype in _MEMBERS.items()
+    }
+    arrays["bits"] = np.packbits(arrays["bits"])
+    save_checkpoint(path, arrays, meta)
+
+
+def load(path):
+    """What `save` wrote, as a dict of its arguments; InputError if that is not what the file holds."""
+    arrays, meta = load_checkpoint(path, _ADVICE)
+    if meta.get("kind") != KIND:
+        raise InputError(
+            f"{path} is a checkpoint, not a {KIND}; make one with bnas export RUN -o FILE"
+        )
+    if meta["version"] != VERSION:
+        raise InputError(
+            f"{path} has version {meta['version']} of the format, expected {VERSION}; {_ADVICE}, "
+            "or use the version of bnas that wrote it"
+        )
+    arrays["bits"] = np.unpackbits(arrays["bits"]).astype(np.bool_)
+    model = _decode(meta["model"], arrays)
+    return {"model": model, **{name: meta[name] for name in ("shape", "mean", "std", "genotype")}}
+
+
+def _encode(value, pools):
+    """A tree of records as JSON; its arrays go to the pools."""
+    if isinstance(value, np.ndarray):
+        member = next(name for name, dtype in _MEMBERS.items() if value.dtype == dtype)
+        start = sum(a.size for a in pools[member])
+        pools[member].append(value)
+        return {"array": member, "start": start, "shape": list(value.shape)}
+    if isinstance(value, tuple) and type(value).__name__ in KINDS:
+        fields = {name: _encode(part, pools) for name, part in value._asdict().items()}
+        return {"is": type(value).__name__, **fields}
+    if isinstance(value, (tuple, list)):
+        return [_encode(part, pools) for part in value]
+    return value if isinstance(value, (str, bool)) else int(value)
+
+
+def _decode(value, arrays):
+    if isinstance(value, list):
+        return tuple(_decode(part, arrays) for part in value)
+    if isinstance(value, dict) and "array" in value:
+        start = value["start"]
+        flat = arrays[value["array"]][start : start + math.prod(value["shape"])]
+        return np.ascontiguousarray(flat.reshape(value["shape"]))
+    if isinstance(value, dict):
+        fields = {name: _decode(part, arrays) for name, part in value.items() if name != "is"}
+        return KINDS[value["is"]](**fields)
+    return value
+
+
+def size_table(model):
+    """Numbers, bits here, and bits in float32 of every kind of part, as text.
+
+    The real-valued twin has a weight and four batch norm numbers where this one has a bit and a threshold.
+    """
+    rows = {
+        "1-bit weights": [0, 0],
+        "thresholds": [0, 0],
+        "scales back to floats": [0, 0],
+        "real convolutions": [0, 0],
+        "real batch norms": [0, 0],
+        "classifier": [0, 0],
+    }
+
+    def add(part, bits, *arrays):
+        for array in arrays:
+            rows[part][0] += array.size
+            rows[part][1] += bits * array.size
+
+    for record in _records(model):
+        if isinstance(record, BitConv):
+            add("1-bit weights", 1, record.w)
+        elif isinstance(record, Threshold):
+            add("thresholds", 33, record.least)
+        elif isinstance(record, Affine):
+            add("scales back to floats", 32, *record)
+        elif isinstance(record, RealConv):
+            add("real convolutions", 32, record.w)
+            add("real batch norms", 32, record.scale, record.shift)
+        elif isinstance(record, Pool):
+            add("real batch norms", 32, record.scale, record.shift)
+        elif isinstance(record, Model):
+            add("classifier", 32, record.w, record.bias)
+    rows["all"] = [sum(column) for column in zip(*rows.values())]
+    lines = [f"{'part':<24}{'numbers':>10}{'bits':>12}{'in float32':>12}{'ratio':>8}"]
+    for part, (numbers, bits) in rows.items():
+        ratio = f"1/{32 * numbers / bits:.3g}" if bits else "-"
+        lines.append(f"{part:<24}{numbers:>10,}{bits:>12,}{32 * numbers:>12,}{ratio:>8}")
+    return "\n".join(lines)
+
+
+def _records(value):
+    """The records of a tree, from the top down."""
+    if isinstance(value, tuple):
+        if type(value).__name__ in KINDS:
+            yield value
+        for part in value:
+            yield from _records(part)

@@ -1,0 +1,150 @@
+"""From a trained network to a packed one: signs become bits, batch norm and sign become thresholds."""
+
+import numpy as np
+
+import bnas.functional as F
+from bnas import nn
+from bnas.candidates import Chain, Factorized7, FactorizedReduce, None_, Pool, Separable, Skip
+from bnas.errors import InputError
+from bnas.functional.norm import evaluation_affine
+from bnas.network import Network
+from bnas.packed import layers
+
+
+def fold(network):
+    """The `layers.Model` of a trained 1-bit bnas.network.Network, as it is in evaluation mode.
+
+    Raises:
+        InputError: the network is real, or its weights are still real (first of two stages).
+    """
+    if not isinstance(network, Network):
+        raise InputError(
+            f"only the network of a genotype can be packed, not a {type(network).__name__}; "
+            "train one with bnas train"
+        )
+    names = {module: name for name, module in network.named_modules()}
+    convolutions = [m for m in names if isinstance(m, nn.XnorConv2d)]
+    if any(not m.binary_weights for m in convolutions):
+        raise InputError("the weights are still real (first stage); finish the training, then pack")
+    operations = [m for cell in network.cells for m in cell.operations.modules()]
+    if any(isinstance(m, nn.Conv2d) for m in operations):
+        raise InputError("a real network has no bits to pack; train it with --precision binary")
+    cells = tuple(_cell(cell, names) for cell in network.cells)
+    linear = network.classifier
+    return layers.Model(
+        ((_real(network.stem[0], network.stem[1], relu=False),),),
+        cells,
+        linear.weight.data.copy(),
+        linear.bias.data.copy(),
+    )
+
+
+def _cell(cell, names):
+    return layers.Cell(
+        tuple(_input(cell_input) for cell_input in (cell.input0, cell.input1)),
+        tuple(_branches(operation, names) for operation in cell.operations),
+        tuple(cell.predecessors),
+        tuple(cell.concat),
+    )
+
+
+def _input(module):
+    """The branches of a cell's input, which is real."""
+    if isinstance(module, FactorizedReduce):
+        return tuple((conv,) for conv in _halves(module, _real_half))
+    return ((_real(module.conv, module.bn, relu=True),),)
+
+
+def _halves(module, make):
+    """make(convolution, scale, shift, skip) of the two halves of a factorized reduction."""
+    scale, shift = _affine(module.bn)
+    half = module.conv1.weight.shape[0]
+    return (
+        make(module.conv1, scale[:half], shift[:half], 0),
+        make(module.conv2, scale[half:], shift[half:], 1),
+    )
+
+
+def _branches(operation, names):
+    """The branches of a candidate operation in 1 bit."""
+    if isinstance(operation, FactorizedReduce):
+
+        def half(conv, scale, shift, skip):
+            return _bit_conv(conv, names, layers.Affine(_beta(conv), scale, shift), skip)
+
+        return tuple((conv,) for conv in _halves(operation, half))
+    if isinstance(operation, Skip):
+        return ((layers.Skip(),),)
+    if isinstance(operation, None_):
+        return ((layers.Zero(operation.stride),),)
+    if isinstance(operation, Pool):
+        kind = "avg" if isinstance(operation.pool, nn.AvgPool2d) else "max"
+        return ((layers.Pool(kind, operation.pool.window[1], *_affine(operation.bn)),),)
+    return (_chain(operation, names, last=True),)
+
+
+def _chain(operation, names, last):
+    """The 1-bit convolutions of an operation; the last one of an edge goes back to real numbers."""
+    if isinstance(operation, Chain):
+        return _chain(operation.first, names, False) + _chain(operation.second, names, last)
+    if isinstance(operation, Separable):
+        first, second = operation.depthwise, operation.pointwise
+    elif isinstance(operation, Factorized7):
+        first, second = operation.conv1, operation.conv2
+    else:
+        raise TypeError(f"no packed form of a {type(operation).__name__}")
+    affine = layers.Affine(_beta(second), *_affine(operation.bn))
+    return (
+        _bit_conv(first, names, _threshold(first, layers.Affine(_beta(first), None, None))),
+        _bit_conv(second, names, affine if last else _threshold(second, affine)),
+    )
+
+
+def _affine(bn):
+    """(scale, shift) of a batch norm in evaluation mode, float32 (C,), as F.batch_norm computes them."""
+    gamma = None if bn.weight is None else bn.weight.data
+    beta = None if bn.bias is None else bn.bias.data
+    return evaluation_affine(
+        gamma, beta, bn.running_mean, bn.running_var, bn.eps, bn.running_mean.dtype
+    )[1:]
+
+
+def _beta(conv):
+    return (F.channel_scale(conv.weight.data) if conv.beta is None else conv.beta.data).copy()
+
+
+def _window(conv, skip):
+    *pairs, groups = conv.window
+    return layers.Window(*(p if isinstance(p, tuple) else (p, p) for p in pairs), groups, skip)
+
+
+def _bit_conv(conv, names, finish, skip=0):
+    return layers.BitConv(names[conv], conv.weight.data > 0, _window(conv, skip), finish)
+
+
+def _real_half(conv, scale, shift, skip):
+    return layers.RealConv(conv.weight.data.copy(), _window(conv, skip), True, scale, shift)
+
+
+def _real(conv, bn, relu):
+    return layers.RealConv(conv.weight.data.copy(), _window(conv, 0), relu, *_affine(bn))
+
+
+def _threshold(conv, affine):
+    """What sign(batch norm(β dot)) asks of the integer dot, found by asking it.
+
+    Every step of the float computation is monotone in the dot product, rounding included. So its
+    values for all possible integers, computed as the training graph computes them, change sign once:
+    there is the threshold, exact whatever β and γ are, zero and negative ones included.
+    """
+    most = int(np.prod(conv.weight.shape[1:]))
+    value = np.arange(-most, most + 1, dtype=affine.beta.dtype)[:, None] * affine.beta
+    if affine.scale is not None:
+        value = value * affine.scale + affine.shift
+    if not np.isfinite(value).all():
+        raise InputError("the network holds NaN or infinity; train it again with a smaller --lr")
+    positive = value > 0
+    rising = positive[-1] | ~positive[0]
+    count = positive.sum(axis=0)
+    least = np.where(rising, most + 1 - count, count - most)
+    return layers.Threshold(least.astype(np.int32), rising)

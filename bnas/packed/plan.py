@@ -1,0 +1,334 @@
+"""The plan of a packed network for one batch size and image size: buffers, and calls in their order.
+
+Everything is settled ahead: weights are laid out for the size of the images, every result has its place, and a
+place is used again once nobody needs what is in it. Running a plan allocates nothing.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from bnas.kernels import inference
+from bnas.kernels.conv import conv_panels
+from bnas.kernels.packing import pack_bits
+from bnas.kernels.panels import PANEL, ROWS, tiled
+from bnas.kernels.planes import valid_taps
+from bnas.kernels.sites import sites
+from bnas.kernels.xnor import prepare
+from bnas.packed.layers import BitConv, Pool, RealConv, Skip, Threshold, Zero
+from bnas.reference import WORD, output_size, unpack_bits
+
+ONE, NONE = (1, 1), (0, 0)
+
+
+class Floats(NamedTuple):
+    """Real-valued images: channels of `size` in a flat buffer, image i from at + i pitch on."""
+
+    buffer: np.ndarray
+    at: int
+    pitch: int
+    channels: int
+    size: tuple
+
+    def part(self, first, count):
+        """The same images, `count` channels from `first` on."""
+        pixels = self.size[0] * self.size[1]
+        return self._replace(at=self.at + first * pixels, channels=count)
+
+
+class Bits(NamedTuple):
+    """Packed images: planes of words with a margin, in a flat buffer."""
+
+    buffer: np.ndarray
+    channels: int
+    size: tuple
+    margin: tuple
+
+    @property
+    def words(self):
+        return -(-self.channels // WORD)
+
+    @property
+    def places(self):
+        return _interior(self.size, self.margin).interior
+
+    @property
+    def plane(self):
+        return _interior(self.size, self.margin).plane
+
+    def unpack(self, images):
+        """As bool (images, C, H, W)."""
+        words = self.buffer.reshape(images, self.words, self.plane)[:, :, self.places]
+        words = words.transpose(0, 2, 1).reshape(images, 1, *self.size, self.words)
+        return unpack_bits(np.ascontiguousarray(words), self.channels, np.int8) > 0
+
+
+def _interior(size, margin):
+    return sites(size, ONE, ONE, NONE, ONE, margin)
+
+
+class Plan:
+    """A packed network made ready for `images` images of `shape` (C, H, W).
+
+    Attributes:
+        input: float32 (images, C, H, W); write the images here.
+        logits: float32 (images, classes); read the results here.
+        calls: what `run` does, (kernel, arguments) in order.
+        bits: {name of a 1-bit convolution: (number of calls after which its input bits stand, Bits)}.
+    """
+
+    def __init__(self, model, images, shape):
+        self.images, self.calls, self.bits, self._buffers = images, [], {}, {}
+        self.input = np.zeros((images, *shape), np.float32)
+        pixels = shape[1] * shape[2]
+        x = Floats(self.input.reshape(-1), 0, shape[0] * pixels, shape[0], tuple(shape[1:]))
+        older = newer = self._branches(model.stem, x, "stem")
+        for i, cell in enumerate(model.cells):
+            older, newer = newer, self._cell(cell, older, newer, f"cell {i % 3}")
+        self._head(model, newer)
+
+    def run(self):
+        """Compute `logits` from `input`."""
+        for kernel, arguments in self.calls:
+            kernel(*arguments)
+
+    def _call(self, kernel, *arguments):
+        self.calls.append((kernel, arguments))
+
+    def _buffer(self, use, size, dtype, fill=0):
+        """The buffer of `size` numbers for this use: the same one each time, `fill` at first."""
+        key = use, size, np.dtype(dtype)
+        if key not in self._buffers:
+            self._buffers[key] = np.full(size, fill, dtype)
+        return self._buffers[key]
+
+    def _floats(self, use, channels, size):
+        pitch = channels * size[0] * size[1]
+        return Floats(self._buffer(use, self.images * pitch, np.float32), 0, pitch, channels, size)
+
+    def _bit_buffer(self, use, channels, size, margin):
+        """Bits whose margin is 0 and stays so: no other shape shares the buffer."""
+        size_in_words = self.images * -(-channels // WORD) * _interior(size, margin).plane
+        use = use, channels, size, margin
+        return Bits(self._buffer(use, size_in_words, np.uint64), channels, size, margin)
+
+    # Cells
+
+    def _cell(self, cell, older, newer, use):
+        inputs = [
+            self._branches(branches, x, f"input {i}")
+            for i, (branches, x) in enumerate(zip(cell.inputs, (older, newer)))
+        ]
+        first = _out_size(cell.edges[0], inputs[0].size)
+        channels = inputs[0].channels
+        out = self._floats(use, len(cell.concat) * channels, first)
+        states, bits = inputs, {}
+        for i, state in enumerate(inputs):
+            if i in cell.concat:
+                target = out.part(cell.concat.index(i) * channels, channels)
+                self._copy(state, target, 0)
+        for node in range(len(cell.edges) // 2):
+            number = node + 2
+            if number in cell.concat:
+                target = out.part(cell.concat.index(number) * channels, channels)
+            else:
+                target = self._floats(f"state {number}", channels, first)
+            for edge in (2 * node, 2 * node + 1):
+                source = cell.predecessors[edge]
+                self._edge(cell, edge, states[source], target, bits, edge % 2)
+            states.append(target)
+        return out
+
+    def _edge(self, cell, edge, x, target, bits, add):
+        """One edge into a node: its branches fill one part of the channels after the other."""
+        source, first = cell.predecessors[edge], 0
+        for branch in cell.edges[edge]:
+            if isinstance(branch[0], BitConv) and source not in bits:
+                bits[source] = self._pack(x, f"bits {source}", _margin(cell, source))
+            channels = x.channels if len(cell.edges[edge]) == 1 else branch[-1].w.shape[0]
+            part = target.part(first, channels)
+            self._branch(branch, x, bits.get(source), part, add)
+            first += channels
+
+    def _branch(self, branch, x, bits, target, add):
+        layer = branch[0]
+        if isinstance(layer, BitConv):
+            for i, conv in enumerate(branch[:-1]):
+                following = branch[i + 1].window.padding
+                bits = self._bits_to_bits(conv, bits, following, f"between {i % 2}")
+            self._bits_to_floats(branch[-1], bits, target, add)
+        elif isinstance(layer, Pool):
+            self._pool(layer, x, target, add)
+        elif isinstance(layer, Skip):
+            self._copy(x, target, add)
+        elif isinstance(layer, Zero) and not add:
+            nothing = target._replace(
+                buffer=self._buffer("nothing", target.buffer.size, np.float32)
+            )
+            self._copy(nothing, target, add)
+
+    # Real layers
+
+    def _branches(self, branches, x, use):
+        """Real convolutions side by side, their outputs joined; `branches` of `layers.RealConv`."""
+        convolutions = [branch[0] for branch in branches]
+        channels = [conv.w.shape[0] for conv in convolutions]
+        out = self._floats(use, sum(channels), _conv_size(convolutions[0], x.size))
+        for i, conv in enumerate(convolutions):
+            self._real_conv(conv, x, out.part(sum(channels[:i]), channels[i]))
+        return out
+
+    def _real_conv(self, layer, x, target):
+        w, window = layer.w, layer.window
+        site = sites(x.size, w.shape[2:], *window[:3], None, window.skip)
+        source, stored = x, x.pitch
+        if any(window.padding):
+            source, stored = self._padded(x, window.padding), x.channels * site.plane
+        where = (np.arange(x.channels)[:, None] * site.plane + site.taps).reshape(-1)
+        floor = np.float32(0 if layer.relu else -np.inf)
+        self._call(
+            conv_panels, source.buffer, source.at, stored, site, where, floor,
+            tiled(w.reshape(w.shape[0], -1)), layer.scale, layer.shift,
+            target.buffer, target.at, target.pitch, 0, self.images * site.classes.shape[0],
+        )  # fmt: skip
+
+    def _padded(self, x, margin):
+        inner = _interior(x.size, margin)
+        use = "padded", x.channels, x.size, margin
+        planes = self._buffer(use, self.images * x.channels * inner.plane, np.float32)
+        self._call(
+            inference.pad_images, x.buffer, x.at, x.pitch, x.channels, inner.interior, inner.plane,
+            self.images, planes,
+        )  # fmt: skip
+        return x._replace(buffer=planes, at=0)
+
+    def _copy(self, x, target, add):
+        size = x.channels * x.size[0] * x.size[1]
+        self._call(
+            inference.add_image, x.buffer, x.at, x.pitch, size, self.images,
+            target.buffer, target.at, target.pitch, add,
+        )  # fmt: skip
+
+    def _pool(self, layer, x, target, add):
+        height, width = x.size
+        divisors, fill = np.empty(0, np.float32), -np.inf
+        if layer.kind == "avg":
+            divisors = valid_taps(x.size, (3, 3), (layer.stride,) * 2, ONE, ONE)
+            divisors, fill = divisors.astype(np.float32).ravel(), 0
+        # Whole vectors run over the end of the last row.
+        scratch = self._buffer(
+            ("pool", layer.kind, x.size), (height + 2) * (width + 2) + 32, np.float32, fill
+        )
+        row = self._buffer("row", width + 16, np.float32)
+        self._call(
+            inference.pool, x.buffer, x.at, x.pitch, x.size, layer.stride, divisors, layer.scale,
+            layer.shift, self.images, target.buffer, target.at, target.pitch, add, scratch, row,
+        )  # fmt: skip
+
+    def _head(self, model, x):
+        features = x.buffer.reshape(self.images, x.channels, -1)
+        means = np.empty((self.images, x.channels), np.float32)
+        self.logits = np.empty((self.images, len(model.w)), np.float32)
+        self._call(np.mean, features, 2, None, means)
+        self._call(np.matmul, means, np.ascontiguousarray(model.w.T), self.logits)
+        self._call(np.add, self.logits, model.bias, self.logits)
+
+    # 1-bit layers
+
+    def _pack(self, x, use, margin):
+        bits = self._bit_buffer(use, x.channels, x.size, margin)
+        self._call(
+            inference.pack_images, x.buffer, x.at, x.pitch, x.channels, bits.places, bits.plane,
+            self.images, bits.buffer,
+        )  # fmt: skip
+        return bits
+
+    def _prepared(self, layer, bits):
+        self.bits[layer.name] = len(self.calls), bits
+        signs = np.where(layer.w, np.float32(1), np.float32(-1))
+        window = layer.window
+        return prepare(signs, bits.size, *window[:4], bits.margin, window.skip)
+
+    def _scratch(self, length):
+        """A panel, and the counts of a tile."""
+        panel = self._buffer("panel", length * PANEL, np.uint64)
+        return panel, self._buffer("counts", ROWS * PANEL, np.int32)
+
+    def _bits_to_bits(self, layer, bits, margin, use):
+        product = self._prepared(layer, bits)
+        out = self._bit_buffer(use, layer.w.shape[0], _conv_size(layer, bits.size), margin)
+        # dot = offset - 2 count >= least where count < limit
+        least = layer.finish.least
+        offsets = product.offsets.swapaxes(0, 1).reshape(-1, least.size)  # (classes, Cout)
+        limits = (offsets - least) // 2 + 1
+        flips = _words(~layer.finish.rising)
+        if layer.window.groups == 1:
+            panel, counts = self._scratch(product.where.size)
+            words = self._buffer("words", PANEL, np.uint64)
+            self._call(
+                inference.conv_to_bits, bits.buffer, product.site, product.where, product.tiles,
+                limits[None].astype(np.int32), flips, self.images, out.buffer, out.plane, out.places,
+                panel, counts, words,
+            )  # fmt: skip
+        else:
+            site = product.site
+            panel, _ = self._scratch(site.taps.size)
+            self._call(
+                inference.depthwise_to_bits, bits.buffer, site, site.border.astype(np.uint64),
+                _depthwise_words(layer.w), _sliced(limits, site.taps.size), flips, self.images,
+                out.buffer, out.plane, out.places, panel,
+            )  # fmt: skip
+        return out
+
+    def _bits_to_floats(self, layer, bits, target, add):
+        product, finish = self._prepared(layer, bits), layer.finish
+        self._call(
+            inference.conv_to_floats, bits.buffer, product.site, product.where, product.tiles,
+            product.offsets, finish.beta, finish.scale, finish.shift, self.images,
+            target.buffer, target.at, target.pitch, add, *self._scratch(product.where.size),
+        )  # fmt: skip
+
+
+def _conv_size(layer, size):
+    """Height and width of what a convolution puts out."""
+    window = layer.window
+    return tuple(n - window.skip for n in map(output_size, size, layer.w.shape[2:], *window[:3]))
+
+
+def _out_size(branches, size):
+    """Height and width of what an edge puts out."""
+    for layer in branches[0]:
+        if isinstance(layer, BitConv):
+            size = _conv_size(layer, size)
+        elif isinstance(layer, (Pool, Zero)):
+            size = tuple(-(-n // layer.stride) for n in size)
+    return size
+
+
+def _margin(cell, state):
+    """The widest padding that an edge from `state` asks for."""
+    paddings = [
+        branch[0].window.padding
+        for edge, source in zip(cell.edges, cell.predecessors)
+        for branch in edge
+        if source == state and isinstance(branch[0], BitConv)
+    ]
+    return tuple(map(max, zip(*paddings)))
+
+
+def _words(flags):
+    """Flags of channels (..., C) as words (..., words)."""
+    images = flags.reshape(-1, flags.shape[-1], 1, 1).astype(np.float32)
+    return np.ascontiguousarray(pack_bits(images).reshape(*flags.shape[:-1], -1))
+
+
+def _depthwise_words(w):
+    """Weights bool (C, 1, Kh, Kw) as words (words, T), flat."""
+    return np.ascontiguousarray(_words(w.reshape(w.shape[0], -1).T).T).reshape(-1)
+
+
+def _sliced(limits, taps):
+    """Limits (classes, C) cut into the bits of a count: uint64 (classes, words, COUNTERS)."""
+    limits = np.clip(limits, 0, taps + 1)
+    planes = [_words(limits >> k & 1) for k in range(inference.COUNTERS)]
+    return np.ascontiguousarray(np.stack(planes, axis=-1))
