@@ -12,68 +12,58 @@ from bnas.kernels.panels import PANEL, ROWS, fill_panel, tiled
 from bnas.kernels.planes import ready
 from bnas.kernels.sites import sites
 from bnas.kernels.threads import share
-from bnas.kernels.vectors import broadcast, load, multiply_add, store, store_first
+from bnas.kernels.vectors import broadcast, clamp, load, multiply_add, store, store_first
+from bnas.reference import output_size
 
 
 @jit(forceinline=True)
-def multiply_tile(panel, at, length, weights, tile, sums, p):
-    """Two vectors of pixels times 4 rows of weights: sums[row 32 + p ...] over `length` inputs.
+def multiply_tile(panel, at, length, floor, weights, tile, sums):
+    """32 pixels times 4 rows of weights: sums (4 32,) over `length` inputs, none below `floor`.
 
-    panel (K 32,) read from index `at` on, weights (K 4,) from index `tile` on.
+    panel (K 32,) from index `at` on, weights (K 4,) from index `tile` on. A floor of 0 is a ReLU.
     """
     lanes = 64 // panel.itemsize
     zero = broadcast(panel.dtype.type(0))
-    a0, a1, a2, a3, b0, b1, b2, b3 = zero, zero, zero, zero, zero, zero, zero, zero
-    for k in range(length):
-        x, y = load(panel, at + PANEL * k + p), load(panel, at + PANEL * k + p + lanes)
-        w = broadcast(weights[tile])
-        a0, b0 = multiply_add(x, w, a0), multiply_add(y, w, b0)
-        w = broadcast(weights[tile + 1])
-        a1, b1 = multiply_add(x, w, a1), multiply_add(y, w, b1)
-        w = broadcast(weights[tile + 2])
-        a2, b2 = multiply_add(x, w, a2), multiply_add(y, w, b2)
-        w = broadcast(weights[tile + 3])
-        a3, b3 = multiply_add(x, w, a3), multiply_add(y, w, b3)
-        tile += ROWS
-    store(sums, p, a0)
-    store(sums, p + lanes, b0)
-    store(sums, PANEL + p, a1)
-    store(sums, PANEL + p + lanes, b1)
-    store(sums, 2 * PANEL + p, a2)
-    store(sums, 2 * PANEL + p + lanes, b2)
-    store(sums, 3 * PANEL + p, a3)
-    store(sums, 3 * PANEL + p + lanes, b3)
+    for p in range(0, PANEL, 2 * lanes):
+        a0, a1, a2, a3, b0, b1, b2, b3 = zero, zero, zero, zero, zero, zero, zero, zero
+        for k in range(length):
+            from_here, w = at + PANEL * k + p, tile + ROWS * k
+            x = clamp(load(panel, from_here), floor)
+            y = clamp(load(panel, from_here + lanes), floor)
+            w0, w1 = broadcast(weights[w]), broadcast(weights[w + 1])
+            w2, w3 = broadcast(weights[w + 2]), broadcast(weights[w + 3])
+            a0, b0 = multiply_add(x, w0, a0), multiply_add(y, w0, b0)
+            a1, b1 = multiply_add(x, w1, a1), multiply_add(y, w1, b1)
+            a2, b2 = multiply_add(x, w2, a2), multiply_add(y, w2, b2)
+            a3, b3 = multiply_add(x, w3, a3), multiply_add(y, w3, b3)
+        store(sums, p, a0)
+        store(sums, p + lanes, b0)
+        store(sums, PANEL + p, a1)
+        store(sums, PANEL + p + lanes, b1)
+        store(sums, 2 * PANEL + p, a2)
+        store(sums, 2 * PANEL + p + lanes, b2)
+        store(sums, 3 * PANEL + p, a3)
+        store(sums, 3 * PANEL + p + lanes, b3)
 
 
 @jit
-def conv_panels(
-    x, x_at, stored, site, where, floor, tiles, scale, shift, y, y_at, pitch, first, end
-):
-    """Panels from number `first` to before `end`, counted through all images.
-
-    Image i starts at x[x_at + i stored] and its results go to y[y_at + i pitch], a channel after the
-    other; x and y are flat. y = scale[o] sum + shift[o], each step rounded by itself.
-    """
-    length, panels, channels = where.size, site.classes.shape[0], scale.size
-    panel, sums = np.empty(length * PANEL, x.dtype), np.empty(ROWS * PANEL, x.dtype)
-    step = 128 // x.itemsize
-    lanes = step // 2
-    for task in range(first, end):
-        image, j = divmod(task, panels)
-        pixel = j * PANEL
-        fill_panel(x, x_at + image * stored, site.base, pixel, where, floor, panel)
+def _conv_image(x, at, site, where, tiles, shift, panel, sums, y, target):
+    """One image of one group: y[target...] = the sums + shift, channel after channel."""
+    channels, length, lanes = shift.size, where.size, 64 // x.itemsize
+    floor = x.dtype.type(-np.inf)
+    for first in range(0, site.pixels, PANEL):
+        fill_panel(x, at, site, first, where, panel)
         for o in range(0, channels, ROWS):
-            for p in range(0, PANEL, step):
-                multiply_tile(panel, 0, length, tiles, o * length, sums, p)
+            multiply_tile(panel, 0, length, floor, tiles, o * length, sums)
             for row in range(min(ROWS, channels - o)):
-                a, b = broadcast(scale[o + row]), broadcast(shift[o + row])
-                target = y_at + image * pitch + (o + row) * site.pixels + pixel
-                for p in range(0, min(PANEL, site.pixels - pixel), lanes):
-                    value = load(sums, row * PANEL + p) * a + b
-                    if site.pixels - pixel - p < lanes:
-                        store_first(y, target + p, value, site.pixels - pixel - p)
+                offset = broadcast(shift[o + row])
+                for p in range(0, min(PANEL, site.pixels - first), lanes):
+                    value = load(sums, row * PANEL + p) + offset
+                    there, left = target + (o + row) * site.pixels + first + p, site.pixels - first - p
+                    if left < lanes:
+                        store_first(y, there, value, left)
                     else:
-                        store(y, target + p, value)
+                        store(y, there, value)
 
 
 @jit(parallel=True)
@@ -81,14 +71,15 @@ def _conv(x, stored, site, where, tiles, shift, workers, y):
     """All images of x (N groups, stored) -> y (N groups, Cout / groups, pixels), both flat."""
     groups, channels = shift.shape
     pitch = channels * site.pixels
-    images, panels = y.size // pitch, site.classes.shape[0]
-    scale, floor = np.ones(channels, x.dtype), x.dtype.type(-np.inf)
+    images = y.size // pitch
     for worker in prange(workers):
+        panel = np.empty(where.size * PANEL, x.dtype)
+        sums = np.empty(ROWS * PANEL, x.dtype)
         for task in range(images * worker // workers, images * (worker + 1) // workers):
             group = task % groups
-            conv_panels(
-                x, task * stored, 0, site, where, floor, tiles[group], scale, shift[group],
-                y, task * pitch, 0, 0, panels,
+            _conv_image(
+                x, task * stored, site, where, tiles[group], shift[group], panel, sums, y,
+                task * pitch,
             )  # fmt: skip
 
 
@@ -106,10 +97,7 @@ def conv2d(x, w, bias, stride, padding, dilation, groups):
         planes[:, :, top : top + h, left : left + width] = x
     where = (np.arange(per_group)[:, None] * site.plane + site.taps).reshape(-1)
     tiles = tiled(w.reshape(groups, c_out // groups, -1))
-    size = [
-        (d + 2 * p - e * (k - 1) - 1) // s + 1
-        for d, k, s, p, e in zip((h, width), kernel, stride, padding, dilation)
-    ]
+    size = map(output_size, (h, width), kernel, stride, padding, dilation)
     y = np.empty((n, c_out, *size), x.dtype)
     shift = np.zeros(c_out, x.dtype) if bias is None else ready(bias)
     if y.size:

@@ -4,152 +4,263 @@ Between two 1-bit layers nothing but a sign is needed, so batch norm and sign to
 the count of differing bits: bit = (count < limit), flipped where the scale of a channel is negative. All
 kernels here write into buffers that they are given, and run on one thread: packed networks share out images.
 
-Buffers are flat. Floats: (images, channels, pixels); `x_at` is where the first image starts in x, `pitch` how far
-apart images are. Bits: planes (images, words, plane) with a margin, as in `packing`. `add` is 1 to add to
-what the target holds, 0 to replace it.
+Floats stand in blocks of 32 pixels: (images, panels, channels, 32), flat, the last panel of an image filled
+up. So a 1×1 convolution finds its panels ready, and no two channels are a power of two apart (which would
+crowd them into the same corner of the cache). `x_at` is where the first panel starts in x, `x_pitch` how far
+apart panels are; a slice of the channels is a buffer with another start. Bits stand in planes (images, words,
+plane) with a margin, as in `packing`. `add` is 1 to add to what the target holds, 0 to replace it.
 """
 
 import numpy as np
 
+from bnas.kernels.conv import multiply_tile
 from bnas.kernels.jit import jit
-from bnas.kernels.packing import pack_image, scatter
-from bnas.kernels.panels import PANEL, ROWS, fill_panel
+from bnas.kernels.packing import scatter
+from bnas.kernels.panels import PANEL, ROWS, fill_panel, gather
 from bnas.kernels.tiles import count_tile
 from bnas.kernels.vectors import (
     bits_below,
     broadcast,
     carry,
     load,
-    load_first,
     maximum,
     scaled_like,
     select_equal,
+    sign_bits,
     store,
-    store_first,
 )
 from bnas.kernels.xnor import sixteen
 from bnas.reference import WORD
 
 __all__ = [
     "COUNTERS",
-    "add_image",
+    "add_panels",
     "conv_to_bits",
     "conv_to_floats",
     "depthwise_to_bits",
-    "pack_images",
-    "pad_images",
+    "mean_pixels",
+    "pack_panels",
+    "pointwise",
     "pool",
+    "spread_panels",
+    "window_conv",
 ]
 
 COUNTERS = 6  # bits of a count of taps: windows of up to 62 taps
 
 
-@jit
-def pack_images(x, x_at, pitch, channels, places, plane, images, planes):
-    """Signs of float images into bit planes; places: where the pixels lie in a plane."""
-    words = -(-channels // WORD)
-    for image in range(images):
-        for j in range(words):
-            start = x_at + image * pitch + j * WORD * places.size
-            target = (image * words + j) * plane
-            pack_image(x, start, min(WORD, channels - j * WORD), places, planes, target)
+# ----------------------------------------------------------------------------------------- floats
 
 
 @jit(forceinline=True)
-def _flush(words, flips, j, planes, target, places, first):
-    """Write out 32 pixels of word plane j, flipped, and start the next with zeros."""
-    flip, zero = broadcast(flips[j]), broadcast(np.uint64(0))
-    for p in range(0, PANEL, 8):
-        count = min(places.size - first - p, 8)
-        if count > 0:
-            scatter(load(words, p) ^ flip, planes, places, first + p, target, count)
-        store(words, p, zero)
+def _put(y, at, left, right, add):
+    """Store 32 floats, or add them to what is there."""
+    if add:
+        left, right = load(y, at) + left, load(y, at + 16) + right
+    store(y, at, left)
+    store(y, at + 16, right)
+
+
+@jit(forceinline=True)
+def _scale_rows(sums, rows, o, scale, shift, y, at):
+    """y = scale sum + shift for the rows of a tile, each step rounded by itself."""
+    for row in range(rows):
+        a, b = broadcast(scale[o + row]), broadcast(shift[o + row])
+        left, right = load(sums, row * PANEL) * a + b, load(sums, row * PANEL + 16) * a + b
+        _put(y, at + (o + row) * PANEL, left, right, 0)
+
+
+@jit
+def pointwise(
+    x, x_at, x_pitch, inputs, floor, tiles, scale, shift, panels, y, y_at, y_pitch, sums
+):
+    """1×1 convolution, then scale and shift; inputs below `floor` become the floor (0: a ReLU)."""
+    for panel in range(panels):
+        source, target = x_at + panel * x_pitch, y_at + panel * y_pitch
+        for o in range(0, scale.size, ROWS):
+            multiply_tile(x, source, inputs, floor, tiles, o * inputs, sums)
+            _scale_rows(sums, min(ROWS, scale.size - o), o, scale, shift, y, target)
+
+
+@jit
+def window_conv(
+    planes, site, where, floor, tiles, scale, shift, images, y, y_at, y_pitch, panel, sums
+):
+    """Convolution of planes with a margin, (images, channels, plane), otherwise as `pointwise`."""
+    length, panels = where.size, site.classes.shape[0]
+    stored = planes.size // images
+    for task in range(images * panels):
+        image, number = divmod(task, panels)
+        fill_panel(planes, image * stored, site, number * PANEL, where, panel)
+        for o in range(0, scale.size, ROWS):
+            multiply_tile(panel, 0, length, floor, tiles, o * length, sums)
+            rows = min(ROWS, scale.size - o)
+            _scale_rows(sums, rows, o, scale, shift, y, y_at + task * y_pitch)
+
+
+@jit(forceinline=True)
+def _spread(x, at, pitch, places, planes, target):
+    """One channel of an image, from panels to a plane whose pixels lie at `places`."""
+    pixels = places.size
+    for first in range(0, pixels, 16):
+        source = at + first // PANEL * pitch + first % PANEL
+        if first + 16 <= pixels and places[first + 15] - places[first] == 15:
+            store(planes, target + places[first], load(x, source))
+        else:
+            for i in range(min(16, pixels - first)):
+                planes[target + places[first + i]] = x[source + i]
+
+
+@jit
+def spread_panels(x, x_at, x_pitch, channels, places, plane, images, planes):
+    """Panels to planes with a margin, (images, channels, plane)."""
+    panels = -(-places.size // PANEL)
+    for image in range(images):
+        for c in range(channels):
+            at = x_at + image * panels * x_pitch + c * PANEL
+            _spread(x, at, x_pitch, places, planes, (image * channels + c) * plane)
+
+
+@jit
+def add_panels(x, x_at, x_pitch, channels, panels, y, y_at, y_pitch, add):
+    """y = x, or y + x."""
+    for panel in range(panels):
+        source, target = x_at + panel * x_pitch, y_at + panel * y_pitch
+        for i in range(0, channels * PANEL, PANEL):
+            _put(y, target + i, load(x, source + i), load(x, source + i + 16), add)
+
+
+@jit
+def pool(
+    x, x_at, x_pitch, places, site, mean, divisors, scale, shift, images, y, y_at, y_pitch, add,
+    plane, spare,
+):  # fmt: skip
+    """Pooling, then scale and shift: the maximum of each window, or the mean if `mean` is 1.
+
+    places: where the pixels of x lie in `plane`, scratch whose margin holds what does not count (-inf or 0);
+    divisors float32 (pixels, filled up): by what to divide a sum; spare (16,) is scratch.
+    """
+    panels_in, panels, taps = -(-places.size // PANEL), site.classes.shape[0], site.taps.size
+    for task in range(images * scale.size):
+        image, c = divmod(task, scale.size)
+        _spread(x, x_at + image * panels_in * x_pitch + c * PANEL, x_pitch, places, plane, 0)
+        a, b = broadcast(scale[c]), broadcast(shift[c])
+        for first in range(0, panels * PANEL, 16):
+            total = gather(plane, site, first, site.taps[0], spare)
+            if mean:
+                for t in range(1, taps):
+                    total = total + gather(plane, site, first, site.taps[t], spare)
+                total = total / load(divisors, first)
+            else:
+                for t in range(1, taps):
+                    total = maximum(total, gather(plane, site, first, site.taps[t], spare))
+            block = image * panels + first // PANEL
+            target = y_at + block * y_pitch + c * PANEL + first % PANEL
+            value = total * a + b
+            store(y, target, load(y, target) + value if add else value)
+
+
+@jit
+def mean_pixels(x, channels, pixels, images, means):
+    """The mean of every channel over the pixels: means (images channels,)."""
+    panels = -(-pixels // PANEL)
+    for image in range(images):
+        for c in range(channels):
+            total = 0.0
+            for p in range(pixels):
+                panel = image * panels + p // PANEL
+                total += np.float64(x[(panel * channels + c) * PANEL + p % PANEL])
+            means[image * channels + c] = total / pixels
+
+
+# ------------------------------------------------------------------------------------------- bits
+
+
+@jit
+def pack_panels(x, x_at, x_pitch, channels, places, plane, images, planes):
+    """Signs of floats into bit planes; places: where the pixels lie in a plane."""
+    words, panels = -(-channels // WORD), -(-places.size // PANEL)
+    for task in range(images * panels * words):
+        block, j = divmod(task, words)
+        image, number = divmod(block, panels)
+        target, first = (image * words + j) * plane, number * PANEL
+        zero = broadcast(np.uint64(0))
+        a, b, c, d = zero, zero, zero, zero
+        at = x_at + block * x_pitch + j * WORD * PANEL
+        for k in range(min(WORD, channels - j * WORD)):
+            bit = np.uint64(k)
+            a, b = a | sign_bits(x, at, bit), b | sign_bits(x, at + 8, bit)
+            c, d = c | sign_bits(x, at + 16, bit), d | sign_bits(x, at + 24, bit)
+            at += PANEL
+        _scatter_four((a, b, c, d), planes, places, first, target)
+
+
+@jit(forceinline=True)
+def _scatter_four(words, planes, places, first, target):
+    """32 words to their places, as many as there are pixels left."""
+    left = places.size - first
+    scatter(words[0], planes, places, first, target, min(left, 8))
+    scatter(words[1], planes, places, first + 8, target, min(left - 8, 8))
+    scatter(words[2], planes, places, first + 16, target, min(left - 16, 8))
+    scatter(words[3], planes, places, first + 24, target, min(left - 24, 8))
 
 
 @jit
 def conv_to_bits(
-    planes, site, where, tiles, limits, flips, images, out, out_plane, places, panel, counts, words
+    planes, site, where, tiles, limits, flips, images, out, out_plane, places, panel, counts
 ):
     """1-bit convolution, bits to bits: out bit = (count < limits[0, class, channel]) ^ flip.
 
     limits int32 (1, classes, Cout); flips uint64 (words of out,); places: where output pixels lie in a
-    plane of `out`. panel, counts and words are scratch.
+    plane of `out`. panel and counts are scratch.
     """
     length, channels, panels = where.size, limits.shape[2], site.classes.shape[0]
     stored, out_words = planes.size // images, flips.size
     for task in range(images * panels):
-        image, panel_number = divmod(task, panels)
-        first = panel_number * PANEL
-        fill_panel(planes, image * stored, site.base, first, where, np.uint64(0), panel)
+        image, number = divmod(task, panels)
+        first = number * PANEL
+        fill_panel(planes, image * stored, site, first, where, panel)
         left, right = load(site.border, first), load(site.border, first + 16)
-        start, end = site.classes[panel_number, 0], site.classes[panel_number, 1]
-        for o in range(0, channels, ROWS):
-            count_tile(panel, tiles, o * length, length, counts)
-            for row in range(min(ROWS, channels - o)):
-                bit = np.uint64((o + row) % WORD)
-                limit = sixteen(limits, 0, o + row, left, start, end)
-                a, b = bits_below(load(counts, row * PANEL), limit, bit)
-                limit = sixteen(limits, 0, o + row, right, start, end)
-                c, d = bits_below(load(counts, row * PANEL + 16), limit, bit)
-                store(words, 0, load(words, 0) | a)
-                store(words, 8, load(words, 8) | b)
-                store(words, 16, load(words, 16) | c)
-                store(words, 24, load(words, 24) | d)
-            done = o + ROWS
-            if done % WORD == 0 or done >= channels:
-                j = o // WORD
-                target = (image * out_words + j) * out_plane
-                _flush(words, flips, j, out, target, places, first)
+        start, end = site.classes[number, 0], site.classes[number, 1]
+        for j in range(out_words):
+            flip = broadcast(flips[j])
+            a, b, c, d = flip, flip, flip, flip
+            for o in range(j * WORD, min((j + 1) * WORD, channels), ROWS):
+                count_tile(panel, tiles, o * length, length, counts)
+                for row in range(min(ROWS, channels - o)):
+                    bit = np.uint64(o + row - j * WORD)
+                    limit = sixteen(limits, 0, o + row, left, start, end)
+                    u, v = bits_below(load(counts, row * PANEL), limit, bit)
+                    a, b = a ^ u, b ^ v
+                    limit = sixteen(limits, 0, o + row, right, start, end)
+                    u, v = bits_below(load(counts, row * PANEL + 16), limit, bit)
+                    c, d = c ^ u, d ^ v
+            target = (image * out_words + j) * out_plane
+            _scatter_four((a, b, c, d), out, places, first, target)
 
 
 @jit
 def conv_to_floats(
-    planes,
-    site,
-    where,
-    tiles,
-    offsets,
-    beta,
-    scale,
-    shift,
-    images,
-    y,
-    y_at,
-    pitch,
-    add,
-    panel,
-    counts,
+    planes, site, where, tiles, offsets, beta, scale, shift, images, y, y_at, y_pitch, add, panel, counts
 ):
     """1-bit convolution, bits to floats: y = (beta dot) scale + shift, each step rounded by itself."""
     length, channels, panels = where.size, beta.size, site.classes.shape[0]
     stored = planes.size // images
     for task in range(images * panels):
-        image, panel_number = divmod(task, panels)
-        first = panel_number * PANEL
-        fill_panel(planes, image * stored, site.base, first, where, np.uint64(0), panel)
-        start, end = site.classes[panel_number, 0], site.classes[panel_number, 1]
+        image, number = divmod(task, panels)
+        first = number * PANEL
+        fill_panel(planes, image * stored, site, first, where, panel)
+        here, there = load(site.border, first), load(site.border, first + 16)
+        start, end = site.classes[number, 0], site.classes[number, 1]
         for o in range(0, channels, ROWS):
             count_tile(panel, tiles, o * length, length, counts)
             for row in range(min(ROWS, channels - o)):
-                target = y_at + image * pitch + (o + row) * site.pixels + first
-                a, b = broadcast(scale[o + row]), broadcast(shift[o + row])
-                for p in range(0, min(PANEL, site.pixels - first), 16):
-                    here = load(site.border, first + p)
-                    offset = sixteen(offsets, 0, o + row, here, start, end)
-                    count = load(counts, row * PANEL + p)
-                    value = scaled_like(y, offset - count - count, beta[o + row]) * a + b
-                    _put(y, target + p, value, site.pixels - first - p, add)
-
-
-@jit(forceinline=True)
-def _put(y, at, value, count, add):
-    """Store, or add to what is there, the first `count` of 16 lanes (all if there are more)."""
-    if count >= 16:
-        store(y, at, load(y, at) + value if add else value)
-    elif add:
-        store_first(y, at, load_first(y, at, count) + value, count)
-    else:
-        store_first(y, at, value, count)
+                a, b, s = broadcast(scale[o + row]), broadcast(shift[o + row]), beta[o + row]
+                n0, n1 = load(counts, row * PANEL), load(counts, row * PANEL + 16)
+                dot0 = sixteen(offsets, 0, o + row, here, start, end) - n0 - n0
+                dot1 = sixteen(offsets, 0, o + row, there, start, end) - n1 - n1
+                left, right = scaled_like(y, dot0, s) * a + b, scaled_like(y, dot1, s) * a + b
+                _put(y, y_at + task * y_pitch + (o + row) * PANEL, left, right, add)
 
 
 @jit(forceinline=True)
@@ -190,26 +301,26 @@ def _count_taps(panel, p, taps, weights, at):
     counter = (zero, zero, zero, zero, zero, zero)
     t = 0
     while t + 8 <= taps:
-        ones, twos, fours = counter[0], counter[1], counter[2]
-        ones, a = _full_add(
-            ones, _differ(panel, t, p, weights, at), _differ(panel, t + 1, p, weights, at)
-        )
-        ones, b = _full_add(
-            ones, _differ(panel, t + 2, p, weights, at), _differ(panel, t + 3, p, weights, at)
-        )
-        twos, c = _full_add(twos, a, b)
-        ones, a = _full_add(
-            ones, _differ(panel, t + 4, p, weights, at), _differ(panel, t + 5, p, weights, at)
-        )
-        ones, b = _full_add(
-            ones, _differ(panel, t + 6, p, weights, at), _differ(panel, t + 7, p, weights, at)
-        )
-        twos, d = _full_add(twos, a, b)
-        fours, eights = _full_add(fours, c, d)
+        d0 = _differ(panel, t, p, weights, at)
+        d1 = _differ(panel, t + 1, p, weights, at)
+        d2 = _differ(panel, t + 2, p, weights, at)
+        d3 = _differ(panel, t + 3, p, weights, at)
+        d4 = _differ(panel, t + 4, p, weights, at)
+        d5 = _differ(panel, t + 5, p, weights, at)
+        d6 = _differ(panel, t + 6, p, weights, at)
+        d7 = _differ(panel, t + 7, p, weights, at)
+        ones, a = _full_add(counter[0], d0, d1)
+        ones, b = _full_add(ones, d2, d3)
+        ones, c = _full_add(ones, d4, d5)
+        ones, d = _full_add(ones, d6, d7)
+        twos, a = _full_add(counter[1], a, b)
+        twos, b = _full_add(twos, c, d)
+        fours, eights = _full_add(counter[2], a, b)
         counter = _ripple((ones, twos, fours, counter[3], counter[4], counter[5]), 3, eights)
         t += 8
     while t < taps:
-        counter = _ripple(counter, 0, _differ(panel, t, p, weights, at))
+        bits = _differ(panel, t, p, weights, at)
+        counter = _ripple(counter, 0, bits)
         t += 1
     return counter
 
@@ -225,16 +336,15 @@ def depthwise_to_bits(
     """
     taps, panels, words = site.taps.size, site.classes.shape[0], flips.size
     for task in range(images * words * panels):
-        plane, panel_number = divmod(task, panels)
-        j, first = plane % words, panel_number * PANEL
-        at = plane * site.plane
-        fill_panel(planes, at, site.base, first, site.taps, np.uint64(0), panel)
-        start, end = site.classes[panel_number, 0], site.classes[panel_number, 1]
+        plane, number = divmod(task, panels)
+        j = plane % words
+        start, end = site.classes[number, 0], site.classes[number, 1]
         flip = broadcast(flips[j])
+        first = number * PANEL
+        fill_panel(planes, plane * site.plane, site, first, site.taps, panel)
         for p in range(0, min(PANEL, site.pixels - first), 8):
             counter = _count_taps(panel, p, taps, weights, j * taps)
-            below = broadcast(np.uint64(0))
-            here = load(border, first + p)
+            below, here = broadcast(np.uint64(0)), load(border, first + p)
             below = _compare(counter[0], limits, j, 0, here, start, end, below)
             below = _compare(counter[1], limits, j, 1, here, start, end, below)
             below = _compare(counter[2], limits, j, 2, here, start, end, below)
@@ -252,63 +362,3 @@ def _compare(bits, limits, j, k, here, start, end, below):
     for c in range(start + 1, end):
         limit = select_equal(here, broadcast(np.uint64(c)), broadcast(limits[c, j, k]), limit)
     return below ^ ((bits ^ limit) & (below ^ limit))
-
-
-@jit
-def pad_images(x, x_at, pitch, channels, places, plane, images, planes):
-    """Copy float images into planes with a margin; places: where the pixels lie in a plane."""
-    pixels = places.size
-    for image in range(images):
-        for c in range(channels):
-            start, target = x_at + image * pitch + c * pixels, (image * channels + c) * plane
-            for i in range(pixels):
-                planes[target + places[i]] = x[start + i]
-
-
-@jit
-def add_image(x, x_at, x_pitch, size, images, y, y_at, pitch, add):
-    """y = x or y + x, `size` floats an image."""
-    for image in range(images):
-        a, b = x_at + image * x_pitch, y_at + image * pitch
-        if add:
-            for i in range(size):
-                y[b + i] += x[a + i]
-        else:
-            for i in range(size):
-                y[b + i] = x[a + i]
-
-
-@jit
-def pool(
-    x, x_at, x_pitch, size, stride, divisors, scale, shift, images, y, y_at, pitch, add, plane, row
-):
-    """3×3 pooling with padding 1, then scale and shift: the maximum, or the mean if there are divisors.
-
-    size: (height, width) of the images; divisors float32 (pixels of y,) or none for the maximum; plane
-    (H + 2, W + 2 + slack) is scratch whose margin holds what must not count; row is scratch.
-    """
-    height, width = size
-    cols, out_w = width + 2, -(-width // stride)
-    out_h = -(-height // stride)
-    for task in range(images * scale.size):
-        image, c = divmod(task, scale.size)
-        start = x_at + image * x_pitch + c * height * width
-        for h in range(height):
-            for w in range(width):
-                plane[(h + 1) * cols + 1 + w] = x[start + h * width + w]
-        target = y_at + image * pitch + c * out_h * out_w
-        for h in range(out_h):
-            for w in range(0, width, 16):
-                at = h * stride * cols + w
-                total = load(plane, at)
-                for t in range(1, 9):
-                    value = load(plane, at + t // 3 * cols + t % 3)
-                    total = total + value if divisors.size else maximum(total, value)
-                store(row, w, total)
-            for w in range(out_w):
-                value = row[w * stride]
-                if divisors.size:
-                    value = value / divisors[h * out_w + w]
-                value = value * scale[c] + shift[c]
-                y[target + w] = y[target + w] + value if add else value
-            target += out_w

@@ -8,9 +8,9 @@ import numpy as np
 
 from bnas.kernels.jit import jit
 from bnas.kernels.sites import PANEL
-from bnas.kernels.vectors import clamp, load, store
+from bnas.kernels.vectors import load, load_even, store
 
-__all__ = ["PANEL", "ROWS", "fill_panel", "tiled"]
+__all__ = ["PANEL", "ROWS", "fill_panel", "gather", "tiled"]
 
 ROWS = 4  # output channels in a tile
 
@@ -28,22 +28,41 @@ def tiled(weights):
 
 
 @jit
-def fill_panel(planes, at, base, first, where, floor, panel):
+def fill_panel(planes, at, site, first, where, panel):
     """Lay out what 32 output pixels from `first` on see: panel (K 32,), number k of every pixel.
 
-    planes (flat) from index `at` on: an image; base as in `Sites`; where (K,): what to add to a base
-    for number k. Anything below `floor` becomes the floor: 0 makes a ReLU. Pixels that lie side by side
-    move as one vector; at the end of a row they do not.
+    planes (flat) from index `at` on: an image; where (K,): what to add to the base of a pixel for
+    number k. Pixels that lie side by side, or with a stride of 2, move as one vector; where a row
+    ends between them they move one by one.
     """
     lanes = 64 // panel.itemsize
     for p in range(0, PANEL, lanes):
-        start = at + base[first + p]
-        if base[first + p + lanes - 1] - base[first + p] == lanes - 1:
+        start, step = at + site.base[first + p], site.steps[lanes // 16, (first + p) // 8]
+        if step == 1:
             for k in range(where.size):
-                store(panel, k * PANEL + p, clamp(load(planes, start + where[k]), floor))
+                store(panel, k * PANEL + p, load(planes, start + where[k]))
+        elif step == 2:
+            for k in range(where.size):
+                store(panel, k * PANEL + p, load_even(planes, start + where[k]))
         else:
             for i in range(p, p + lanes):
-                start = at + base[first + i]
+                start = at + site.base[first + i]
                 for k in range(where.size):
-                    number = planes[start + where[k]]
-                    panel[k * PANEL + i] = floor if number < floor else number
+                    panel[k * PANEL + i] = planes[start + where[k]]
+
+
+@jit(forceinline=True)
+def gather(planes, site, first, offset, spare):
+    """One vector of what `fill_panel` lays out, for a number or word that is used once.
+
+    spare (a vector's length) is scratch.
+    """
+    lanes = 64 // planes.itemsize
+    start, step = site.base[first], site.steps[lanes // 16, first // 8]
+    if step == 1:
+        return load(planes, start + offset)
+    if step == 2:
+        return load_even(planes, start + offset)
+    for i in range(lanes):
+        spare[i] = planes[site.base[first + i] + offset]
+    return load(spare, 0)

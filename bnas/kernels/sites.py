@@ -25,6 +25,8 @@ class Sites(NamedTuple):
         plane: words of one plane, margin included.
         interior: int64 (H W,), where the pixels of the image lie in the plane.
         base: int64 (pixels,), where tap 0 of each window lies.
+        steps: int64 (2, pixels / 8), how far apart the bases of 8 (row 0) or 16 (row 1) pixels in a row
+            are: 1, 2, or 0 for anything else.
         taps: int64 (T,), what to add for each tap.
         border: int32 (pixels,), the border class of each output pixel.
         classes: int64 (panels, 2), the first class in each panel and one past the last.
@@ -35,6 +37,7 @@ class Sites(NamedTuple):
     plane: int
     interior: np.ndarray
     base: np.ndarray
+    steps: np.ndarray
     taps: np.ndarray
     border: np.ndarray
     classes: np.ndarray
@@ -42,12 +45,21 @@ class Sites(NamedTuple):
 
 
 def _fill_up(table):
-    """A flat table, filled up to whole panels with its first entry.
-
-    Bases never look like neighbours of the last pixel then, and remain inside the plane.
-    """
+    """A flat table, filled up to whole panels with its first entry."""
     table = table.ravel()
     return np.concatenate([table, np.repeat(table[:1], -table.size % PANEL)])
+
+
+def _steps(base):
+    """See `Sites`: what bases allow to be read as one vector, or as every second number of two."""
+    steps = np.zeros((2, base.size // 8), np.int64)
+    for row, lanes in enumerate((8, 16)):
+        if base.size:
+            groups = base.reshape(-1, lanes)
+            for step in (1, 2):
+                even = (np.diff(groups, axis=1) == step).all(axis=1)
+                steps[row, :: lanes // 8][even] = step
+    return steps
 
 
 def _axis_classes(inside):
@@ -82,6 +94,7 @@ def sites(size, kernel, stride, padding, dilation, margin=None, skip=0):
         np.arange(kernel[1]) * dilation[1]
     )
     (row_class, rows), (col_class, cols) = map(_axis_classes, (rows_inside, cols_inside))
+    base = _fill_up(place(*corners).astype(np.int64))
     border = _fill_up((row_class[:, None] * len(cols) + col_class).astype(np.int32))
     inside = rows[:, None, :, None] & cols[None, :, None, :]
     panels = border.reshape(-1, PANEL)
@@ -89,7 +102,8 @@ def sites(size, kernel, stride, padding, dilation, margin=None, skip=0):
         out_h * out_w,
         (h + 2 * mh) * stored_w,
         place(np.arange(h), np.arange(w)).astype(np.int64).ravel(),
-        _fill_up(place(*corners).astype(np.int64)),
+        base,
+        _steps(base),
         taps.astype(np.int64).ravel(),
         border,
         np.stack([panels.min(1, initial=2**30), panels.max(1, initial=-1) + 1], 1).astype(np.int64),

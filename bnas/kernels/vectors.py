@@ -2,7 +2,7 @@
 
 Left to itself, LLVM turns a plain Numba loop into vector code where it dares to: not across array
 accumulators, and on many processors with half the width. Here a vector is a value like any other: `load`
-takes one from an array, `^ & | ~ + - *` work lane by lane, and a tile of them stays in registers.
+takes one from an array, `^ & | + - * /` work lane by lane, and a tile of them stays in registers.
 
     x = load(a, i) ^ broadcast(word)        # 8 words of 64 bits at a time
     total = total + popcount(x)
@@ -68,7 +68,7 @@ def _operator(symbol, on_integers, on_floats=None):
     class Template(AbstractTemplate):
         def generic(self, args, kws):
             x, y = args
-            if isinstance(x, Vector) and x == y and (on_floats or not _is_float(x)):
+            if isinstance(x, Vector) and x == y and (on_floats if _is_float(x) else on_integers):
                 return signature(x, x, x)
 
     @lower_builtin(symbol, Vector, Vector)
@@ -83,6 +83,7 @@ _operator(operator.or_, "or_")
 _operator(operator.add, "add", "fadd")
 _operator(operator.sub, "sub", "fsub")
 _operator(operator.mul, "mul", "fmul")
+_operator(operator.truediv, None, "fdiv")
 
 
 # ------------------------------------------------------------------------------------- in and out
@@ -146,6 +147,27 @@ def store_first(typingctx, array, index, vector, count):
         _call(builder, f"llvm.masked.store.{_kind(vector)}.p0", ir.VoidType(), arguments)
 
     return types.void(array, types.intp, vector, types.intp), codegen
+
+
+@intrinsic
+def load_even(typingctx, array, index):
+    """The vector array[index], array[index + 2], array[index + 4], ..., reading no further than that."""
+    if not _is_flat(array):
+        return None
+    vector = Vector(array.dtype)
+
+    def codegen(context, builder, sig, args):
+        array, index = args
+        lanes, align = vector.lanes, vector.lane.bitwidth // 8
+        later = builder.add(index, ir.Constant(index.type, lanes - 1))
+        low = _pointer(context, builder, sig.args[0], array, index, vector)
+        high = _pointer(context, builder, sig.args[0], array, later, vector)
+        wanted = [*range(0, lanes, 2), *range(lanes + 1, 2 * lanes, 2)]
+        wanted = ir.Constant(ir.VectorType(ir.IntType(32), lanes), wanted)
+        low, high = (builder.load(address, align=align) for address in (low, high))
+        return builder.shuffle_vector(low, high, wanted)
+
+    return vector(array, types.intp), codegen
 
 
 @intrinsic

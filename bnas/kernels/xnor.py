@@ -66,7 +66,7 @@ def _conv_panels(planes, weights, offsets, beta, site, where, tasks, y):
     for task in range(tasks[0], tasks[1]):
         image, j = divmod(task, panels)
         group, first = image % groups, j * PANEL
-        fill_panel(planes, image * stored, site.base, first, where, np.uint64(0), panel)
+        fill_panel(planes, image * stored, site, first, where, panel)
         left, right = load(site.border, first), load(site.border, first + 16)
         start, end = site.classes[j, 0], site.classes[j, 1]
         for o in range(0, channels, ROWS):

@@ -9,20 +9,19 @@ from typing import NamedTuple
 import numpy as np
 
 from bnas.kernels import inference
-from bnas.kernels.conv import conv_panels
 from bnas.kernels.packing import pack_bits
 from bnas.kernels.panels import PANEL, ROWS, tiled
 from bnas.kernels.planes import valid_taps
 from bnas.kernels.sites import sites
 from bnas.kernels.xnor import prepare
-from bnas.packed.layers import BitConv, Pool, RealConv, Skip, Threshold, Zero
+from bnas.packed.layers import BitConv, Pool, Skip, Zero
 from bnas.reference import WORD, output_size, unpack_bits
 
 ONE, NONE = (1, 1), (0, 0)
 
 
 class Floats(NamedTuple):
-    """Real-valued images: channels of `size` in a flat buffer, image i from at + i pitch on."""
+    """Real-valued images in panels of 32 pixels: panel i of all images from at + i pitch on, flat."""
 
     buffer: np.ndarray
     at: int
@@ -30,10 +29,14 @@ class Floats(NamedTuple):
     channels: int
     size: tuple
 
+    @property
+    def panels(self):
+        """How many panels an image has."""
+        return -(-self.size[0] * self.size[1] // PANEL)
+
     def part(self, first, count):
         """The same images, `count` channels from `first` on."""
-        pixels = self.size[0] * self.size[1]
-        return self._replace(at=self.at + first * pixels, channels=count)
+        return self._replace(at=self.at + first * PANEL, channels=count)
 
 
 class Bits(NamedTuple):
@@ -80,9 +83,7 @@ class Plan:
     def __init__(self, model, images, shape):
         self.images, self.calls, self.bits, self._buffers = images, [], {}, {}
         self.input = np.zeros((images, *shape), np.float32)
-        pixels = shape[1] * shape[2]
-        x = Floats(self.input.reshape(-1), 0, shape[0] * pixels, shape[0], tuple(shape[1:]))
-        older = newer = self._branches(model.stem, x, "stem")
+        older = newer = self._stem(model.stem[0][0], tuple(shape[1:]))
         for i, cell in enumerate(model.cells):
             older, newer = newer, self._cell(cell, older, newer, f"cell {i % 3}")
         self._head(model, newer)
@@ -103,8 +104,8 @@ class Plan:
         return self._buffers[key]
 
     def _floats(self, use, channels, size):
-        pitch = channels * size[0] * size[1]
-        return Floats(self._buffer(use, self.images * pitch, np.float32), 0, pitch, channels, size)
+        pitch, panels = channels * PANEL, self.images * -(-size[0] * size[1] // PANEL)
+        return Floats(self._buffer(use, panels * pitch, np.float32), 0, pitch, channels, size)
 
     def _bit_buffer(self, use, channels, size, margin):
         """Bits whose margin is 0 and stays so: no other shape shares the buffer."""
@@ -178,58 +179,76 @@ class Plan:
             self._real_conv(conv, x, out.part(sum(channels[:i]), channels[i]))
         return out
 
-    def _real_conv(self, layer, x, target):
-        w, window = layer.w, layer.window
-        site = sites(x.size, w.shape[2:], *window[:3], None, window.skip)
-        source, stored = x, x.pitch
-        if any(window.padding):
-            source, stored = self._padded(x, window.padding), x.channels * site.plane
-        where = (np.arange(x.channels)[:, None] * site.plane + site.taps).reshape(-1)
-        floor = np.float32(0 if layer.relu else -np.inf)
-        self._call(
-            conv_panels, source.buffer, source.at, stored, site, where, floor,
-            tiled(w.reshape(w.shape[0], -1)), layer.scale, layer.shift,
-            target.buffer, target.at, target.pitch, 0, self.images * site.classes.shape[0],
-        )  # fmt: skip
+    def _stem(self, layer, size):
+        """The first convolution, from the input as it comes."""
+        channels, margin = self.input.shape[1], layer.window.padding
+        planes, inner = self._planes("input", channels, size, margin)
+        rows, cols = (slice(m, m + n) for m, n in zip(margin, size))
+        padded = planes.reshape(self.images, channels, *(n + 2 * m for n, m in zip(size, margin)))
+        self._call(np.copyto, padded[:, :, rows, cols], self.input)
+        out = self._floats("stem", layer.w.shape[0], _conv_size(layer, size))
+        self._window_conv(layer, planes, size, out)
+        return out
 
-    def _padded(self, x, margin):
-        inner = _interior(x.size, margin)
-        use = "padded", x.channels, x.size, margin
-        planes = self._buffer(use, self.images * x.channels * inner.plane, np.float32)
+    def _real_conv(self, layer, x, target):
+        if layer.w.shape[2:] == ONE and layer.window.stride == ONE:
+            sums = self._buffer("sums", ROWS * PANEL, np.float32)
+            self._call(
+                inference.pointwise, x.buffer, x.at, x.pitch, x.channels, _floor(layer),
+                tiled(layer.w.reshape(len(layer.w), -1)), layer.scale, layer.shift,
+                self.images * x.panels, target.buffer, target.at, target.pitch, sums,
+            )  # fmt: skip
+            return
+        planes, inner = self._planes("spread", x.channels, x.size, layer.window.padding)
         self._call(
-            inference.pad_images, x.buffer, x.at, x.pitch, x.channels, inner.interior, inner.plane,
+            inference.spread_panels, x.buffer, x.at, x.pitch, x.channels, inner.interior, inner.plane,
             self.images, planes,
         )  # fmt: skip
-        return x._replace(buffer=planes, at=0)
+        self._window_conv(layer, planes, x.size, target)
+
+    def _window_conv(self, layer, planes, size, target):
+        w, window = layer.w, layer.window
+        site = sites(size, w.shape[2:], *window[:3], None, window.skip)
+        where = (np.arange(w.shape[1])[:, None] * site.plane + site.taps).reshape(-1)
+        panel = self._buffer("real panel", where.size * PANEL, np.float32)
+        self._call(
+            inference.window_conv, planes, site, where, _floor(layer), tiled(w.reshape(len(w), -1)),
+            layer.scale, layer.shift, self.images, target.buffer, target.at, target.pitch, panel,
+            self._buffer("sums", ROWS * PANEL, np.float32),
+        )  # fmt: skip
+
+    def _planes(self, use, channels, size, margin):
+        """Planes of floats with a margin of zeros, and their Sites."""
+        inner = _interior(size, margin)
+        use = use, channels, size, margin
+        return self._buffer(use, self.images * channels * inner.plane, np.float32), inner
 
     def _copy(self, x, target, add):
-        size = x.channels * x.size[0] * x.size[1]
         self._call(
-            inference.add_image, x.buffer, x.at, x.pitch, size, self.images,
+            inference.add_panels, x.buffer, x.at, x.pitch, x.channels, self.images * x.panels,
             target.buffer, target.at, target.pitch, add,
         )  # fmt: skip
 
     def _pool(self, layer, x, target, add):
-        height, width = x.size
-        divisors, fill = np.empty(0, np.float32), -np.inf
-        if layer.kind == "avg":
-            divisors = valid_taps(x.size, (3, 3), (layer.stride,) * 2, ONE, ONE)
-            divisors, fill = divisors.astype(np.float32).ravel(), 0
-        # Whole vectors run over the end of the last row.
-        scratch = self._buffer(
-            ("pool", layer.kind, x.size), (height + 2) * (width + 2) + 32, np.float32, fill
-        )
-        row = self._buffer("row", width + 16, np.float32)
+        stride, mean = (layer.stride, layer.stride), layer.kind == "avg"
+        site = sites(x.size, (3, 3), stride, ONE, ONE)
+        inner = _interior(x.size, ONE)
+        divisors = valid_taps(x.size, (3, 3), stride, ONE, ONE).astype(np.float32).ravel()
+        divisors = np.pad(divisors, (0, -divisors.size % PANEL), constant_values=1)
+        plane = self._buffer(("pool", mean, x.size), inner.plane, np.float32, 0 if mean else -np.inf)
         self._call(
-            inference.pool, x.buffer, x.at, x.pitch, x.size, layer.stride, divisors, layer.scale,
-            layer.shift, self.images, target.buffer, target.at, target.pitch, add, scratch, row,
+            inference.pool, x.buffer, x.at, x.pitch, inner.interior, site, int(mean), divisors,
+            layer.scale, layer.shift, self.images, target.buffer, target.at, target.pitch, add, plane,
+            self._buffer("spare", 16, np.float32),
         )  # fmt: skip
 
     def _head(self, model, x):
-        features = x.buffer.reshape(self.images, x.channels, -1)
         means = np.empty((self.images, x.channels), np.float32)
         self.logits = np.empty((self.images, len(model.w)), np.float32)
-        self._call(np.mean, features, 2, None, means)
+        pixels = x.size[0] * x.size[1]
+        self._call(
+            inference.mean_pixels, x.buffer, x.channels, pixels, self.images, means.reshape(-1)
+        )
         self._call(np.matmul, means, np.ascontiguousarray(model.w.T), self.logits)
         self._call(np.add, self.logits, model.bias, self.logits)
 
@@ -238,7 +257,7 @@ class Plan:
     def _pack(self, x, use, margin):
         bits = self._bit_buffer(use, x.channels, x.size, margin)
         self._call(
-            inference.pack_images, x.buffer, x.at, x.pitch, x.channels, bits.places, bits.plane,
+            inference.pack_panels, x.buffer, x.at, x.pitch, x.channels, bits.places, bits.plane,
             self.images, bits.buffer,
         )  # fmt: skip
         return bits
@@ -264,19 +283,17 @@ class Plan:
         flips = _words(~layer.finish.rising)
         if layer.window.groups == 1:
             panel, counts = self._scratch(product.where.size)
-            words = self._buffer("words", PANEL, np.uint64)
             self._call(
                 inference.conv_to_bits, bits.buffer, product.site, product.where, product.tiles,
                 limits[None].astype(np.int32), flips, self.images, out.buffer, out.plane, out.places,
-                panel, counts, words,
+                panel, counts,
             )  # fmt: skip
         else:
             site = product.site
-            panel, _ = self._scratch(site.taps.size)
             self._call(
                 inference.depthwise_to_bits, bits.buffer, site, site.border.astype(np.uint64),
                 _depthwise_words(layer.w), _sliced(limits, site.taps.size), flips, self.images,
-                out.buffer, out.plane, out.places, panel,
+                out.buffer, out.plane, out.places, self._buffer("panel", site.taps.size * PANEL, np.uint64),
             )  # fmt: skip
         return out
 
@@ -287,6 +304,10 @@ class Plan:
             product.offsets, finish.beta, finish.scale, finish.shift, self.images,
             target.buffer, target.at, target.pitch, add, *self._scratch(product.where.size),
         )  # fmt: skip
+
+
+def _floor(layer):
+    return np.float32(0 if layer.relu else -np.inf)
 
 
 def _conv_size(layer, size):
