@@ -26,6 +26,7 @@ _MODULES = (
     "gradcheck",
     "search",
     "train",
+    "packed",
     "plots",
 )
 

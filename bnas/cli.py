@@ -1,4 +1,4 @@
-"""The command line: `bnas search`, `train`, `evaluate`, `plot`, `gradcheck`, `data`.
+"""The command line: `bnas search`, `train`, `evaluate`, `export`, `predict`, `plot` and more.
 
 Here options are read and errors become messages; bnas.commands does the work. Only the standard
 library is imported before that, so that --help is quick and --threads can still be set: NumPy and
@@ -142,6 +142,33 @@ supernets), the trained 1-bit network and its real twin. Prints accuracy with it
 interval, parameters, size in bits, and the genotype; also in RUN/evaluation.json.
 After --limit the test images are fewer in proportion, and the interval is wider.
 """
+EXPORT = """\
+Compile the trained 1-bit network of a run to a packed one: weights and activations of
+its 1-bit layers as bits, batch norm and sign between them as integer thresholds. Prints
+how large every part is, and checks the predictions against the run's on its images.
+"""
+EXPORT_EPILOG = """\
+The file is a .npz of plain arrays with a checksum; bnas.packed.files tells the format. In
+Python: bnas.packed.PackedNetwork.load(FILE)(images).
+
+examples:
+  bnas export runs/mine -o net.npz
+  bnas predict net.npz images.npy
+"""
+PREDICT = """\
+Predict the class of every image in a file with a packed network: a line an image, with
+its number, class and probability.
+
+IMAGES is a .npy file of (N, C, H, W) or (N, H, W), bytes (raw pixels, normalised as in
+training) or floats (normalised already); an IDX file; a CIFAR-10 .bin file; or the digits
+as they are bundled. Any of them may be gzipped. If there are labels, accuracy is printed.
+"""
+BENCH = """\
+Race our kernels and packed networks against their naive twins, NumPy and (if it is
+installed) PyTorch, in turns in one process, on one and on all threads. Prints tables and
+where we lose; writes bench.json, bench.txt and bench.png. On two cores it takes about
+{minutes}; close other programs first.
+"""
 PLOT = """\
 Draw the figures of a search and of its trained networks, finished or not, into the
 figures/ of each folder, and print their paths.
@@ -155,6 +182,9 @@ The exit status is 1 if any case fails.
 DATA = """\
 Read a data set and print its splits, their statistics, and the first image of each.
 """
+
+
+MINUTES = "five minutes"
 
 
 def build_parser():
@@ -197,6 +227,22 @@ def build_parser():
     evaluate = command("evaluate", "test accuracy, parameters and size of its networks", EVALUATE)
     evaluate.add_argument("folder", metavar="RUN", help="run folder")
     evaluate.add_argument("--data-dir", metavar="DIR", help="folder of the data, if it has moved")
+
+    export = command(
+        "export", "compile the trained 1-bit network to bits", EXPORT,
+        usage="bnas export RUN [-o FILE]", epilog=EXPORT_EPILOG,
+    )  # fmt: skip
+    export.add_argument("folder", metavar="RUN", help="run folder with a trained 1-bit network")
+    export.add_argument("-o", "--out", metavar="FILE", help="the packed network (RUN/packed.npz)")
+    export.add_argument("--data-dir", metavar="DIR", help="folder of the data, if it has moved")
+
+    predict = command("predict", "classify images with a packed network", PREDICT)
+    predict.add_argument("network", metavar="FILE", help="packed network, from bnas export")
+    predict.add_argument("images", metavar="IMAGES", help="file of images")
+
+    bench = command("bench", "race kernels and packed networks", BENCH.format(minutes=MINUTES))
+    bench.add_argument("--out", metavar="DIR", default="bench", help="folder for results (bench)")
+    bench.add_argument("--quick", action="store_true", help="a trial: few repetitions and shapes")
 
     plot = command("plot", "draw the figures of a run", PLOT)
     plot.add_argument("folder", metavar="RUN", help="run folder")

@@ -4,12 +4,16 @@ A run folder holds a search and, in binary/ and real/, the trained networks of i
 two can also stand in a folder without a search. All in a folder share data set and architecture.
 """
 
+import time
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 
+import numpy as np
+
 from bnas.config import QUICK_SEARCH, QUICK_TRAIN, SearchConfig, TrainConfig, config_from_dict
-from bnas.data import ascii_image, describe, load_dataset
+from bnas.data import ascii_image, describe, load_dataset, normalise, read_images
 from bnas.errors import InputError
+from bnas.evaluation import predict as logits_of
 from bnas.evaluation import report
 from bnas.genotypes import (
     PUBLISHED,
@@ -20,12 +24,14 @@ from bnas.genotypes import (
 )
 from bnas.gradcases import check_all
 from bnas.loop import run
+from bnas.packed import PackedNetwork
 from bnas.plots import draw_run
 from bnas.progress import Progress
 from bnas.runs import RunFolder, require_same_config
 from bnas.search.dcp import Search
 from bnas.train import Training, trained_network
 
+CHECKED = 1000  # images at most, on which an exported network is compared with the run's
 TRAINED = {"binary": "1-bit network", "real": "Its real twin"}  # subfolder, also the precision
 
 
@@ -99,6 +105,66 @@ def evaluate(options):
     RunFolder(root).write_result("evaluation.json", figures)
     if root / "binary" not in found:
         print(f"\nNext: bnas train {root}")
+
+
+def export(options):
+    root = Path(options.folder)
+    config = _saved(TrainConfig, root / "binary") if _has_run(root / "binary") else None
+    if config is None:
+        raise InputError(
+            f"{root} has no trained 1-bit network; train it first with bnas train {root}"
+        )
+    path = root / "packed.npz" if options.out is None else Path(options.out)
+    if path.exists():
+        PackedNetwork.load(path)  # nothing else is overwritten
+    dataset = load_dataset(config.dataset, options.data_dir or config.data_dir, config.limit)
+    network = _trained(root, "binary", dataset)
+    packed = PackedNetwork.pack(
+        network, dataset.image_shape, dataset.mean, dataset.std, config.genotype
+    )
+    images = dataset.validation.images[:CHECKED]
+    want, got = logits_of(network, images), packed(images)
+    same = int((want.argmax(axis=1) == got.argmax(axis=1)).sum())
+    packed.save(path)
+    print(
+        f"{packed.size_table()}\n\n{path}: {path.stat().st_size:,} bytes. On {len(images)} validation "
+        f"images it predicts the class of the unpacked network {same} times; logits differ by at most "
+        f"{np.abs(want - got).max() / np.abs(want).max():.1e} of the largest."
+    )
+    print(f"Next: bnas predict {path} IMAGES")
+    return 0 if same == len(images) else 1
+
+
+def predict(options):
+    network = PackedNetwork.load(options.network)
+    images, labels = read_images(options.images)
+    if images.shape[1:] != network.shape:
+        raise InputError(
+            f"{options.images} holds images of {images.shape[1:]} (channels, height, width), "
+            f"the network expects {network.shape}"
+        )
+    if images.dtype == np.uint8:
+        images = normalise(images, network.mean, network.std)
+    start = time.perf_counter()
+    logits = network(images)
+    seconds = time.perf_counter() - start
+    shares = np.exp(logits - logits.max(axis=1, keepdims=True))
+    shares /= shares.sum(axis=1, keepdims=True)
+    classes = logits.argmax(axis=1)
+    for i, label in enumerate(classes):
+        print(f"{i:>6} {label:>3} {shares[i, label]:7.2%}")
+    right = "" if labels is None else f", {(classes == labels).mean():.2%} of them right"
+    print(f"{len(images):,} images in {seconds:.3g} s{right}")
+
+
+def bench(options):
+    from bnas.bench import save_report, text_report
+    from bnas.bench.cases import run_all
+
+    results = run_all(options.quick, print)
+    paths = save_report(results, options.out)
+    print(text_report(results))
+    print(*paths, sep="\n")
 
 
 def plot(options):

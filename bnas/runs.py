@@ -146,9 +146,7 @@ def load_checkpoint(path, advice="restore it from a copy or start the run again"
             "use the version of bnas that wrote it"
         )
     if hashlib.sha256(data[:-64]).hexdigest().encode() != seal[2]:
-        raise InputError(
-            f"{path} is damaged: its contents do not match their SHA-256; {advice}"
-        )
+        raise InputError(f"{path} is damaged: its contents do not match their SHA-256; {advice}")
     arrays = {}
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         for member in archive.namelist():

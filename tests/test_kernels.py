@@ -1,4 +1,7 @@
-"""Every kernel against its NumPy twin, and the twins against definitions and against PyTorch."""
+"""Kernels against their NumPy twins, and the twins against definitions and against PyTorch.
+
+The 1-bit kernels have a file of their own, `test_xnor`.
+"""
 
 import inspect
 
@@ -10,7 +13,6 @@ from hypothesis import strategies as st
 
 from bnas import kernels, reference
 
-CHANNELS = [1, 2, 63, 64, 65, 70, 130]
 some = settings(max_examples=40, deadline=None)
 seeds = st.integers(0, 2**32 - 1)
 dtypes = st.sampled_from([np.float32, np.float64])
@@ -77,58 +79,6 @@ def test_twins_have_the_same_signatures():
     for name in kernels.__all__:
         ours, theirs = getattr(kernels, name), getattr(reference, name)
         assert inspect.signature(ours) == inspect.signature(theirs), name
-
-
-# ---------------------------------------------------------------------------------------- 1 bit
-
-
-@some
-@given(st.sampled_from(CHANNELS), st.integers(1, 3), disguises, dtypes, seeds)
-def test_packing(channels, groups, how, dtype, seed):
-    x = disguise(awkward(seed, 2, groups * channels, 3, 2, dtype=dtype), how)
-    words = assert_twins("pack_bits", x, groups)
-    assert words.shape == (2, groups, 3, 2, -(-channels // 64))
-    signs = assert_twins("unpack_bits", words, channels, dtype)
-    np.testing.assert_array_equal(signs, np.where(x > 0, 1, -1))
-
-
-def test_packed_bits_stand_where_they_should():
-    x = np.full((1, 66, 1, 2), -1.0)
-    x[0, 3, 0, 0] = x[0, 65, 0, 1] = 0.5
-    x[0, :3, 0, 0] = 0.0, -0.0, np.nan
-    assert kernels.pack_bits(x)[0, 0, 0].tolist() == [[8, 0], [0, 2]]
-
-
-@some
-@given(
-    windows(),
-    st.sampled_from(CHANNELS),
-    st.integers(1, 2),
-    st.integers(1, 3),
-    disguises,
-    dtypes,
-    seeds,
-)
-def test_xnor_conv2d(window, channels, groups, filters, how, dtype, seed):
-    size, (kernel, *rest) = window
-    x = disguise(awkward(seed, 2, groups * channels, *size, dtype=dtype), how)
-    w = disguise(awkward(seed + 1, groups * filters, channels, *kernel, dtype=dtype), how)
-    assert_twins("xnor_conv2d", x, w, None, *rest, groups)
-
-
-@some
-@given(windows(widest=140), st.integers(1, 3), st.integers(1, 3), disguises, dtypes, seeds)
-def test_xnor_conv2d_depthwise(window, channels, multiplier, how, dtype, seed):
-    size, (kernel, *rest) = window
-    x = disguise(awkward(seed, 2, channels, *size, dtype=dtype), how)
-    w = awkward(seed + 1, channels * multiplier, 1, *kernel, dtype=dtype)
-    assert_twins("xnor_conv2d", x, w, None, *rest, channels)
-
-
-@pytest.mark.parametrize("dilation", [31, 32, 50])
-def test_xnor_depthwise_window_at_and_beyond_a_word(dilation):
-    x, w = normal(0, 1, 2, 3, 150), normal(1, 2, 1, 2, 3)
-    assert_twins("xnor_conv2d", x, w, None, (1, 1), (1, 40), (1, dilation), 2)
 
 
 # ------------------------------------------------------------------------- depthwise convolution
@@ -273,8 +223,10 @@ def run_all(module, x, seed=0):
     return [
         words,
         module.unpack_bits(words, c, x.dtype),
+        module.xnor_matmul(words[:, 0, 0, 0], words[:, 0, -1, -1], c),
         module.xnor_conv2d(x, dense, None, *window, 1),
         module.xnor_conv2d(x, w, None, *window, c),
+        module.conv2d(x, dense, dense[:, 0, 0, 0], *window, 1),
         y,
         module.depthwise_conv2d_dx(y, w, x.shape, *window),
         module.depthwise_conv2d_dw(y, x, w.shape, *window),
@@ -344,6 +296,12 @@ def test_agrees_with_torch(module, stride, dilation):
         check(
             module.xnor_conv2d(x, filters, None, *window, groups),
             functional.conv2d(*signs, groups=groups, **options),
+        )
+        check(
+            module.conv2d(x, filters, filters[:, 0, 0, 0], *window, groups),
+            functional.conv2d(
+                tx, *map(torch.tensor, (filters, filters[:, 0, 0, 0])), groups=groups, **options
+            ),
         )
 
     x[0, 0, :2, :3] = np.nan  # several in a window

@@ -6,8 +6,8 @@ number, so that two papers or two homeworks that say "validation" mean the same 
 """
 
 from bnas.data.batching import Augmentation, batches, default_augmentation
-from bnas.data.datasets import Dataset, Split, load_dataset
-from bnas.data.formats import read_cifar10, read_idx
+from bnas.data.datasets import Dataset, Split, load_dataset, normalise
+from bnas.data.formats import read_cifar10, read_idx, read_images
 from bnas.data.show import ascii_image, describe
 
 __all__ = [
@@ -19,6 +19,8 @@ __all__ = [
     "default_augmentation",
     "describe",
     "load_dataset",
+    "normalise",
     "read_cifar10",
     "read_idx",
+    "read_images",
 ]

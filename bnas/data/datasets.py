@@ -67,6 +67,7 @@ class Split:
 class Dataset:
     """A named data set in three splits of one image shape, with labels in range(classes).
 
+    mean, std: float64 (C,), what normalisation took out of the raw pixels (0 to 255), if it did.
     Raises InputError for a label out of range or splits whose images differ in shape.
     """
 
@@ -75,6 +76,8 @@ class Dataset:
     train: Split
     validation: Split
     test: Split
+    mean: np.ndarray | None = None
+    std: np.ndarray | None = None
 
     def __post_init__(self):
         for split_name, split in self.splits.items():
@@ -129,8 +132,8 @@ def load_dataset(name: str, data_dir=None, limit: int | None = None) -> Dataset:
     splits = []
     for images, labels in raw:
         keep = _thin(labels, max(1, round(fraction * len(labels))))
-        splits.append(Split(_normalise(images[keep], mean, std), labels[keep].astype(np.int64)))
-    return Dataset(name, CLASSES, *splits)
+        splits.append(Split(normalise(images[keep], mean, std), labels[keep].astype(np.int64)))
+    return Dataset(name, CLASSES, *splits, mean, std)
 
 
 def _load_digits(data_dir) -> tuple[_Raw, _Raw, _Raw]:
@@ -237,7 +240,7 @@ def _channel_statistics(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return mean, np.where(std > 0, std, 1.0)
 
 
-def _normalise(images: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
+def normalise(images: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
     """uint8 (N, C, H, W) to float32, channel by channel through a table of the 256 values."""
     out = np.empty(images.shape, np.float32)
     for channel in range(images.shape[1]):

@@ -1,10 +1,11 @@
-"""Readers of three file formats: the bundled digits, MNIST's IDX, CIFAR-10's binary version.
+"""Readers of file formats: the bundled digits, MNIST's IDX, CIFAR-10's binary version, and .npy.
 
 A damaged or foreign file is refused by its magic number, its labels and its exact length, so that
 a half-finished download never becomes half a data set.
 """
 
 import gzip
+import io
 import math
 import zlib
 from pathlib import Path
@@ -15,6 +16,7 @@ from bnas.errors import InputError
 
 CLASSES = 10  # of each of the three
 _CIFAR10_SHAPE = (3, 32, 32)
+_NPY_MAGIC = b"\x93NUMPY"
 
 
 def read_digits(path) -> tuple[np.ndarray, np.ndarray]:
@@ -84,6 +86,51 @@ def read_cifar10(path) -> tuple[np.ndarray, np.ndarray]:
     labels = records[:, 0]
     check_labels(path, labels)
     return records[:, 1:].reshape(-1, *_CIFAR10_SHAPE), labels
+
+
+def read_images(path) -> tuple[np.ndarray, np.ndarray | None]:
+    """Read images from a file of any of the formats, and their labels where it holds them.
+
+    Told by their first bytes: a NumPy file of (N, C, H, W) or (N, H, W), bytes or floats; IDX (no
+    labels); otherwise CIFAR-10 (*.bin) or the bundled digits. Any of them may be gzipped.
+
+    Returns (images (N, C, H, W), uint8 if they are raw pixels, float32 if not; labels or None).
+    Raises InputError for anything else.
+    """
+    content = read_bytes(path)
+    if content.startswith(_NPY_MAGIC):
+        return _numpy_images(path, content), None
+    if content.startswith(b"\0\0"):
+        images = read_idx(path)
+        if images.ndim != 3:
+            raise InputError(f"{path}: holds an array of shape {images.shape}, expected images")
+        return images[:, None], None
+    if Path(path).name.removesuffix(".gz").endswith(".bin"):
+        return read_cifar10(path)
+    return read_digits(path)
+
+
+def _numpy_images(path, content: bytes) -> np.ndarray:
+    try:
+        images = np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
+    except ValueError as error:
+        raise InputError(f"{path}: damaged, or no plain array ({error})") from error
+    if images.ndim == 3:
+        images = images[:, None]
+    if images.ndim != 4 or 0 in images.shape:
+        raise InputError(
+            f"{path}: holds an array of shape {images.shape}, expected (N, C, H, W) or (N, H, W) "
+            "with no size of 0"
+        )
+    if images.dtype == np.uint8:
+        return images
+    if images.dtype.kind != "f":
+        raise InputError(
+            f"{path}: holds {images.dtype}, expected uint8 (raw pixels) or floats (normalised)"
+        )
+    if not np.isfinite(images).all():
+        raise InputError(f"{path}: holds NaN or infinity; mend those images or leave them out")
+    return images.astype(np.float32)
 
 
 def check_labels(path, labels: np.ndarray):

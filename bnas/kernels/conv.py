@@ -59,7 +59,10 @@ def _conv_image(x, at, site, where, tiles, shift, panel, sums, y, target):
                 offset = broadcast(shift[o + row])
                 for p in range(0, min(PANEL, site.pixels - first), lanes):
                     value = load(sums, row * PANEL + p) + offset
-                    there, left = target + (o + row) * site.pixels + first + p, site.pixels - first - p
+                    there, left = (
+                        target + (o + row) * site.pixels + first + p,
+                        site.pixels - first - p,
+                    )
                     if left < lanes:
                         store_first(y, there, value, left)
                     else:

@@ -71,9 +71,7 @@ def _scale_rows(sums, rows, o, scale, shift, y, at):
 
 
 @jit
-def pointwise(
-    x, x_at, x_pitch, inputs, floor, tiles, scale, shift, panels, y, y_at, y_pitch, sums
-):
+def pointwise(x, x_at, x_pitch, inputs, floor, tiles, scale, shift, panels, y, y_at, y_pitch, sums):
     """1×1 convolution, then scale and shift; inputs below `floor` become the floor (0: a ReLU)."""
     for panel in range(panels):
         source, target = x_at + panel * x_pitch, y_at + panel * y_pitch
@@ -226,7 +224,7 @@ def conv_to_bits(
             flip = broadcast(flips[j])
             a, b, c, d = flip, flip, flip, flip
             for o in range(j * WORD, min((j + 1) * WORD, channels), ROWS):
-                count_tile(panel, tiles, o * length, length, counts)
+                count_tile(panel, 0, tiles, o * length, length, counts)
                 for row in range(min(ROWS, channels - o)):
                     bit = np.uint64(o + row - j * WORD)
                     limit = sixteen(limits, 0, o + row, left, start, end)
@@ -241,7 +239,21 @@ def conv_to_bits(
 
 @jit
 def conv_to_floats(
-    planes, site, where, tiles, offsets, beta, scale, shift, images, y, y_at, y_pitch, add, panel, counts
+    planes,
+    site,
+    where,
+    tiles,
+    offsets,
+    beta,
+    scale,
+    shift,
+    images,
+    y,
+    y_at,
+    y_pitch,
+    add,
+    panel,
+    counts,
 ):
     """1-bit convolution, bits to floats: y = (beta dot) scale + shift, each step rounded by itself."""
     length, channels, panels = where.size, beta.size, site.classes.shape[0]
@@ -253,7 +265,7 @@ def conv_to_floats(
         here, there = load(site.border, first), load(site.border, first + 16)
         start, end = site.classes[number, 0], site.classes[number, 1]
         for o in range(0, channels, ROWS):
-            count_tile(panel, tiles, o * length, length, counts)
+            count_tile(panel, 0, tiles, o * length, length, counts)
             for row in range(min(ROWS, channels - o)):
                 a, b, s = broadcast(scale[o + row]), broadcast(shift[o + row]), beta[o + row]
                 n0, n1 = load(counts, row * PANEL), load(counts, row * PANEL + 16)

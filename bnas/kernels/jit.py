@@ -15,7 +15,7 @@ from numba.core.caching import FunctionCache
 
 def _digest(folder):
     digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.py")):
+    for path in [*sorted(folder.glob("*.py")), folder.parent / "reference.py"]:
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 

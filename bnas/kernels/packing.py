@@ -8,7 +8,7 @@ import numpy as np
 from numba import prange
 
 from bnas.kernels.jit import jit
-from bnas.kernels.planes import ready
+from bnas.kernels.planes import floats
 from bnas.kernels.sites import sites
 from bnas.kernels.threads import share
 from bnas.kernels.vectors import broadcast, lane, sign_bits, store
@@ -102,7 +102,7 @@ def packed_planes(x, groups, margin=(0, 0)):
     Bit k of word plane j of a group is the sign of its channel 64 j + k; margins are 0.
     """
     n, c, h, w = x.shape
-    x = ready(x) if x.dtype in (np.float32, np.float64) else (x > 0).astype(np.float32)
+    x = floats(x)
     site = sites((h, w), (1, 1), (1, 1), (0, 0), (1, 1), margin)
     words = -(-(c // groups) // WORD)
     make = np.zeros if any(margin) else np.empty

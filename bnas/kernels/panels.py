@@ -28,11 +28,11 @@ def tiled(weights):
 
 
 @jit
-def fill_panel(planes, at, site, first, where, panel):
+def fill_panel(planes, at, site, first, where, panel, target=0):
     """Lay out what 32 output pixels from `first` on see: panel (K 32,), number k of every pixel.
 
     planes (flat) from index `at` on: an image; where (K,): what to add to the base of a pixel for
-    number k. Pixels that lie side by side, or with a stride of 2, move as one vector; where a row
+    number k. The panel begins at panel[target]. Pixels that lie side by side, or with a stride of 2, move as one vector; where a row
     ends between them they move one by one.
     """
     lanes = 64 // panel.itemsize
@@ -40,15 +40,15 @@ def fill_panel(planes, at, site, first, where, panel):
         start, step = at + site.base[first + p], site.steps[lanes // 16, (first + p) // 8]
         if step == 1:
             for k in range(where.size):
-                store(panel, k * PANEL + p, load(planes, start + where[k]))
+                store(panel, target + k * PANEL + p, load(planes, start + where[k]))
         elif step == 2:
             for k in range(where.size):
-                store(panel, k * PANEL + p, load_even(planes, start + where[k]))
+                store(panel, target + k * PANEL + p, load_even(planes, start + where[k]))
         else:
             for i in range(p, p + lanes):
                 start = at + site.base[first + i]
                 for k in range(where.size):
-                    panel[k * PANEL + i] = planes[start + where[k]]
+                    panel[target + k * PANEL + i] = planes[start + where[k]]
 
 
 @jit(forceinline=True)

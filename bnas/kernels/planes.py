@@ -108,6 +108,13 @@ def ready(x):
     return np.require(x, requirements=["C", "A", "W"])
 
 
+def floats(x):
+    """x for a kernel that reads signs: ready, and if neither float32 nor float64, 1 above 0 and else 0."""
+    return (
+        ready(x) if x.dtype in (np.float32, np.float64) else (x > 0).astype(np.float32, order="C")
+    )
+
+
 @jit
 def copy(target, source):
     """A plain loop over two slices: for short rows much faster than a slice assignment."""

@@ -97,7 +97,7 @@ def sites(size, kernel, stride, padding, dilation, margin=None, skip=0):
     base = _fill_up(place(*corners).astype(np.int64))
     border = _fill_up((row_class[:, None] * len(cols) + col_class).astype(np.int32))
     inside = rows[:, None, :, None] & cols[None, :, None, :]
-    panels = border.reshape(-1, PANEL)
+    panels = border.reshape(border.size // PANEL, PANEL)
     return Sites(
         out_h * out_w,
         (h + 2 * mh) * stored_w,
@@ -107,5 +107,5 @@ def sites(size, kernel, stride, padding, dilation, margin=None, skip=0):
         taps.astype(np.int64).ravel(),
         border,
         np.stack([panels.min(1, initial=2**30), panels.max(1, initial=-1) + 1], 1).astype(np.int64),
-        ~inside.reshape(len(rows) * len(cols), -1),
+        ~inside.reshape(len(rows) * len(cols), taps.size),
     )

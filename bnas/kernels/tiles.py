@@ -54,12 +54,12 @@ def _count(counts, x, word):
 
 
 @jit(forceinline=True)
-def _plain(panel, weights, at, length, counts):
+def _plain(panel, start, weights, at, length, counts):
     zero = broadcast(np.uint64(0))
     nothing = (zero, zero, zero, zero)
     row0, row1, row2, row3 = nothing, nothing, nothing, nothing
     for k in range(length):
-        x = _four(panel, PANEL * k)
+        x = _four(panel, start + PANEL * k)
         w = at + ROWS * k
         row0 = _count(row0, x, weights[w])
         row1 = _count(row1, x, weights[w + 1])
@@ -100,24 +100,25 @@ def _total(counts, ones):
 
 
 @jit(forceinline=True)
-def _carry_save(panel, weights, at, length, counts):
+def _carry_save(panel, start, weights, at, length, counts):
     """As `_plain`, two rows at a time: each needs registers for its counts and for its ones."""
     zero = broadcast(np.uint64(0))
     nothing = (zero, zero, zero, zero)
     for pair in range(0, ROWS, 2):
         row0, row1, ones0, ones1 = nothing, nothing, nothing, nothing
         for k in range(0, length - 1, 2):
-            x, y = _four(panel, PANEL * k), _four(panel, PANEL * (k + 1))
+            x, y = _four(panel, start + PANEL * k), _four(panel, start + PANEL * (k + 1))
             w = at + ROWS * k + pair
             row0, ones0 = _count_two(row0, ones0, x, y, weights[w], weights[w + ROWS])
             row1, ones1 = _count_two(row1, ones1, x, y, weights[w + 1], weights[w + ROWS + 1])
         row0, row1 = _total(row0, ones0), _total(row1, ones1)
         if length % 2:
-            x, w = _four(panel, PANEL * (length - 1)), at + ROWS * (length - 1) + pair
+            x, w = _four(panel, start + PANEL * (length - 1)), at + ROWS * (length - 1) + pair
             row0, row1 = _count(row0, x, weights[w]), _count(row1, x, weights[w + 1])
         _store_four(counts, PANEL * pair, row0)
         _store_four(counts, PANEL * (pair + 1), row1)
 
 
-# panel (K 32,) and weights from index `at` on (K 4,), flat uint64 -> counts (4 32,), int32
+# panel (K 32,) from index `start` on, weights (K 4,) from index `at` on, flat uint64
+# -> counts (4 32,), int32: the bits that differ
 count_tile = _carry_save if CARRY_SAVE else _plain

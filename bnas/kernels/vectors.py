@@ -96,8 +96,9 @@ def _pointer(context, builder, array_type, array, index, vector, count=None):
         size = builder.extract_value(array.shape, 0)
         count = count or ir.Constant(index.type, vector.lanes)
         last = builder.sub(builder.add(index, count), ir.Constant(index.type, 1))
-        cgutils.do_boundscheck(context, builder, index, size)
-        cgutils.do_boundscheck(context, builder, last, size)
+        with builder.if_then(builder.icmp_signed(">", count, ir.Constant(index.type, 0))):
+            cgutils.do_boundscheck(context, builder, index, size)
+            cgutils.do_boundscheck(context, builder, last, size)
     address = builder.gep(array.data, [index])
     return builder.bitcast(address, context.get_value_type(vector).as_pointer())
 

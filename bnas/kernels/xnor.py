@@ -13,7 +13,7 @@ from numba import get_num_threads, prange
 from bnas.kernels.jit import jit
 from bnas.kernels.packing import pack_bits, packed_planes
 from bnas.kernels.panels import PANEL, ROWS, fill_panel, tiled
-from bnas.kernels.planes import ready
+from bnas.kernels.planes import floats, ready
 from bnas.kernels.sites import Sites, sites
 from bnas.kernels.threads import share
 from bnas.kernels.tiles import count_tile
@@ -28,6 +28,7 @@ from bnas.kernels.vectors import (
 from bnas.kernels.xnor_depthwise import xnor_depthwise
 from bnas.reference import output_size
 
+CACHED = 96  # words of a pixel in all panels that are laid out together: 24 KiB
 WORTH = 64  # of a word operation, in the multiply-adds that `share` counts
 
 
@@ -59,27 +60,38 @@ def _store_row(counts, at, left, right, scale, y, target, pixels):
 
 @jit
 def _conv_panels(planes, weights, offsets, beta, site, where, tasks, y):
-    """The panels from tasks[0] to before tasks[1], counted through all images and groups."""
+    """The panels from tasks[0] to before tasks[1], counted through all images and groups.
+
+    As many panels as the first-level cache holds are laid out together, and each tile of weights passes
+    over all of them: so results are written in long runs, and the weights are read less often.
+    """
     length, (groups, channels), panels = where.size, beta.shape, site.classes.shape[0]
     stored = planes.size // (y.size // (channels * site.pixels))
-    panel, counts = np.empty(length * PANEL, np.uint64), np.empty(ROWS * PANEL, np.int32)
-    for task in range(tasks[0], tasks[1]):
-        image, j = divmod(task, panels)
-        group, first = image % groups, j * PANEL
-        fill_panel(planes, image * stored, site, first, where, panel)
-        left, right = load(site.border, first), load(site.border, first + 16)
-        start, end = site.classes[j, 0], site.classes[j, 1]
+    together = max(1, CACHED // length)
+    panel = np.empty(together * length * PANEL, np.uint64)
+    counts = np.empty(ROWS * PANEL, np.int32)
+    task = tasks[0]
+    while task < tasks[1]:
+        image, number = divmod(task, panels)
+        group, last = image % groups, min(number + together, panels, number + tasks[1] - task)
+        for j in range(number, last):
+            at = (j - number) * length * PANEL
+            fill_panel(planes, image * stored, site, j * PANEL, where, panel, at)
         for o in range(0, channels, ROWS):
             tile = group * (weights.size // groups) + o * length
-            count_tile(panel, weights, tile, length, counts)
-            for row in range(min(ROWS, channels - o)):
-                offset0 = sixteen(offsets, group, o + row, left, start, end)
-                offset1 = sixteen(offsets, group, o + row, right, start, end)
-                target = (image * channels + o + row) * site.pixels + first
-                _store_row(
-                    counts, row * PANEL, offset0, offset1, beta[group, o + row], y, target,
-                    site.pixels - first,
-                )  # fmt: skip
+            for j in range(number, last):
+                first, start, end = j * PANEL, site.classes[j, 0], site.classes[j, 1]
+                count_tile(panel, (j - number) * length * PANEL, weights, tile, length, counts)
+                left, right = load(site.border, first), load(site.border, first + 16)
+                for row in range(min(ROWS, channels - o)):
+                    offset0 = sixteen(offsets, group, o + row, left, start, end)
+                    offset1 = sixteen(offsets, group, o + row, right, start, end)
+                    target = (image * channels + o + row) * site.pixels + first
+                    _store_row(
+                        counts, row * PANEL, offset0, offset1, beta[group, o + row], y, target,
+                        site.pixels - first,
+                    )  # fmt: skip
+        task += last - number
 
 
 @jit(parallel=True)
@@ -170,6 +182,8 @@ def xnor_matmul(a, b, bits):
     if not 0 <= bits <= 64 * a.shape[1]:
         raise ValueError(f"xnor_matmul: {a.shape[1]} words hold no {bits} bits")
     (m, length), n = a.shape, b.shape[0]
+    if not b.size:
+        return np.full((m, n), bits, np.int32)
     # b is an image of n pixels, and a the weights of a 1×1 convolution with one border class.
     site = sites((1, n), (1, 1), (1, 1), (0, 0), (1, 1))
     offsets = np.full((1, 1, m), bits, np.int32)
@@ -219,6 +233,9 @@ def xnor_conv2d(x, w, beta, stride, padding, dilation, groups):
     if beta is not None and beta.dtype != np.float32:
         dot = xnor_conv2d(x, w, None, stride, padding, dilation, groups)
         return dot.astype(beta.dtype) * beta[:, None, None]
+    if not x.size:  # no images, or nothing but padding
+        return np.zeros((len(x), len(w), *size), np.int32 if beta is None else beta.dtype)
+    x = floats(x)
     if w.shape[1] == 1 and groups > 1:
         return xnor_depthwise(x, w, beta, stride, padding, dilation)
     product = prepare(w, x.shape[2:], stride, padding, dilation, groups)

@@ -125,7 +125,7 @@ def xnor_depthwise(x, w, beta, stride, padding, dilation):
     beta = np.ones(w.shape[0], np.float32) if beta is None else ready(beta)
     if y.size:
         share(
-            _depthwise, y.size * (COST + taps // 16), ready(x).reshape(-1), x.shape[1],
+            _depthwise, y.size * (COST + taps // 16), x.reshape(-1), x.shape[1],
             np.ascontiguousarray(g.taps[:, 2]), flips, negatives, beta, g, stride, get_num_threads(),
             y.reshape(-1),
         )  # fmt: skip

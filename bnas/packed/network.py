@@ -61,12 +61,6 @@ class PackedNetwork:
         """The size of every kind of part, in bits and against float32, as text."""
         return files.size_table(self.model)
 
-    def normalise(self, images):
-        """Raw uint8 images (N, C, H, W) as the network wants them: float32."""
-        table = (np.arange(256) - self.mean[:, None]) / self.std[:, None]
-        channels = np.arange(len(self.mean))[:, None, None]
-        return table.astype(np.float32)[channels, images]
-
     def __call__(self, images):
         """Logits, float32 (N, classes), of normalised images (N, C, H, W) of any real dtype.
 

@@ -235,7 +235,9 @@ class Plan:
         inner = _interior(x.size, ONE)
         divisors = valid_taps(x.size, (3, 3), stride, ONE, ONE).astype(np.float32).ravel()
         divisors = np.pad(divisors, (0, -divisors.size % PANEL), constant_values=1)
-        plane = self._buffer(("pool", mean, x.size), inner.plane, np.float32, 0 if mean else -np.inf)
+        plane = self._buffer(
+            ("pool", mean, x.size), inner.plane, np.float32, 0 if mean else -np.inf
+        )
         self._call(
             inference.pool, x.buffer, x.at, x.pitch, inner.interior, site, int(mean), divisors,
             layer.scale, layer.shift, self.images, target.buffer, target.at, target.pitch, add, plane,

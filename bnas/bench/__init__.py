@@ -1,0 +1,39 @@
+"""`bnas bench`: our kernels and networks beside their peers, in one process, on this machine.
+
+A file of cases (kernels, networks) makes tables; `race` times, `report` shows. A case is a dict of
+functions without arguments that all compute the same; what they need is prepared outside of them:
+
+    timings = race({"bnas": ours, "NumPy": theirs, "naive": twin}, threads_of={"bnas": 1})
+    row = {"name": "3x3, 64 channels", "work": 36_864,
+           "figures": {label: timing._asdict() for label, timing in timings.items()}}
+
+A table is plain data, as everything in the results:
+
+    {"title": "1-bit convolution, 1 thread",
+     "note": "a sentence or two on what is compared; may be empty",
+     "unit": "us", "ms", "s", or None: the report chooses,
+     "ours": ["bnas"],           # labels; the first is the one compared with the peers
+     "peers": ["NumPy"],         # labels; the first that was measured is the main peer
+     "rows": [row, ...]}
+
+A label that is in neither list (the naive twin) is shown and not compared. A row lacks the labels
+that do not exist for it. What is to be a fair comparison belongs in one table: one thread against
+one thread, all against all.
+
+The results are
+
+    {"machine": machine_record(),                       # taken before the first race
+     "peak": {"name": "popcount of 64-bit words", "unit": "words/s",
+              "rates": {"bnas": 1.2e10}},               # measured, by label; or {}
+     "tables": [table, ...]}
+
+"work" is the number of operations of one call in the unit of the peak, or None where a share of the
+peak means nothing. `text_report` prints them, with the ratios to the peers and all the cases in
+which a peer is faster; `save_report` writes bench.json, bench.txt and bench.png.
+"""
+
+from bnas.bench.machine import machine_record
+from bnas.bench.report import save_report, text_report
+from bnas.bench.timing import race, threads
+
+__all__ = ["machine_record", "race", "save_report", "text_report", "threads"]

@@ -1,0 +1,186 @@
+"""Races of single kernels: 1-bit products and convolutions against floats."""
+
+import numpy as np
+
+from bnas import kernels, reference
+from bnas.bench.peak import popcounts
+from bnas.bench.races import ours, row, table
+from bnas.bench.timing import race
+from bnas.candidates import BINARY
+from bnas.genotypes import Genotype
+from bnas.kernels import inference
+from bnas.kernels.packing import packed_planes
+from bnas.kernels.xnor import multiply, prepare
+from bnas.network import Network
+from bnas.packed.fold import fold
+from bnas.packed.plan import Plan
+
+ONE, NONE = (1, 1), (0, 0)
+PEERS = ["torch f32", "torch bf16", "torch int8"]
+MATMULS = (  # M, N, K: two squares, and the 3×3 convolutions of ResNet-18 as products
+    (1024, 1024, 4608), (1024, 1024, 576), (3136, 64, 576), (784, 128, 1152), (196, 256, 2304),
+    (49, 512, 4608),
+)  # fmt: skip
+RESNET = ((64, 56), (128, 28), (256, 14), (512, 7))  # channels, height of the 3×3 convolutions
+NAIVE_LIMIT = 10_000_000  # words that the twin in plain NumPy is asked to count
+
+
+def normal(*shape):
+    return np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+
+
+def popcount_peak(counts):
+    """Popcounts of 64-bit words that the machine does in a second, by our label."""
+    rates = {}
+    for count in counts:
+        words, call = popcounts(count)
+        rates[ours(count)] = (
+            words / race({"peak": call}, threads_of={"peak": count})["peak"].seconds
+        )
+    return {"name": "popcount of 64-bit words", "unit": "words/s", "rates": rates}
+
+
+def matmul(threads, torch, quick):
+    """XNOR matmul: all operands packed already, theirs in their own dtype."""
+    rows = []
+    for m, n, k in MATMULS[:1] if quick else MATMULS:
+        x, y = normal(m, k), normal(n, k)
+        a, b = (kernels.pack_bits(v[:, :, None, None]).reshape(len(v), -1) for v in (x, y))
+
+        def call():
+            return kernels.xnor_matmul(a, b, k)
+
+        contenders = {ours(threads): call, "NumPy f32": lambda: x @ y.T}
+        if a.size * n <= NAIVE_LIMIT:
+            contenders["naive"] = lambda: reference.xnor_matmul(a, b, k)
+        if torch:
+            contenders |= _torch_matmul(x, y)
+        rows.append(row(f"{m} x {n} x {k}", contenders, threads, quick, m * n * a.shape[1], call))
+    note = "Shapes M x N x K. Our operands are in row-major words; laying them out for tiles is included."
+    return table("XNOR matmul", note, threads, rows, ["NumPy f32", *PEERS])
+
+
+def _torch_matmul(x, y):
+    import torch
+
+    x, y = torch.from_numpy(x), torch.from_numpy(y).T.contiguous()
+    x16, y16 = x.bfloat16(), y.bfloat16()
+    x8, y8 = x.sign().to(torch.int8), y.sign().to(torch.int8)
+    calls = {"torch f32": lambda: x @ y, "torch bf16": lambda: x16 @ y16}
+    if hasattr(torch, "_int_mm"):
+        calls["torch int8"] = lambda: torch._int_mm(x8, y8)
+    return calls
+
+
+def _torch_conv(x, w, **window):
+    import torch
+    from torch.nn.functional import conv2d
+
+    x, w = torch.from_numpy(x), torch.from_numpy(w)
+    last = [t.to(memory_format=torch.channels_last) for t in (x, w)]
+    half = [t.bfloat16() for t in last]
+
+    def call(x, w):
+        def run():
+            with torch.inference_mode():
+                return conv2d(x, w, **window)
+
+        return run
+
+    return {"torch f32": call(x, w), "torch f32 last": call(*last), "torch bf16": call(*half)}
+
+
+CONV_PEERS = ["torch f32", "torch f32 last", "torch bf16"]
+
+
+def conv(threads, torch, quick):
+    """1-bit 3×3 convolution of floats, ResNet-18's shapes."""
+    rows = []
+    for batch in (1, 8):
+        for channels, height in RESNET[:1] if quick else RESNET:
+            x, w = normal(batch, channels, height, height), normal(channels, channels, 3, 3)
+            beta = np.abs(w).mean(axis=(1, 2, 3))
+            product = prepare(w, x.shape[2:], ONE, ONE, ONE, 1)
+
+            def call():
+                return multiply(product, packed_planes(x, 1, ONE), beta)
+
+            contenders = {ours(threads): call}
+            if torch:
+                contenders |= _torch_conv(x, w, padding=1)
+            work = batch * height**2 * channels * product.where.size
+            name = f"{batch} x {channels} x {height}²"
+            rows.append(row(name, contenders, threads, quick, work, call))
+    note = (
+        "Batch x channels x pixels, as many channels out. Floats in and out: packing of the images, "
+        "conversion and beta are included; weights are packed ahead. 'last' is channels_last."
+    )
+    return table("1-bit 3x3 convolution", note, threads, rows, CONV_PEERS)
+
+
+DEPTHWISE = ((1, 64, 32, 3), (8, 64, 32, 3), (8, 64, 32, 5), (64, 16, 32, 3), (64, 16, 32, 5))
+
+
+def depthwise(threads, torch, quick):
+    """1-bit depthwise convolution of floats."""
+    rows = []
+    for batch, channels, height, k in DEPTHWISE[:1] if quick else DEPTHWISE:
+        x, w = normal(batch, channels, height, height), normal(channels, 1, k, k)
+        beta, pad = np.abs(w).mean(axis=(1, 2, 3)), (k // 2, k // 2)
+
+        def call():
+            return kernels.xnor_conv2d(x, w, beta, ONE, pad, ONE, channels)
+
+        contenders = {ours(threads): call}
+        if torch:
+            contenders |= _torch_conv(x, w, padding=pad, groups=channels)
+        if batch == 1:
+            contenders["naive"] = lambda: reference.xnor_conv2d(x, w, beta, ONE, pad, ONE, channels)
+        rows.append(row(f"{batch} x {channels} x {height}², {k}x{k}", contenders, threads, quick))
+    note = "Floats in and out, as in training."
+    return table("1-bit depthwise convolution", note, threads, rows, CONV_PEERS)
+
+
+def depthwise_bits(threads, torch, quick):
+    """1-bit depthwise convolution, bits in and bits out, as in a packed network."""
+    rows = []
+    for batch, channels, height, k in DEPTHWISE[:1] if quick else DEPTHWISE:
+        call = _packed_depthwise(batch, channels, height, k)
+        contenders = {ours(threads): call}
+        if torch:
+            x, w = normal(batch, channels, height, height), normal(channels, 1, k, k)
+            contenders |= _torch_conv(x, w, padding=k // 2, groups=channels)
+        rows.append(row(f"{batch} x {channels} x {height}², {k}x{k}", contenders, threads, quick))
+    note = (
+        "The next sign included, as a threshold. A packed network runs this on one thread an image."
+    )
+    return table("1-bit depthwise convolution, bits in and out", note, threads, rows, CONV_PEERS)
+
+
+def _packed_depthwise(batch, channels, height, k):
+    """The first depthwise convolution of a packed network of such channels."""
+    edge = (f"sep_conv_{k}x{k}", 0)
+    genotype = Genotype((edge, edge), (2,), (edge, edge), (2,))
+    network = Network(genotype, 3, 10, channels, 3, BINARY, np.random.default_rng(0))
+    plan = Plan(fold(network), batch, (3, height, height))
+    plan.run()
+    kernel, arguments = next(c for c in plan.calls if c[0] is inference.depthwise_to_bits)
+    return lambda: kernel(*arguments)
+
+
+def packing(threads, torch, quick):
+    """Packing of signs, and back."""
+    rows = []
+    for shape in ((1, 64, 56, 56), (8, 256, 14, 14))[: 1 if quick else 2]:
+        x = normal(*shape)
+        contenders = {
+            ours(threads): lambda: kernels.pack_bits(x),
+            "NumPy": lambda: np.packbits(x > 0, axis=1),
+            "naive": lambda: reference.pack_bits(x),
+        }
+        rows.append(row("x".join(map(str, shape)), contenders, threads, quick))
+    note = "Into words with the channels innermost; NumPy's packbits makes bytes."
+    return table("Packing", note, threads, rows, ["NumPy"])
+
+
+TABLES = (matmul, conv, depthwise, depthwise_bits, packing)

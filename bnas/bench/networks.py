@@ -1,0 +1,107 @@
+"""Races of whole networks: packed against their real-valued twins in PyTorch, and how they start."""
+
+import os
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+
+from bnas import nn
+from bnas.autodiff import no_grad
+from bnas.bench.races import ours, row, table
+from bnas.candidates import BINARY, REAL
+from bnas.genotypes import PUBLISHED, parse_genotype
+from bnas.network import Network
+from bnas.packed import PackedNetwork
+
+SHAPE, CLASSES, CELLS = (3, 32, 32), 10, 8
+PEERS = ["torch f32", "torch f32 last", "torch bf16"]
+FOUND = """FOUND_GENOTYPE"""
+
+
+def network(threads, torch, quick):
+    """Packed networks against their real-valued twins."""
+    rows = []
+    architectures = {"found": parse_genotype(FOUND), "DARTS_V2": PUBLISHED["DARTS_V2"]}
+    for name, genotype in list(architectures.items())[: 1 if quick else 2]:
+        for channels in (16,) if quick else (16, 36):
+            rng = np.random.default_rng(0)
+            binary, real = (
+                Network(genotype, SHAPE[0], CLASSES, channels, CELLS, precision, rng)
+                for precision in (BINARY, REAL)
+            )
+            packed = PackedNetwork.pack(binary, SHAPE, np.zeros(3), np.ones(3))
+            for batch in (1, 32):
+                images = rng.standard_normal((batch, *SHAPE)).astype(np.float32)
+                contenders = {
+                    ours(threads): lambda: packed(images),
+                    "unpacked": lambda: _logits(binary, images),
+                }
+                if torch:
+                    contenders |= _torch(real, images)
+                label = f"{name}, {channels} channels, batch {batch}"
+                rows.append(row(label, contenders, threads, quick))
+    note = (
+        "8 cells, 3x32x32, random weights. 'found' is the result of `make demo`. 'unpacked' is our own "
+        "training graph of the same 1-bit network. The twins compute real convolutions of the same shapes."
+    )
+    return table("Packed network", note, threads, rows, PEERS, "ms")
+
+
+def _logits(network, images):
+    with nn.evaluating(network), no_grad():
+        return network(images).data
+
+
+def _torch(network, images):
+    import torch
+
+    from bnas.bench.torch_network import TorchNetwork
+
+    last = torch.channels_last
+    twins = {
+        "torch f32": TorchNetwork(network),
+        "torch f32 last": TorchNetwork(network, last),
+        "torch bf16": TorchNetwork(network, last, torch.bfloat16),
+    }
+    return {label: lambda twin=twin: twin(images) for label, twin in twins.items()}
+
+
+START = """
+import sys, time
+import numpy as np
+from bnas.packed import PackedNetwork
+network = PackedNetwork.load(sys.argv[1])
+start = time.perf_counter()
+network(np.zeros((1, 3, 32, 32), np.float32))
+print(time.perf_counter() - start)
+"""
+
+
+def start(threads, torch, quick):
+    """The first call of a packed network in a new process."""
+    network = Network(
+        PUBLISHED["DARTS_V2"], 3, CLASSES, 16, CELLS, BINARY, np.random.default_rng(0)
+    )
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "net.npz")
+        PackedNetwork.pack(network, SHAPE, np.zeros(3), np.ones(3)).save(path)
+        environment = {
+            **os.environ,
+            "NUMBA_CACHE_DIR": os.path.join(folder, "cache"),
+            "NUMBA_NUM_THREADS": str(threads),
+        }
+        for name in ("empty cache: all kernels compiled", "warm cache"):
+            command = [sys.executable, "-c", START, path]
+            done = subprocess.run(
+                command, env=environment, capture_output=True, text=True, check=True
+            )
+            seconds = float(done.stdout)
+            figure = {"seconds": seconds, "low": seconds, "high": seconds, "repeats": 1}
+            rows.append({"name": name, "figures": {ours(threads): figure}, "work": None})
+    return table("First call of a packed network", "Measured once.", threads, rows, [], "s")
+
+
+TABLES = (network, start)

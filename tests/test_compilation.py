@@ -1,0 +1,258 @@
+"""How kernels are compiled: for any processor the same results, from a cache that is never stale.
+
+All of this is settled when Numba starts, so each case is a process of its own with its own cache.
+"""
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bnas import reference
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def start(folder, code, package=ROOT, **settings):
+    """Begin to run Python code in `folder`, where Numba keeps its cache, with NUMBA_ settings."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("NUMBA_")}
+    environment.update({f"NUMBA_{name}": str(value) for name, value in settings.items()})
+    environment.update(NUMBA_CACHE_DIR=str(folder / "cache"), PYTHONPATH=str(package))
+    environment.update(PYTHONDONTWRITEBYTECODE="1")  # sources may change twice in a second
+    return subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process):
+    """What the process printed, as JSON."""
+    output, errors = process.communicate()
+    assert process.returncode == 0, output + errors
+    return json.loads(output)
+
+
+def run(*args, **settings):
+    return finish(start(*args, **settings))
+
+
+# ------------------------------------------------------------------------------------ processors
+
+RESULTS = """
+import hashlib, json
+import numba
+import numpy as np
+
+def digests(module):
+    x, w, one, beta = (
+        np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+        for seed, shape in enumerate([(3, 70, 6, 11), (6, 70, 3, 3), (140, 1, 3, 3), (6,)])
+    )
+    words = module.pack_bits(x)
+    window = (1, 2), (1, 1), (2, 1)
+    arrays = {
+        "pack_bits": words,
+        "xnor_matmul": module.xnor_matmul(words[0, 0, 0], words[1].reshape(-1, 2), 70),
+        "dense": module.xnor_conv2d(x, w, None, *window, 1),
+        "dense, times beta": module.xnor_conv2d(x, w, beta, *window, 1),
+        "depthwise": module.xnor_conv2d(x, one, None, *window, 70),
+    }
+    return {name: hashlib.sha256(array.tobytes()).hexdigest() for name, array in arrays.items()}
+"""
+ON_ALL_THREADS = """
+from bnas import kernels
+from bnas.kernels import threads
+
+threads.WORTH_SHARING = 0
+numba.set_num_threads(1)
+alone = digests(kernels)
+numba.set_num_threads(numba.config.NUMBA_NUM_THREADS)
+print(json.dumps([alone, digests(kernels)]))
+"""
+PROCESSORS = {
+    "this one": {},
+    "generic": {"CPU_NAME": "generic"},
+    "128 bits": {"CPU_NAME": "generic", "CPU_FEATURES": "+sse2,+ssse3,+sse4.1,+sse4.2,+popcnt"},
+}
+
+
+def test_every_processor_and_number_of_threads_gives_the_same_bits(tmp_path):
+    cases = dict(PROCESSORS)
+    if platform.machine() not in ("x86_64", "AMD64"):
+        del cases["128 bits"]  # the features are names of that family
+    processes = {}
+    for name, settings in cases.items():
+        (tmp_path / name).mkdir()
+        settings = {"NUM_THREADS": min(2, os.cpu_count()), **settings}
+        processes[name] = start(tmp_path / name, RESULTS + ON_ALL_THREADS, **settings)
+    scope = {}
+    exec(RESULTS, scope)
+    expected = scope["digests"](reference)
+    for name, process in processes.items():
+        assert finish(process) == [expected, expected], name
+
+
+# ----------------------------------------------------------------------------------------- cache
+
+CACHED = """
+import json, sys
+import numpy as np
+from numba.core.dispatcher import Dispatcher
+from bnas import kernels, reference
+
+x = np.random.default_rng(0).standard_normal((2, 70, 3, 7))
+words = kernels.pack_bits(x)
+rows = words.reshape(-1, words.shape[-1])
+product = kernels.xnor_matmul(rows[:3], rows, 70)
+stats = {
+    id(f): f.stats
+    for name, module in list(sys.modules.items()) if name.startswith("bnas.")
+    for f in vars(module).values() if isinstance(f, Dispatcher)
+}.values()
+print(json.dumps({
+    "hits": sum(sum(s.cache_hits.values()) for s in stats),
+    "misses": sum(sum(s.cache_misses.values()) for s in stats),
+    "packs as its twin": np.array_equal(words, reference.pack_bits(x)),
+    "multiplies as its twin": np.array_equal(product, reference.xnor_matmul(rows[:3], rows, 70)),
+    "product": product.tolist(),
+}))
+"""
+NOTHING_COUNTED = """
+
+@jit
+def count_tile(panel, start, weights, at, length, counts):
+    counts[:] = 0
+"""
+
+
+@pytest.fixture
+def package(tmp_path):
+    """A copy of the package whose sources a test may edit; its folder is to be the path."""
+    source = tmp_path / "source"
+    shutil.copytree(ROOT / "bnas", source / "bnas", ignore=shutil.ignore_patterns("__pycache__"))
+    return source
+
+
+def append(path, text):
+    path.write_text(path.read_text() + text)
+
+
+def test_a_cache_is_used_until_a_helper_of_another_file_changes(package, tmp_path):
+    first = run(tmp_path, CACHED, package)
+    assert first["hits"] == 0 and first["misses"] > 0
+    assert first["packs as its twin"] and first["multiplies as its twin"]
+    second = run(tmp_path, CACHED, package)
+    assert second["hits"] > 0 and second["misses"] == 0  # helpers came with their kernels
+    assert second["product"] == first["product"]
+
+    append(package / "bnas/kernels/tiles.py", NOTHING_COUNTED)  # compiled into a kernel of xnor.py
+    edited = run(tmp_path, CACHED, package)
+    assert edited["hits"] == 0 and np.all(np.array(edited["product"]) == 70)
+
+    append(package / "bnas/reference.py", "\nWORD = 32\n")  # a constant that packing.py imports
+    assert run(tmp_path, CACHED, package)["packs as its twin"]
+
+
+# --------------------------------------------------------------------------------- bounds checks
+
+PROBE = """
+import numpy as np
+from bnas.kernels.jit import jit
+from bnas.kernels import vectors as v
+
+@jit
+def move(source, i, target, j):
+    v.store(target, j, v.load(source, i))
+
+@jit
+def move_first(source, i, target, j, count):
+    v.store_first(target, j, v.load_first(source, i, count), count)
+
+@jit
+def read_signs(source, i):
+    return v.lane(v.sign_bits(source, i, np.uint64(0)), 0)
+
+@jit
+def write_signs(source, i, target, j, count):
+    v.store_signs(target, j, source, i, count)
+
+@jit
+def read_small(source, i):
+    return v.lane(v.load_int32(source, i), 0)
+"""
+CHECK = """
+import json
+import numpy as np
+import probe
+
+a, b = np.ones(40, np.float32), np.ones(40, np.float32)
+small = np.ones(40, np.int8)
+calls = json.loads('''{calls}''')
+outcomes = []
+for name, *numbers in calls:
+    arguments = dict(
+        move=(a, numbers[0], b, *numbers[1:]), move_first=(a, numbers[0], b, *numbers[1:]),
+        read_signs=(a, *numbers), write_signs=(a, numbers[0], small, *numbers[1:]),
+        read_small=(small, *numbers),
+    )[name]
+    try:
+        getattr(probe, name)(*arguments)
+        outcomes.append("fine")
+    except IndexError:
+        outcomes.append("IndexError")
+stats = probe.move.stats
+print(json.dumps([outcomes, sum(stats.cache_hits.values()), sum(stats.cache_misses.values())]))
+"""
+INSIDE = [  # of arrays with 40 elements
+    ("move", 0, 24),
+    ("move", 24, 0),
+    ("move_first", 24, 24, 16),
+    ("move_first", 39, 30, 1),
+    ("move_first", 30, 30, 10),
+    ("move_first", 40, 40, 0),  # no element is no access, wherever
+    ("move_first", 56, 0, 0),
+    ("move_first", 0, 56, 0),
+    ("read_signs", 32),
+    ("write_signs", 24, 24, 16),
+    ("write_signs", 37, 24, 3),
+    ("read_small", 24),
+]
+OUTSIDE = [
+    ("move", 25, 0),
+    ("move", 0, 25),
+    ("move", 0, 40),
+    ("move", -1, 0),
+    ("move", 0, -1),
+    ("move_first", 30, 0, 11),
+    ("move_first", 0, 30, 11),
+    ("move_first", 40, 0, 1),
+    ("move_first", 0, -1, 1),
+    ("read_signs", 33),
+    ("read_signs", -1),
+    ("write_signs", 38, 24, 3),
+    ("write_signs", 0, 25, 3),  # the others are zeros, and written
+    ("read_small", 25),
+]
+
+
+def test_checked_code_catches_every_vector_outside_and_never_comes_from_an_unchecked_run(tmp_path):
+    (tmp_path / "probe.py").write_text(PROBE)
+    inside = CHECK.format(calls=json.dumps(INSIDE))
+    fine, new, reused = ["fine"] * len(INSIDE), [0, 1], [1, 0]
+    assert run(tmp_path, inside) == [fine, *new]
+    assert run(tmp_path, inside) == [fine, *reused]
+    both = CHECK.format(calls=json.dumps(INSIDE + OUTSIDE))
+    checked = fine + ["IndexError"] * len(OUTSIDE)
+    assert run(tmp_path, both, BOUNDSCHECK=1) == [checked, *new]
+    assert run(tmp_path, both, BOUNDSCHECK=1) == [checked, *reused]
+    assert run(tmp_path, inside) == [fine, *reused]

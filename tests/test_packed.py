@@ -1,0 +1,536 @@
+"""Packed networks against the networks they come from: every bit, every logit, whatever the calls before."""
+
+import tracemalloc
+from typing import NamedTuple
+
+import numba
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numba.core.runtime import _nrt_python, rtsys
+
+from bnas import nn
+from bnas.autodiff import Tensor
+from bnas.candidates import BINARY, REAL, None_, Precision
+from bnas.config import SURROGATES
+from bnas.errors import InputError
+from bnas.evaluation import predict
+from bnas.genotypes import OPERATIONS, PUBLISHED, Genotype
+from bnas.network import Network
+from bnas.packed import PackedNetwork
+from bnas.packed.fold import fold
+from bnas.packed.layers import BitConv, Threshold
+from bnas.packed.plan import Plan
+from bnas.supernet import Supernet
+
+CLASSES = 4
+LEARNED = Precision(True, beta="learned")
+SIZES = [(1, 1), (1, 6), (2, 2), (3, 5), (7, 7), (8, 8), (9, 4), (17, 2), (11, 13)]
+seeds = st.integers(0, 2**32 - 1)
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+def images(shape, count, seed=1):
+    return rng(seed).standard_normal((count, *shape)).astype(np.float32)
+
+
+# ------------------------------------------------------------------------------- random networks
+
+
+class Case(NamedTuple):
+    """A 1-bit network as training might leave it, and the shape of its images."""
+
+    network: Network
+    shape: tuple
+
+
+def case(genotype, channels, cells, shape, precision=BINARY, seed=0, absent=()):
+    """A Case with random numbers everywhere; the operations numbered in `absent` become `none`."""
+    generator = rng(seed)
+    network = Network(genotype, shape[0], CLASSES, channels, cells, precision, generator)
+    scramble(network, generator)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d) and generator.random() < 0.2:
+            module.bias = None
+            module.weight = module.weight if generator.random() < 0.7 else None
+    for cell in network.cells:
+        for i, source in enumerate(cell.predecessors):
+            if i in absent:  # no genotype may hold it, so it is put in place afterwards
+                setattr(cell.operations, str(i), None_(cell.stride(source)))
+    return Case(network.eval(), shape)
+
+
+def scramble(network, generator):
+    """Numbers as no training would dare: zeros, negative scales, channels that always or never fire."""
+
+    def draw(n, *factors):
+        return (generator.standard_normal(n) * generator.choice(factors, n)).astype(np.float32)
+
+    for module in network.modules():
+        if isinstance(module, nn.XnorConv2d):
+            weight = module.weight.data
+            weight *= generator.random(weight.shape) > 0.1  # sign 0 is -1
+            weight *= generator.random((len(weight), 1, 1, 1)) > 0.1  # β is 0 in closed form
+            if module.beta is not None:
+                module.beta.data = draw(len(weight), 0, 1, 1, 3)
+        elif isinstance(module, nn.BatchNorm2d):
+            n = module.running_mean.size
+            module.running_mean = draw(n, 0, 1, 1, 4, 100)
+            module.running_var = (10 ** generator.uniform(-3, 3, n)).astype(np.float32)
+            module.weight.data, module.bias.data = draw(n, 0, 1, 1, 3), draw(n, 0, 1, 1, 50)
+
+
+@st.composite
+def wirings(draw):
+    """(pairs, concat) of one cell: any operations, any predecessors, some of the states."""
+    nodes = draw(st.integers(1, 3))
+    pairs = tuple(
+        (draw(st.sampled_from(OPERATIONS[1:])), draw(st.integers(0, node + 1)))
+        for node in range(nodes)
+        for _ in range(2)
+    )
+    states = st.lists(st.integers(2, nodes + 1), min_size=1, unique=True)
+    return pairs, tuple(draw(states))
+
+
+@st.composite
+def cases(draw):
+    genotype = Genotype(*draw(wirings()), *draw(wirings()))
+    wide = draw(st.integers(0, 4)) == 0  # more than a word of channels, on small images
+    channels = draw(st.sampled_from([33, 65] if wide else [1, 2, 3, 5, 6]))
+    cells = draw(st.integers(1, 2 if wide else 5))
+    shape = draw(st.integers(1, 4)), *draw(st.sampled_from(SIZES[:4] if wide else SIZES))
+    precision = Precision(
+        True, draw(st.sampled_from(SURROGATES)), draw(st.sampled_from(["learned", "closed"]))
+    )
+    absent = draw(st.sets(st.integers(0, 5), max_size=3))
+    return case(genotype, channels, cells, shape, precision, draw(seeds), absent)
+
+
+def pack(case):
+    channels = case.shape[0]
+    return PackedNetwork.pack(case.network, case.shape, np.zeros(channels), np.ones(channels))
+
+
+def unpacked(network, x):
+    """(logits, {name: input bits of a 1-bit convolution}) of the network itself."""
+    names = {module: name for name, module in network.named_modules()}
+    forward, bits = nn.XnorConv2d.forward, {}
+
+    def recorded(module, x):
+        bits[names[module]] = x.data > 0
+        return forward(module, x)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nn.XnorConv2d, "forward", recorded)
+        return predict(network, x), bits
+
+
+def assert_same(case, count, seed=1):
+    """The packed network predicts what the network does, from the same bits everywhere."""
+    packed, x = pack(case), images(case.shape, count, seed)
+    logits, bits = unpacked(case.network, x)
+    found = packed.activations(x)
+    assert found.keys() == bits.keys()
+    for name in bits:
+        assert found[name].dtype == np.bool_
+        np.testing.assert_array_equal(found[name], bits[name], err_msg=name)
+    ours = packed(x)
+    assert (ours.shape, ours.dtype) == (logits.shape, np.float32)
+    assert np.abs(ours - logits).max() <= 1e-5 * np.abs(logits).max()
+    np.testing.assert_array_equal(ours.argmax(axis=1), logits.argmax(axis=1))
+    np.testing.assert_array_equal(packed.predict(x), logits.argmax(axis=1))
+
+
+@settings(max_examples=150, deadline=None)
+@given(cases(), st.integers(1, 11), seeds)
+def test_packed_networks_are_the_networks(case, count, seed):
+    assert_same(case, count, seed)
+
+
+@pytest.mark.parametrize("channels, shape", [(5, (3, 7, 9)), (70, (1, 3, 2))])
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_every_operation_in_normal_and_reduction_cells(operation, channels, shape):
+    """On both inputs and behind a node; three cells, of which the last two are reductions."""
+    name, absent = (operation, ()) if operation != "none" else ("skip_connect", (0, 3))
+    pairs = ((name, 0), ("skip_connect", 1), (name, 1), (name, 2))
+    assert_same(case(Genotype(pairs, (3,), pairs, (3, 2)), channels, 3, shape, absent=absent), 3)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_architectures(name):
+    assert_same(case(PUBLISHED[name], 4, 4, (3, 10, 7), LEARNED), 2)
+
+
+def test_an_image_of_many_panels():
+    """Every row is longer than a panel of 32 pixels, and so is what a reduction leaves."""
+    assert_same(case(PUBLISHED["AmoebaNet"], 3, 3, (2, 5, 71), LEARNED), 2)
+
+
+def test_the_cases_reach_every_kind_of_channel():
+    """The networks above have thresholds at both ends, of both directions, and in between."""
+    dots, seen = 0, set()
+    for record in _convolutions(
+        fold(case(PUBLISHED["DARTS_V2"], 20, 3, (1, 4, 4), LEARNED).network)
+    ):
+        if isinstance(record.finish, Threshold):
+            bits = output_bits(record)
+            dots = len(bits)
+            always, never = bits.all(axis=0), ~bits.any(axis=0)
+            seen |= {"always"} if always.any() else set()
+            seen |= {"never"} if never.any() else set()
+            changing = ~always & ~never
+            seen |= {"rising"} if (changing & bits[-1]).any() else set()
+            seen |= {"falling"} if (changing & bits[0]).any() else set()
+    assert dots and seen == {"always", "never", "rising", "falling"}
+
+
+# ---------------------------------------------------------------------------------- call by call
+
+MIXED = Genotype(
+    (("sep_conv_3x3", 0), ("max_pool_3x3", 1), ("dil_conv_5x5", 2), ("skip_connect", 0)), (2, 3),
+    (("skip_connect", 0), ("avg_pool_3x3", 1), ("conv_7x1_1x7", 0), ("sep_conv_5x5", 2)), (3, 2),
+)  # fmt: skip
+
+
+def mixed(channels=5, shape=(3, 7, 9), cells=4):
+    return case(MIXED, channels, cells, shape, LEARNED)
+
+
+@settings(max_examples=15, deadline=None)
+@given(cases(), st.lists(st.integers(1, 20), min_size=2, max_size=4))
+def test_nothing_is_left_from_one_call_to_the_next(case, counts):
+    packed = pack(case)
+    batches = [images(case.shape, count, seed=i) for i, count in enumerate(counts)]
+    first = [packed(x) for x in batches]
+    for x, logits in zip(batches, first):
+        np.testing.assert_array_equal(packed(x), logits)
+        np.testing.assert_array_equal(pack(case)(x), logits)
+
+
+def test_results_are_the_callers_own():
+    packed, x = pack(mixed()), images((3, 7, 9), 2)
+    first, before = packed(x), x.copy()
+    kept = first.copy()
+    second = packed(-x)
+    np.testing.assert_array_equal(first, kept)
+    np.testing.assert_array_equal(x, before)
+    assert not np.array_equal(first, second)
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+@pytest.mark.parametrize("count", [1, 8, 9, 21, 64])
+def test_threads_do_not_change_a_bit(threads, count, monkeypatch):
+    packed, x = pack(mixed()), images((3, 7, 9), count)
+    monkeypatch.setattr(numba, "get_num_threads", lambda: 1)
+    alone = packed(x)
+    monkeypatch.setattr(numba, "get_num_threads", lambda: threads)
+    for _ in range(3):
+        np.testing.assert_array_equal(packed(x), alone)
+    monkeypatch.setattr(numba, "get_num_threads", lambda: 1)
+    np.testing.assert_array_equal(packed(x), alone)
+
+
+@pytest.mark.parametrize("channels, cells", [(1, 1), (5, 3), (33, 2)])
+def test_an_image_is_predicted_alike_in_any_company(channels, cells):
+    packed, x = pack(mixed(channels, (3, 5, 4), cells)), images((3, 5, 4), 21)
+    together = packed(x)
+    for count in (1, 2, 7, 8, 9):
+        parts = [packed(x[i : i + count]) for i in range(0, len(x), count)]
+        np.testing.assert_array_equal(np.concatenate(parts), together, err_msg=str(count))
+    np.testing.assert_array_equal(packed(x[::-1])[::-1], together)
+
+
+def test_activations_of_many_images_are_those_of_each():
+    packed, x = pack(mixed()), images((3, 7, 9), 11)
+    together = packed.activations(x)
+    for i in range(len(x)):
+        for name, bits in packed.activations(x[i : i + 1]).items():
+            np.testing.assert_array_equal(bits[0], together[name][i], err_msg=name)
+
+
+def _arrays(value):
+    if isinstance(value, np.ndarray):
+        return 1
+    return sum(map(_arrays, value)) if isinstance(value, tuple) else 0
+
+
+def test_a_run_allocates_nothing():
+    """Numba counts one wrapper for every array handed to a kernel; any more would be an allocation."""
+    plan = Plan(pack(mixed(70)).model, 8, (3, 7, 9))
+    plan.run()
+    handed = sum(
+        _arrays(arguments) for kernel, arguments in plan.calls if hasattr(kernel, "py_func")
+    )
+    _nrt_python.memsys_enable_stats()
+    try:
+        before = rtsys.get_allocation_stats()
+        plan.run()
+        after = rtsys.get_allocation_stats()
+    finally:
+        _nrt_python.memsys_disable_stats()
+    assert handed > 0
+    assert after.alloc - before.alloc == after.free - before.free == handed
+
+
+def test_a_run_asks_numpy_for_no_memory():
+    """The smallest array in this network is of 8 x 4 logits: more than the peak allowed."""
+    plan = Plan(pack(mixed(70)).model, 800, (3, 1, 1))
+    plan.run()
+    plan.run()
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        plan.run()
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert plan.logits.nbytes > 10_000 > peak - before
+
+
+def test_nothing_grows_over_many_calls():
+    packed, batches = pack(mixed()), [images((3, 7, 9), n) for n in (1, 3, 8, 13)]
+    for x in batches * 2:
+        packed(x)
+    tracemalloc.start()
+    try:
+        for x in batches * 2:
+            packed(x)
+        before, _ = tracemalloc.get_traced_memory()
+        for x in batches * 50:
+            packed(x)
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < 2000  # ten bytes a call
+
+
+# --------------------------------------------------------------------------------------- folding
+
+
+def _convolutions(value):
+    """Every BitConv below a record."""
+    if isinstance(value, BitConv):
+        yield value
+    elif isinstance(value, tuple):
+        for part in value:
+            yield from _convolutions(part)
+
+
+def output_bits(conv):
+    """bool (dots, C): what a folded convolution says to every dot product from -most to most."""
+    most = conv.w[0].size
+    dots = np.arange(-most, most + 1)[:, None]
+    return (dots >= conv.finish.least) ^ ~conv.finish.rising
+
+
+def folded(betas, norms, eps=1e-5):
+    """The folded pointwise convolution of a sep_conv whose channels have these numbers.
+
+    norms: (γ, shift, mean, variance) of each channel.
+    """
+    pairs = (("sep_conv_3x3", 0), ("skip_connect", 1))
+    channels = len(betas)
+    network = Network(
+        Genotype(pairs, (2,), pairs, (2,)), 1, CLASSES, channels, 3, LEARNED, rng()
+    ).eval()
+    separable = network.cells[0].operations[0].first
+    separable.pointwise.beta.data = np.array(betas, np.float32)
+    bn = separable.bn
+    gamma, shift, bn.running_mean, bn.running_var = np.array(norms, np.float32).T.copy()
+    bn.weight.data, bn.bias.data, bn.eps = gamma.copy(), shift.copy(), eps
+    names = {conv.name: conv for conv in _convolutions(fold(network))}
+    return names["cells.0.operations.0.first.pointwise"], bn
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data(), st.integers(1, 70))
+def test_thresholds_say_what_batch_norm_and_sign_say_to_every_dot(data, channels):
+    few = st.sampled_from([0.0, -0.0, 1.0, -1.0, 0.5, 3.0, -1e-8, 1e-30, 1e6, -7.3])
+    beta = data.draw(st.lists(few, min_size=channels, max_size=channels))
+    variance = st.sampled_from([0.0, 1e-12, 0.3, 1.0, 4.0, 1e8])
+    norm = st.tuples(few, few, few, variance)
+    conv, bn = folded(beta, data.draw(st.lists(norm, min_size=channels, max_size=channels)))
+    dots = np.arange(-channels, channels + 1, dtype=np.float32)
+    scaled = dots[:, None, None, None] * np.float32(beta)[:, None, None]
+    np.testing.assert_array_equal(output_bits(conv), (bn(Tensor(scaled)).data > 0)[..., 0, 0])
+
+
+EVERY, NEVER = list(range(-8, 9)), []
+BY_HAND = {  # (β, γ, shift, mean): the dots that fire
+    (1, 1, 0, 0): list(range(1, 9)),  # sign 0 is -1
+    (1, -1, 0, 0): list(range(-8, 0)),
+    (-1, 1, 0, 0): list(range(-8, 0)),
+    (-1, -1, 0, 0): list(range(1, 9)),
+    (0.5, 1, 0, 2): list(range(5, 9)),
+    (0.5, -2, 0, 2): list(range(-8, 4)),
+    (0, 1, 1, 0): EVERY,  # β = 0: the shift alone decides
+    (0, 1, 0, 0): NEVER,
+    (1, 0, 3, 1): EVERY,  # γ = 0: so it does
+    (1, 0, -3, 1): NEVER,
+    (1, 0, 0, 1): NEVER,
+    (2, 1, -15, 0): [8],
+    (2, 1, -16, 0): NEVER,
+    (2, 1, 16, 0): list(range(-7, 9)),
+    (2, 1, 17, 0): EVERY,
+    (2, -1, 17, 0): EVERY,
+}
+
+
+@pytest.mark.parametrize("part", [0, 8])
+def test_thresholds_by_hand(part):
+    """With ε = 0 and variance 1 the condition is γ (β dot - mean) + shift > 0, dots from -8 to 8."""
+    rows = list(BY_HAND.items())[part : part + 8]
+    norms = [(gamma, shift, mean, 1) for (_, gamma, shift, mean), _ in rows]
+    conv, _ = folded([numbers[0] for numbers, _ in rows], norms, eps=0)
+    for channel, (numbers, fires) in enumerate(rows):
+        found = np.flatnonzero(output_bits(conv)[:, channel]) - 8
+        assert found.tolist() == fires, numbers
+
+
+def test_a_packed_network_is_a_copy():
+    """Further training does not reach it."""
+    network, shape = mixed()
+    packed, x = pack(Case(network, shape)), images(shape, 3)
+    before = packed(x)
+    for parameter in network.parameters():
+        parameter.data *= -2
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean += 1
+    np.testing.assert_array_equal(packed(x), before)
+
+
+def test_packing_leaves_the_network_alone():
+    network, shape = mixed()
+    network.train()
+    before = network.state_dict()
+    pack(Case(network, shape))
+    assert all(module.training for module in network.modules())
+    for name, array in network.state_dict().items():
+        np.testing.assert_array_equal(array, before[name], err_msg=name)
+
+
+def test_only_1_bit_networks_are_packed():
+    real = Network(MIXED, 1, CLASSES, 2, 2, REAL, rng())
+    with pytest.raises(InputError, match="real network.*--precision binary"):
+        pack(Case(real, (1, 4, 4)))
+    staged = Network(MIXED, 1, CLASSES, 2, 2, BINARY, rng())
+    staged.binarise_weights(False)
+    with pytest.raises(InputError, match="first stage.*finish the training"):
+        pack(Case(staged, (1, 4, 4)))
+    supernet = Supernet(1, CLASSES, 2, 2, 1, BINARY, rng())
+    with pytest.raises(InputError, match="not a Supernet.*bnas train"):
+        pack(Case(supernet, (1, 4, 4)))
+
+
+def test_a_network_without_1_bit_layers_can_be_packed():
+    pairs = (("max_pool_3x3", 0), ("avg_pool_3x3", 1))
+    assert_same(case(Genotype(pairs, (2,), pairs, (2,)), 3, 3, (2, 6, 5)), 3)
+
+
+NUMBERS = [
+    "stem.0.weight", "stem.1.running_var", "cells.0.input0.bn.running_mean",
+    "cells.0.operations.0.first.depthwise.weight", "cells.0.operations.0.first.pointwise.beta",
+    "cells.0.operations.0.first.bn.weight", "cells.0.operations.0.second.bn.bias",
+    "cells.0.operations.1.bn.bias", "classifier.weight", "classifier.bias",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_networks_with_nan_or_infinity_are_refused(name, value):
+    network, shape = mixed(cells=4)
+    state = network.state_dict()
+    state[name].flat[-1] = value
+    network.load_state_dict(state)
+    with pytest.raises(InputError, match="NaN or infinity"):
+        pack(Case(network, shape))
+
+
+# ----------------------------------------------------------------------------------------- input
+
+
+@pytest.mark.parametrize(
+    "shape", [(3, 7, 9), (2, 1, 7, 9), (2, 3, 9, 7), (2, 3, 7, 9, 1), (), (0,), (2, 3, 63)]
+)  # fmt: skip
+def test_images_of_another_shape_are_refused(shape):
+    packed = pack(mixed())
+    for call in (packed, packed.predict, packed.activations):
+        with pytest.raises(InputError, match=r"images have shape .*, expected \(N, 3, 7, 9\)"):
+            call(np.zeros(shape, np.float32))
+
+
+def test_images_in_any_layout_and_of_any_real_type():
+    packed = pack(mixed())
+    x = rng(1).integers(-3, 4, (10, 3, 7, 9)).astype(np.float32)
+    want, bits = packed(x), packed.activations(x)
+    read_only = x.copy()
+    read_only.flags.writeable = False
+    others = [
+        read_only,
+        np.ascontiguousarray(x.transpose(3, 2, 1, 0)).transpose(3, 2, 1, 0),
+        np.repeat(x, 2, axis=3)[..., ::2],
+        x[::-1].copy()[::-1],
+        *(x.astype(dtype) for dtype in (np.float64, np.float16, np.int64, np.int8, ">f4")),
+        x.tolist(),
+    ]
+    for other in others:
+        np.testing.assert_array_equal(packed(other), want)
+        for name, found in packed.activations(other).items():
+            np.testing.assert_array_equal(found, bits[name])
+    unsigned = np.abs(x)
+    np.testing.assert_array_equal(packed(unsigned.astype(np.uint8)), packed(unsigned))
+
+
+def test_float64_images_are_rounded_to_float32():
+    packed, x = pack(mixed()), rng(1).standard_normal((9, 3, 7, 9))
+    np.testing.assert_array_equal(packed(x), packed(x.astype(np.float32)))
+
+
+def test_no_images_have_no_logits():
+    network, shape = mixed()
+    packed, none = pack(Case(network, shape)), np.zeros((0, *shape), np.float32)
+    assert (packed(none).shape, packed(none).dtype) == ((0, CLASSES), np.float32)
+    assert packed.predict(none).shape == (0,)
+    channels = {name: bits.shape[1:] for name, bits in packed.activations(images(shape, 1)).items()}
+    assert {k: v.shape for k, v in packed.activations(none).items()} == {
+        name: (0, *rest) for name, rest in channels.items()
+    }
+
+
+# ------------------------------------------------------------------------------ the twin in torch
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("last", [False, True])
+def test_the_twin_in_torch_is_the_real_network(name, last):
+    torch = pytest.importorskip("torch")
+    from bnas.bench.torch_network import TorchNetwork
+
+    network = Network(PUBLISHED[name], 3, CLASSES, 4, 3, REAL, rng()).eval()
+    scramble(network, rng(1))
+    memory_format = torch.channels_last if last else torch.contiguous_format
+    x = images((3, 9, 6), 3)
+    logits = predict(network, x)
+    np.testing.assert_allclose(
+        TorchNetwork(network, memory_format)(x), logits, atol=1e-4 * np.abs(logits).max()
+    )
+
+
+@settings(max_examples=15, deadline=None)
+@given(wirings(), wirings(), st.integers(1, 4), st.sampled_from(SIZES), seeds)
+def test_the_twin_in_torch_of_any_architecture(normal, reduce, cells, size, seed):
+    pytest.importorskip("torch")
+    from bnas.bench.torch_network import TorchNetwork
+
+    network = Network(Genotype(*normal, *reduce), 2, CLASSES, 3, cells, REAL, rng(seed)).eval()
+    x = images((2, *size), 2, seed)
+    logits = predict(network, x)
+    np.testing.assert_allclose(
+        TorchNetwork(network)(x), logits, atol=1e-4 * np.abs(logits).max() + 1e-6
+    )
