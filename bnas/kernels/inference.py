@@ -139,19 +139,22 @@ def pool(
     divisors float32 (pixels, filled up): by what to divide a sum; spare (16,) is scratch.
     """
     panels_in, panels, taps = -(-places.size // PANEL), site.classes.shape[0], site.taps.size
+    base, offsets = site.base, site.taps
     for task in range(images * scale.size):
         image, c = divmod(task, scale.size)
         _spread(x, x_at + image * panels_in * x_pitch + c * PANEL, x_pitch, places, plane, 0)
         a, b = broadcast(scale[c]), broadcast(shift[c])
         for first in range(0, panels * PANEL, 16):
-            total = gather(plane, site, first, site.taps[0], spare)
+            step = site.steps[1, first // 8]
+            total = gather(plane, base, first, step, offsets[0], spare)
             if mean:
                 for t in range(1, taps):
-                    total = total + gather(plane, site, first, site.taps[t], spare)
+                    total = total + gather(plane, base, first, step, offsets[t], spare)
                 total = total / load(divisors, first)
             else:
                 for t in range(1, taps):
-                    total = maximum(total, gather(plane, site, first, site.taps[t], spare))
+                    value = gather(plane, base, first, step, offsets[t], spare)
+                    total = maximum(total, value)
             block = image * panels + first // PANEL
             target = y_at + block * y_pitch + c * PANEL + first % PANEL
             value = total * a + b

@@ -52,17 +52,15 @@ def fill_panel(planes, at, site, first, where, panel, target=0):
 
 
 @jit(forceinline=True)
-def gather(planes, site, first, offset, spare):
+def gather(planes, base, first, step, offset, spare):
     """One vector of what `fill_panel` lays out, for a number or word that is used once.
 
-    spare (a vector's length) is scratch.
+    step: what `Sites` says of the steps from pixel `first` on; spare (a vector's length) is scratch.
     """
-    lanes = 64 // planes.itemsize
-    start, step = site.base[first], site.steps[lanes // 16, first // 8]
     if step == 1:
-        return load(planes, start + offset)
+        return load(planes, base[first] + offset)
     if step == 2:
-        return load_even(planes, start + offset)
-    for i in range(lanes):
-        spare[i] = planes[site.base[first + i] + offset]
+        return load_even(planes, base[first] + offset)
+    for i in range(64 // planes.itemsize):
+        spare[i] = planes[base[first + i] + offset]
     return load(spare, 0)
