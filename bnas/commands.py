@@ -115,8 +115,10 @@ def export(options):
             f"{root} has no trained 1-bit network; train it first with bnas train {root}"
         )
     path = root / "packed.npz" if options.out is None else Path(options.out)
-    if path.exists():
-        PackedNetwork.load(path)  # nothing else is overwritten
+    if path.exists() and not _is_packed(path):
+        raise InputError(
+            f"{path} is there and no packed network; move it away or give another -o FILE"
+        )
     dataset = load_dataset(config.dataset, options.data_dir or config.data_dir, config.limit)
     network = _trained(root, "binary", dataset)
     packed = PackedNetwork.pack(
@@ -133,6 +135,14 @@ def export(options):
     )
     print(f"Next: bnas predict {path} IMAGES")
     return 0 if same == len(images) else 1
+
+
+def _is_packed(path):
+    try:
+        PackedNetwork.load(path)
+    except InputError:
+        return False
+    return True
 
 
 def predict(options):

@@ -35,10 +35,10 @@ from bnas.reference import WORD
 __all__ = [
     "COUNTERS",
     "add_panels",
+    "classify",
     "conv_to_bits",
     "conv_to_floats",
     "depthwise_to_bits",
-    "mean_pixels",
     "pack_panels",
     "pointwise",
     "pool",
@@ -162,8 +162,13 @@ def pool(
 
 
 @jit
-def mean_pixels(x, channels, pixels, images, means):
-    """The mean of every channel over the pixels: means (images channels,)."""
+def classify(x, pixels, weights, bias, images, means, logits):
+    """Linear classifier of the channels' means over the pixels: logits (images classes,).
+
+    weights (classes, channels); means (channels,) is scratch. Sums run in float64, in one order for every
+    image, so that a prediction does not depend on what else is in the batch.
+    """
+    classes, channels = weights.shape
     panels = -(-pixels // PANEL)
     for image in range(images):
         for c in range(channels):
@@ -171,7 +176,12 @@ def mean_pixels(x, channels, pixels, images, means):
             for p in range(pixels):
                 panel = image * panels + p // PANEL
                 total += np.float64(x[(panel * channels + c) * PANEL + p % PANEL])
-            means[image * channels + c] = total / pixels
+            means[c] = total / pixels
+        for o in range(classes):
+            total = np.float64(bias[o])
+            for c in range(channels):
+                total += means[c] * weights[o, c]
+            logits[image * classes + o] = total
 
 
 # ------------------------------------------------------------------------------------------- bits

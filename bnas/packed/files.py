@@ -16,7 +16,16 @@ import math
 import numpy as np
 
 from bnas.errors import InputError
-from bnas.packed.layers import KINDS, Affine, BitConv, Model, Pool, RealConv, Threshold
+from bnas.packed.layers import (
+    KINDS,
+    Affine,
+    BitConv,
+    Model,
+    Pool,
+    RealConv,
+    Threshold,
+    parts,
+)
 from bnas.runs import load_checkpoint, save_checkpoint
 
 KIND, VERSION = "packed network", 1
@@ -108,7 +117,7 @@ def size_table(model):
             rows[part][0] += array.size
             rows[part][1] += bits * array.size
 
-    for record in _records(model):
+    for record in parts(model):
         if isinstance(record, BitConv):
             add("1-bit weights", 1, record.w)
         elif isinstance(record, Threshold):
@@ -128,12 +137,3 @@ def size_table(model):
         ratio = f"1/{32 * numbers / bits:.3g}" if bits else "-"
         lines.append(f"{part:<24}{numbers:>10,}{bits:>12,}{32 * numbers:>12,}{ratio:>8}")
     return "\n".join(lines)
-
-
-def _records(value):
-    """The records of a tree, from the top down."""
-    if isinstance(value, tuple):
-        if type(value).__name__ in KINDS:
-            yield value
-        for part in value:
-            yield from _records(part)

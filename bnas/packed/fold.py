@@ -15,7 +15,8 @@ def fold(network):
     """The `layers.Model` of a trained 1-bit bnas.network.Network, as it is in evaluation mode.
 
     Raises:
-        InputError: the network is real, or its weights are still real (first of two stages).
+        InputError: the network is real, or its weights are still real (first of two stages), or it
+            holds NaN or infinity.
     """
     if not isinstance(network, Network):
         raise InputError(
@@ -29,6 +30,11 @@ def fold(network):
     operations = [m for cell in network.cells for m in cell.operations.modules()]
     if any(isinstance(m, nn.Conv2d) for m in operations):
         raise InputError("a real network has no bits to pack; train it with --precision binary")
+    for name, array in network.state_dict().items():
+        if not np.isfinite(array).all():
+            raise InputError(
+                f"{name} of the network holds NaN or infinity; train it again with a smaller --lr"
+            )
     cells = tuple(_cell(cell, names) for cell in network.cells)
     linear = network.classifier
     return layers.Model(
@@ -141,8 +147,6 @@ def _threshold(conv, affine):
     value = np.arange(-most, most + 1, dtype=affine.beta.dtype)[:, None] * affine.beta
     if affine.scale is not None:
         value = value * affine.scale + affine.shift
-    if not np.isfinite(value).all():
-        raise InputError("the network holds NaN or infinity; train it again with a smaller --lr")
     positive = value > 0
     rising = positive[-1] | ~positive[0]
     count = positive.sum(axis=0)

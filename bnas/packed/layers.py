@@ -115,3 +115,12 @@ KINDS = {
         Model,
     )  # fmt: skip
 }
+
+
+def parts(value):
+    """All records and arrays of a tree of records, from the top down."""
+    if isinstance(value, np.ndarray) or type(value).__name__ in KINDS:
+        yield value
+    if isinstance(value, tuple):
+        for part in value:
+            yield from parts(part)

@@ -33,7 +33,7 @@ class PackedNetwork:
     def __init__(self, model, shape, mean, std, genotype):
         self.model, self.shape = model, tuple(shape)
         self.mean, self.std, self.genotype = np.asarray(mean), np.asarray(std), genotype
-        self._plans, self._pool = local(), None
+        self._plans, self._pools = local(), {}
 
     @classmethod
     def pack(cls, network, shape, mean, std, genotype=""):
@@ -67,11 +67,7 @@ class PackedNetwork:
         Raises:
             InputError: another shape.
         """
-        images = np.asarray(images)
-        if images.ndim != 4 or images.shape[1:] != self.shape:
-            raise InputError(
-                f"images have shape {images.shape}, expected (N, {', '.join(map(str, self.shape))})"
-            )
+        images = self._checked(images)
         logits = np.empty((len(images), len(self.model.w)), np.float32)
         chunks = range(0, len(images), CHUNK)
 
@@ -94,16 +90,29 @@ class PackedNetwork:
         return self(images).argmax(axis=1)
 
     def activations(self, images):
-        """{name of a 1-bit convolution: bool (N, Cin, H, W), its input bits}, to look into the network."""
-        plan = Plan(self.model, len(images), self.shape)
-        plan.input[:] = images
+        """{name of a 1-bit convolution: bool (N, Cin, H, W), its input bits}, to look into the network.
+
+        Raises:
+            InputError: as for a call.
+        """
+        images = self._checked(images)
+        plan = Plan(self.model, max(len(images), 1), self.shape)
+        plan.input[: len(images)] = images
         found = {}
         for number, (kernel, arguments) in enumerate(plan.calls, start=1):
             kernel(*arguments)
             for name, (calls, bits) in plan.bits.items():
                 if calls == number:
-                    found[name] = bits.unpack(len(images))
+                    found[name] = bits.unpack(plan.images)[: len(images)]
         return found
+
+    def _checked(self, images):
+        images = np.asarray(images)
+        if images.ndim != 4 or images.shape[1:] != self.shape:
+            raise InputError(
+                f"images have shape {images.shape}, expected (N, {', '.join(map(str, self.shape))})"
+            )
+        return images
 
     def _plan(self, images):
         """This thread's plan for so many images."""
@@ -113,7 +122,8 @@ class PackedNetwork:
         return plans[images]
 
     def _workers(self):
+        """As many threads as Numba has now."""
         threads = numba.get_num_threads()
-        if self._pool is None or self._pool._max_workers != threads:
-            self._pool = ThreadPoolExecutor(threads)
-        return self._pool
+        if threads not in self._pools:
+            self._pools[threads] = ThreadPoolExecutor(threads)
+        return self._pools[threads]

@@ -245,14 +245,11 @@ class Plan:
         )  # fmt: skip
 
     def _head(self, model, x):
-        means = np.empty((self.images, x.channels), np.float32)
         self.logits = np.empty((self.images, len(model.w)), np.float32)
-        pixels = x.size[0] * x.size[1]
         self._call(
-            inference.mean_pixels, x.buffer, x.channels, pixels, self.images, means.reshape(-1)
-        )
-        self._call(np.matmul, means, np.ascontiguousarray(model.w.T), self.logits)
-        self._call(np.add, self.logits, model.bias, self.logits)
+            inference.classify, x.buffer, x.size[0] * x.size[1], model.w, model.bias, self.images,
+            np.empty(x.channels), self.logits.reshape(-1),
+        )  # fmt: skip
 
     # 1-bit layers
 
