@@ -127,14 +127,17 @@ def export(options):
     images = dataset.validation.images[:CHECKED]
     want, got = logits_of(network, images), packed(images)
     same = int((want.argmax(axis=1) == got.argmax(axis=1)).sum())
-    packed.save(path)
-    print(
-        f"{packed.size_table()}\n\n{path}: {path.stat().st_size:,} bytes. On {len(images)} validation "
-        f"images it predicts the class of the unpacked network {same} times; logits differ by at most "
-        f"{np.abs(want - got).max() / np.abs(want).max():.1e} of the largest."
+    checked = (
+        f"On {len(images)} validation images it predicts the class of the unpacked network {same} times; "
+        f"logits differ by at most {np.abs(want - got).max() / np.abs(want).max():.1e} of the largest."
     )
+    if same < len(images):  # never seen
+        print(f"The packed network is wrong and was not written. {checked}")
+        return 1
+    packed.save(path)
+    print(f"{packed.size_table()}\n\n{path}: {path.stat().st_size:,} bytes. {checked}")
     print(f"Next: bnas predict {path} IMAGES")
-    return 0 if same == len(images) else 1
+    return 0
 
 
 def _is_packed(path):

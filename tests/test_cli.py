@@ -22,7 +22,9 @@ from bnas.runs import RunFolder
 
 TINY = ("--quick", "--channels", "2", "--layers", "2", "--limit", "96")
 SEARCH = ("search", *TINY, "--nodes", "1", "--out")
-COMMANDS = ("search", "train", "evaluate", "plot", "gradcheck", "data")
+COMMANDS = (
+    "search", "train", "evaluate", "export", "predict", "bench", "plot", "gradcheck", "data",
+)  # fmt: skip
 
 
 def bnas(*arguments):
@@ -484,8 +486,8 @@ def test_labels_out_of_range_and_splits_too_small(tmp_path):
 def test_data_with_nan(tmp_path, monkeypatch):
     import bnas.data.datasets as datasets
 
-    right = datasets._normalise
-    monkeypatch.setattr(datasets, "_normalise", lambda *a: right(*a) * np.float32(np.nan))
+    right = datasets.normalise
+    monkeypatch.setattr(datasets, "normalise", lambda *a: right(*a) * np.float32(np.nan))
     fail(*SEARCH, tmp_path / "run", says="image at index 0 holds NaN")
 
 

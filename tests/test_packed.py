@@ -1,4 +1,4 @@
-"""Packed networks against the networks they come from: every bit, every logit, whatever the calls before."""
+"""Packed networks against the networks they come from: every bit, every logit, in any order."""
 
 import tracemalloc
 from typing import NamedTuple
@@ -65,7 +65,7 @@ def case(genotype, channels, cells, shape, precision=BINARY, seed=0, absent=()):
 
 
 def scramble(network, generator):
-    """Numbers as no training would dare: zeros, negative scales, channels that always or never fire."""
+    """Zeros, negative scales, channels that always or never fire."""
 
     def draw(n, *factors):
         return (generator.standard_normal(n) * generator.choice(factors, n)).astype(np.float32)
@@ -260,7 +260,7 @@ def _arrays(value):
 
 
 def test_a_run_allocates_nothing():
-    """Numba counts one wrapper for every array handed to a kernel; any more would be an allocation."""
+    """Numba counts one wrapper for every array handed to a kernel; more would be allocations."""
     plan = Plan(pack(mixed(70)).model, 8, (3, 7, 9))
     plan.run()
     handed = sum(
@@ -385,7 +385,7 @@ BY_HAND = {  # (β, γ, shift, mean): the dots that fire
 
 @pytest.mark.parametrize("part", [0, 8])
 def test_thresholds_by_hand(part):
-    """With ε = 0 and variance 1 the condition is γ (β dot - mean) + shift > 0, dots from -8 to 8."""
+    """With ε = 0 and variance 1: γ (β dot - mean) + shift > 0, dots from -8 to 8."""
     rows = list(BY_HAND.items())[part : part + 8]
     norms = [(gamma, shift, mean, 1) for (_, gamma, shift, mean), _ in rows]
     conv, _ = folded([numbers[0] for numbers, _ in rows], norms, eps=0)

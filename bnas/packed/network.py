@@ -65,7 +65,7 @@ class PackedNetwork:
         """Logits, float32 (N, classes), of normalised images (N, C, H, W) of any real dtype.
 
         Raises:
-            InputError: another shape.
+            InputError: another shape, or no real numbers.
         """
         images = self._checked(images)
         logits = np.empty((len(images), len(self.model.w)), np.float32)
@@ -112,6 +112,8 @@ class PackedNetwork:
             raise InputError(
                 f"images have shape {images.shape}, expected (N, {', '.join(map(str, self.shape))})"
             )
+        if images.dtype.kind not in "fiub":
+            raise InputError(f"images are {images.dtype}, expected real numbers")
         return images
 
     def _plan(self, images):

@@ -124,10 +124,6 @@ class Plan:
         channels = inputs[0].channels
         out = self._floats(use, len(cell.concat) * channels, first)
         states, bits = inputs, {}
-        for i, state in enumerate(inputs):
-            if i in cell.concat:
-                target = out.part(cell.concat.index(i) * channels, channels)
-                self._copy(state, target, 0)
         for node in range(len(cell.edges) // 2):
             number = node + 2
             if number in cell.concat:
