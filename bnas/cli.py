@@ -166,8 +166,8 @@ as they are bundled. Any of them may be gzipped. If there are labels, accuracy i
 BENCH = """\
 Race our kernels and packed networks against their naive twins, NumPy and (if it is
 installed) PyTorch, in turns in one process, on one and on all threads. Prints tables and
-where we lose; writes bench.json, bench.txt and bench.png. On two cores it takes about
-{minutes}; close other programs first.
+where we lose; writes bench.json, bench.txt and bench.png. On two cores it takes
+about ten minutes; close other programs first.
 """
 PLOT = """\
 Draw the figures of a search and of its trained networks, finished or not, into the
@@ -182,9 +182,6 @@ The exit status is 1 if any case fails.
 DATA = """\
 Read a data set and print its splits, their statistics, and the first image of each.
 """
-
-
-MINUTES = "five minutes"
 
 
 def build_parser():
@@ -240,7 +237,7 @@ def build_parser():
     predict.add_argument("network", metavar="FILE", help="packed network, from bnas export")
     predict.add_argument("images", metavar="IMAGES", help="file of images")
 
-    bench = command("bench", "race kernels and packed networks", BENCH.format(minutes=MINUTES))
+    bench = command("bench", "race kernels and packed networks", BENCH)
     bench.add_argument("--out", metavar="DIR", default="bench", help="folder for results (bench)")
     bench.add_argument("--quick", action="store_true", help="a trial: few repetitions and shapes")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from bnas.config import QUICK_SEARCH, QUICK_TRAIN, SearchConfig, TrainConfig, config_from_dict
-from bnas.data import ascii_image, describe, load_dataset, normalise, read_images
+from bnas.data import ascii_image, describe, load_dataset, read_images
 from bnas.errors import InputError
 from bnas.evaluation import predict as logits_of
 from bnas.evaluation import report
@@ -27,7 +27,7 @@ from bnas.loop import run
 from bnas.packed import PackedNetwork
 from bnas.plots import draw_run
 from bnas.progress import Progress
-from bnas.runs import RunFolder, require_same_config
+from bnas.runs import RunFolder, explain, require_same_config
 from bnas.search.dcp import Search
 from bnas.train import Training, trained_network
 
@@ -156,8 +156,6 @@ def predict(options):
             f"{options.images} holds images of {images.shape[1:]} (channels, height, width), "
             f"the network expects {network.shape}"
         )
-    if images.dtype == np.uint8:
-        images = normalise(images, network.mean, network.std)
     start = time.perf_counter()
     logits = network(images)
     seconds = time.perf_counter() - start
@@ -174,10 +172,11 @@ def bench(options):
     from bnas.bench import save_report, text_report
     from bnas.bench.cases import run_all
 
+    with explain("make the folder", options.out, "choose one that can be written"):
+        Path(options.out).mkdir(parents=True, exist_ok=True)  # now, not after some minutes
     results = run_all(options.quick, print)
-    paths = save_report(results, options.out)
     print(text_report(results))
-    print(*paths, sep="\n")
+    print(*save_report(results, options.out), sep="\n")
 
 
 def plot(options):

@@ -34,7 +34,7 @@ _INDENT = 2
 
 
 @contextlib.contextmanager
-def _explain(action, path, advice):
+def explain(action, path, advice):
     """Turn the operating system's errors into an InputError: 'cannot <action> <path>: ...'."""
     try:
         yield
@@ -52,7 +52,7 @@ def _to_json(value, what, indent=None):
 def _read_json(path, missing):
     """The JSON object in a file; `missing` is the whole message for a file that is not there."""
     try:
-        with _explain("read", path, "check its permissions"):
+        with explain("read", path, "check its permissions"):
             text = path.read_bytes()
     except InputError as error:
         if isinstance(error.__cause__, FileNotFoundError):
@@ -82,7 +82,7 @@ def atomic_write(path, data):
         "the file as it was before is intact. "
         "Free some space or choose a writable folder, then try again"
     )
-    with _explain("write", path, advice):
+    with explain("write", path, advice):
         try:
             with open(temporary, "wb") as file:
                 file.write(data)
@@ -127,14 +127,14 @@ def save_checkpoint(path, arrays, meta):
     atomic_write(path, content + hashlib.sha256(content).hexdigest().encode())
 
 
-def load_checkpoint(path, advice="restore it from a copy or start the run again"):
+def load_checkpoint(path, advice="restore it from a copy or start the run again without --resume"):
     """Read what `save_checkpoint` wrote: (arrays, meta), equal to the bit.
 
     `advice` tells the user of a bad file what to do. Raises InputError for a file that is missing, cut short, damaged in any byte, of another
     format version, or no checkpoint at all. Nothing is unpickled.
     """
     path = Path(path)
-    with _explain("read", path, advice):
+    with explain("read", path, advice):
         data = path.read_bytes()
     seal = _SEAL.search(data[-128:])
     if seal is None:
@@ -198,7 +198,7 @@ class RunFolder:
         """
         run = cls(path)
         text = _to_json(config, "the configuration", _INDENT) + "\n"
-        with _explain("make the folder", run.path, "choose a folder that can be written"):
+        with explain("make the folder", run.path, "choose a folder that can be written"):
             run.path.mkdir(parents=True, exist_ok=True)
         run._refuse_occupied()
         run._acquire()
@@ -228,7 +228,7 @@ class RunFolder:
         return run
 
     def _refuse_occupied(self):
-        with _explain("read the folder", self.path, "check its permissions"):
+        with explain("read the folder", self.path, "check its permissions"):
             names = {p.name for p in self.path.iterdir()}
         if "config.json" in names:
             raise InputError(
@@ -245,7 +245,7 @@ class RunFolder:
 
     def _acquire(self):
         path = self.path / ".lock"
-        with _explain("lock", path, "choose a folder that can be written"):
+        with explain("lock", path, "choose a folder that can be written"):
             lock = open(path, "ab")
             try:
                 if fcntl is not None:  # the kernel lets go of it when the process ends, however
@@ -290,7 +290,7 @@ class RunFolder:
             raise ValueError(f'a history record needs an int "epoch", got {record.get("epoch")!r}')
         line = _to_json(record, "the history record") + "\n"
         path = self.path / "history.jsonl"
-        with _explain("write", path, "free some space, then continue with --resume"):
+        with explain("write", path, "free some space, then continue with --resume"):
             with open(path, "ab") as file:
                 file.write(line.encode())
                 file.flush()
@@ -305,7 +305,7 @@ class RunFolder:
         path = self.path / "history.jsonl"
         if not path.exists():
             return []
-        with _explain("read", path, "check its permissions"):
+        with explain("read", path, "check its permissions"):
             *lines, _torn = path.read_bytes().split(b"\n")
         records = []
         for number, line in enumerate(lines, start=1):
@@ -360,6 +360,6 @@ class RunFolder:
     def figures(self):
         """The folder of the run's pictures, made when first asked for."""
         path = self.path / "figures"
-        with _explain("make the folder", path, "choose a folder that can be written"):
+        with explain("make the folder", path, "choose a folder that can be written"):
             path.mkdir(exist_ok=True)
         return path

@@ -124,8 +124,8 @@ def test_a_truncated_or_longer_file_is_noticed(file, tmp_path):
 
 def test_other_files_are_refused(file, tmp_path):
     path = tmp_path / "other.npz"
-    refused(path, "cannot read .*No such file")
-    refused(tmp_path, "cannot read .*directory")
+    refused(path, "is no file; give the one")
+    refused(tmp_path, "is no file; give the one")
     path.write_text("Genotype(...)")
     refused(path, "not a file that bnas wrote")
     np.savez(path, bits=np.zeros(3, np.uint8))
@@ -142,6 +142,59 @@ def test_another_version_is_refused(file, tmp_path, version):
     refused(path, f"version {version} of the format, expected 1; .*the version of bnas")
     save_checkpoint(path, arrays, meta)
     PackedNetwork.load(path)
+
+
+def records(value, kind):
+    """All records of a kind in the JSON of a network."""
+    if isinstance(value, dict):
+        found = [value] if value.get("is") == kind else []
+        return found + [r for part in value.values() for r in records(part, kind)]
+    if isinstance(value, list):
+        return [r for part in value for r in records(part, kind)]
+    return []
+
+
+def lengthen(reference):
+    reference["shape"][0] += 1
+
+
+FORGERIES = {  # what would read foreign memory, predict nonsense or fail later
+    "no model": lambda meta: meta.pop("model"),
+    "no shape": lambda meta: meta.pop("shape"),
+    "other channels": lambda meta: meta["shape"].__setitem__(0, 2),
+    "no pixels": lambda meta: meta["shape"].__setitem__(1, 0),
+    "short mean": lambda meta: meta["mean"].append(1.0),
+    "std of 0": lambda meta: meta["std"].__setitem__(0, 0.0),
+    "unknown record": lambda meta: meta["model"].update({"is": "System"}),
+    "lost field": lambda meta: meta["model"].pop("bias"),
+    "extra field": lambda meta: meta["model"].update(x=1),
+    "start beyond": lambda meta: meta["model"]["w"].update(start=10**9),
+    "start below": lambda meta: meta["model"]["w"].update(start=-5),
+    "negative shape": lambda meta: meta["model"]["bias"].update(shape=[-1]),
+    "other member": lambda meta: meta["model"]["w"].update(array="int32"),
+    "longer scale": lambda meta: lengthen(records(meta, "RealConv")[0]["scale"]),
+    "longer beta": lambda meta: lengthen(records(meta, "Affine")[0]["beta"]),
+    "longer rising": lambda meta: lengthen(records(meta, "Threshold")[0]["rising"]),
+    "longer least": lambda meta: lengthen(records(meta, "Threshold")[0]["least"]),
+    "wider weights": lambda meta: records(meta, "RealConv")[1]["w"]["shape"].__setitem__(1, 99),
+    "stride of 0": lambda meta: records(meta, "Window")[0].update(stride=[0, 0]),
+    "negative padding": lambda meta: records(meta, "Window")[0].update(padding=[-1, 0]),
+    "predecessor to come": lambda meta: records(meta, "Cell")[0]["predecessors"].__setitem__(0, 2),
+    "predecessor -1": lambda meta: records(meta, "Cell")[0]["predecessors"].__setitem__(0, -1),
+    "concat twice": lambda meta: records(meta, "Cell")[0].update(concat=[2, 2]),
+    "concat of no state": lambda meta: records(meta, "Cell")[0].update(concat=[9]),
+    "no edge": lambda meta: records(meta, "Cell")[0].update(edges=[], predecessors=[]),
+}
+
+
+@pytest.mark.parametrize("forge", FORGERIES.values(), ids=FORGERIES)
+def test_whole_files_of_nonsense_are_refused(file, tmp_path, forge):
+    """The seal is good, so the contents have to be looked at."""
+    path = tmp_path / "net.npz"
+    arrays, meta = load_checkpoint(file)
+    forge(meta)
+    save_checkpoint(path, arrays, meta)
+    refused(path, "holds no network that can run: .*; export the network again")
 
 
 def stranger(path):
@@ -432,7 +485,7 @@ def npy(array):
     (bytes([0, 0, 8, 1, 0, 0, 0, 1, 5]), r"shape \(1,\), expected images"),
     (bytes([0, 0, 8, 3, 0, 0, 0, 1]), "IDX header"),
     (b"1,2,3\n", "damaged, expected lines of 64 pixels"),
-    (b"", "damaged"),
+    (b"", "no file of images, expected .npy"),
     (b"\x1f\x8b rubbish", "damaged gzip"),
 ])  # fmt: skip
 def test_predict_refuses_other_images(run, tmp_path, content, says):
@@ -443,9 +496,9 @@ def test_predict_refuses_other_images(run, tmp_path, content, says):
 
 def test_predict_refuses_other_networks(run, tmp_path):
     folder, _ = run
-    fail("predict", tmp_path / "none.npz", DIGITS, says="cannot read .*none.npz: No such file")
+    fail("predict", tmp_path / "none.npz", DIGITS, says="none.npz is no file")
     fail("predict", folder / "net.npz", tmp_path / "none", says="none: cannot be read .*No such")
-    fail("predict", folder / "run", DIGITS, says="cannot read .*directory")
+    fail("predict", folder / "run", DIGITS, says="is no file")
     checkpoint = folder / "run" / "binary" / "checkpoint.npz"
     fail("predict", checkpoint, DIGITS, says="is a checkpoint, not a packed network.*bnas export")
     fail("predict", DIGITS, DIGITS, says="not a file that bnas wrote")

@@ -1,5 +1,8 @@
 """Packed networks against the networks they come from: every bit, every logit, in any order."""
 
+import os
+import subprocess
+import sys
 import tracemalloc
 from typing import NamedTuple
 
@@ -536,3 +539,51 @@ def test_the_twin_in_torch_of_any_architecture(normal, reduce, cells, size, seed
     np.testing.assert_allclose(
         TorchNetwork(network)(x), logits, atol=1e-4 * np.abs(logits).max() + 1e-6
     )
+
+
+# ------------------------------------------------------------------------------------- processes
+
+SEVERAL = """
+import os, sys
+import numpy as np
+from bnas.packed import PackedNetwork
+network = PackedNetwork.load(sys.argv[1])
+images = np.random.default_rng(0).standard_normal((20, *network.shape))
+before = network(images)
+child = os.fork()
+if child == 0:
+    os._exit(not np.array_equal(network(images), before))
+print(os.waitpid(child, 0)[1])
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_threads_without_openmp_and_a_fork_after_them(tmp_path):
+    """Numba's own threads allow one caller at a time, and none of ours survives a fork."""
+    pack(mixed()).save(tmp_path / "net.npz")
+    environment = {
+        **os.environ, "NUMBA_THREADING_LAYER": "workqueue", "NUMBA_NUM_THREADS": "2",
+    }  # fmt: skip
+    command = [sys.executable, "-W", "ignore", "-c", SEVERAL, str(tmp_path / "net.npz")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.stdout.strip() == "0", done.stderr
+
+
+def test_raw_images_are_normalised():
+    network, shape = mixed()
+    packed = PackedNetwork.pack(network, shape, np.array([7.0, 8, 9]), np.array([2.0, 3, 4]))
+    raw = rng(1).integers(0, 17, (5, *shape)).astype(np.uint8)
+    mean, std = packed.mean[:, None, None], packed.std[:, None, None]
+    np.testing.assert_array_equal(packed(raw), packed(((raw - mean) / std).astype(np.float32)))
+
+
+def test_a_float64_network_and_an_overflowing_threshold_are_refused():
+    network, shape = mixed()
+    with pytest.raises(InputError, match="float64, expected float32"):
+        pack(Case(network.astype(np.float64), shape))
+    network, shape = mixed(cells=4)
+    state = network.state_dict()
+    state["cells.0.operations.0.first.pointwise.beta"][:] = 2e37
+    network.load_state_dict(state)
+    with pytest.raises(InputError, match="overflow"):
+        pack(Case(network, shape))

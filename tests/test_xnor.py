@@ -358,3 +358,16 @@ def test_small_work_shared_between_threads(batch, groups, monkeypatch):
                 assert one.tobytes() == two.tobytes()
     finally:
         numba.set_num_threads(before)
+
+
+@pytest.mark.parametrize("twin", ["conv2d", "xnor_conv2d"])
+def test_convolutions_refuse_weights_of_other_channels(twin):
+    x, w = normal(0, 1, 1, 4, 4), normal(1, 2, 400, 3, 3)
+    with pytest.raises(ValueError, match=f"{twin}: x .* has no 1 groups of 400 channels"):
+        getattr(kernels, twin)(x, w, None, (1, 1), (1, 1), (1, 1), 1)
+
+
+def test_more_taps_than_a_short_integer_counts():
+    x, w = np.ones((1, 2, 1, 33_000), np.float32), np.ones((2, 1, 1, 33_000), np.float32)
+    y = kernels.xnor_conv2d(x, w, None, (1, 1), (0, 0), (1, 1), 2)
+    assert y.ravel().tolist() == [33_000, 33_000]

@@ -20,6 +20,8 @@ def run_all(quick, tell):
     tables = []
     for threads in everything:
         for make in (*kernels.TABLES, *networks.TABLES, *steps.TABLES):
+            if threads > 1 and make in kernels.ONE_THREAD_ONLY:
+                continue
             tell(f"{make.__doc__.splitlines()[0]} On {threads} thread{'s' * (threads > 1)} ...")
             tables.append(make(threads, torch, quick))
     return {"machine": machine, "peak": peak, "tables": tables}

@@ -15,7 +15,7 @@ from bnas.network import Network
 from bnas.packed.fold import fold
 from bnas.packed.plan import Plan
 
-ONE, NONE = (1, 1), (0, 0)
+ONE = (1, 1)
 PEERS = ["torch f32", "torch bf16", "torch int8"]
 MATMULS = (  # M, N, K: two squares, and the 3×3 convolutions of ResNet-18 as products
     (1024, 1024, 4608), (1024, 1024, 576), (3136, 64, 576), (784, 128, 1152), (196, 256, 2304),
@@ -81,16 +81,25 @@ def _torch_conv(x, w, **window):
     half = [t.bfloat16() for t in last]
 
     def call(x, w):
-        def run():
-            with torch.inference_mode():
-                return conv2d(x, w, **window)
+        return lambda: conv2d(x, w, **window)
 
-        return run
+    calls = {"torch f32": call(x, w), "torch f32 last": call(*last), "torch bf16": call(*half)}
+    if "groups" not in window:
+        calls["torch int8"] = _torch_int8_conv(*last, **window)
+    return calls
 
-    return {"torch f32": call(x, w), "torch f32 last": call(*last), "torch bf16": call(*half)}
+
+def _torch_int8_conv(x, w, padding):
+    """int8 in and out, both quantised ahead."""
+    import torch
+
+    x = torch.quantize_per_tensor(x, 0.05, 64, torch.quint8)
+    w = torch.quantize_per_tensor(w, 0.05, 0, torch.qint8)
+    w = torch.ops.quantized.conv2d_prepack(w, None, [1, 1], [padding] * 2, [1, 1], 1)
+    return lambda: torch.ops.quantized.conv2d(x, w, 1.0, 0)
 
 
-CONV_PEERS = ["torch f32", "torch f32 last", "torch bf16"]
+CONV_PEERS = ["torch f32", "torch f32 last", "torch bf16", "torch int8"]
 
 
 def conv(threads, torch, quick):
@@ -113,7 +122,7 @@ def conv(threads, torch, quick):
             rows.append(row(name, contenders, threads, quick, work, call))
     note = (
         "Batch x channels x pixels, as many channels out. Floats in and out: packing of the images, "
-        "conversion and beta are included; weights are packed ahead. 'last' is channels_last."
+        "conversion and beta are included; weights are packed ahead. 'last' is channels_last; int8 has int8 in and out."
     )
     return table("1-bit 3x3 convolution", note, threads, rows, CONV_PEERS)
 
@@ -184,3 +193,4 @@ def packing(threads, torch, quick):
 
 
 TABLES = (matmul, conv, depthwise, depthwise_bits, packing)
+ONE_THREAD_ONLY = (depthwise_bits,)

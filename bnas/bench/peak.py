@@ -1,4 +1,4 @@
-"""The fastest that this machine counts ones: nothing but popcounts, on numbers in registers."""
+"""The machine's peak of plain vector popcounts: nothing else, on numbers in registers."""
 
 import numpy as np
 from numba import prange

@@ -7,6 +7,7 @@ a half-finished download never becomes half a data set.
 import gzip
 import io
 import math
+import tokenize
 import zlib
 from pathlib import Path
 
@@ -91,8 +92,8 @@ def read_cifar10(path) -> tuple[np.ndarray, np.ndarray]:
 def read_images(path) -> tuple[np.ndarray, np.ndarray | None]:
     """Read images from a file of any of the formats, and their labels where it holds them.
 
-    Told by their first bytes: a NumPy file of (N, C, H, W) or (N, H, W), bytes or floats; IDX (no
-    labels); otherwise CIFAR-10 (*.bin) or the bundled digits. Any of them may be gzipped.
+    CIFAR-10 is told by its name (*.bin), the others by their first bytes: a NumPy file of (N, C, H, W) or
+    (N, H, W), bytes or floats; IDX (no labels); or the bundled digits. Any of them may be gzipped.
 
     Returns (images (N, C, H, W), uint8 if they are raw pixels, float32 if not; labels or None).
     Raises InputError for anything else.
@@ -100,20 +101,24 @@ def read_images(path) -> tuple[np.ndarray, np.ndarray | None]:
     content = read_bytes(path)
     if content.startswith(_NPY_MAGIC):
         return _numpy_images(path, content), None
+    if Path(path).name.removesuffix(".gz").endswith(".bin"):
+        return read_cifar10(path)
     if content.startswith(b"\0\0"):
         images = read_idx(path)
         if images.ndim != 3:
             raise InputError(f"{path}: holds an array of shape {images.shape}, expected images")
         return images[:, None], None
-    if Path(path).name.removesuffix(".gz").endswith(".bin"):
-        return read_cifar10(path)
+    if not content[:1].isdigit():
+        raise InputError(
+            f"{path}: no file of images, expected .npy, IDX, CIFAR-10's .bin or lines of digits"
+        )
     return read_digits(path)
 
 
 def _numpy_images(path, content: bytes) -> np.ndarray:
     try:
         images = np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
-    except ValueError as error:
+    except (ValueError, EOFError, SyntaxError, tokenize.TokenError) as error:
         raise InputError(f"{path}: damaged, or no plain array ({error})") from error
     if images.ndim == 3:
         images = images[:, None]
@@ -128,9 +133,13 @@ def _numpy_images(path, content: bytes) -> np.ndarray:
         raise InputError(
             f"{path}: holds {images.dtype}, expected uint8 (raw pixels) or floats (normalised)"
         )
+    with np.errstate(over="ignore"):
+        images = images.astype(np.float32)
     if not np.isfinite(images).all():
-        raise InputError(f"{path}: holds NaN or infinity; mend those images or leave them out")
-    return images.astype(np.float32)
+        raise InputError(
+            f"{path}: holds NaN or infinity, as float32; mend those images or leave them out"
+        )
+    return images
 
 
 def check_labels(path, labels: np.ndarray):

@@ -2,7 +2,8 @@
 
 Every name here has a twin in `bnas.reference` with the same signature in plain NumPy: read that
 one first, it says what is computed; the kernels say how to do it fast. Arrays are NCHW, float32
-or float64; spatial arguments are pairs (height, width). Arguments are validated one floor up.
+or float64; spatial arguments are pairs (height, width). The convolutions check
+that shapes fit; everything else is validated one floor up.
 """
 
 from bnas.kernels.conv import conv2d

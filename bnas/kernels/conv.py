@@ -10,10 +10,9 @@ from numba import get_num_threads, prange
 from bnas.kernels.jit import jit
 from bnas.kernels.panels import PANEL, ROWS, fill_panel, tiled
 from bnas.kernels.planes import ready
-from bnas.kernels.sites import sites
+from bnas.kernels.sites import require_convolution, sites
 from bnas.kernels.threads import share
 from bnas.kernels.vectors import broadcast, clamp, load, multiply_add, store, store_first
-from bnas.reference import output_size
 
 
 @jit(forceinline=True)
@@ -90,7 +89,11 @@ def conv2d(x, w, bias, stride, padding, dilation, groups):
     """Convolution with zero padding: x (N, Cin, H, W), w (Cout, Cin / groups, Kh, Kw) -> (N, Cout, Ho, Wo).
 
     bias (Cout,) or None. float32 or float64, all of one dtype.
+
+    Raises:
+        ValueError: as `xnor_conv2d` does.
     """
+    size = require_convolution("conv2d", x, w, stride, padding, dilation, groups)
     (n, c, h, width), (c_out, per_group, *kernel) = x.shape, w.shape
     site = sites((h, width), tuple(kernel), stride, padding, dilation)
     planes = ready(x)
@@ -100,7 +103,6 @@ def conv2d(x, w, bias, stride, padding, dilation, groups):
         planes[:, :, top : top + h, left : left + width] = x
     where = (np.arange(per_group)[:, None] * site.plane + site.taps).reshape(-1)
     tiles = tiled(w.reshape(groups, c_out // groups, -1))
-    size = map(output_size, (h, width), kernel, stride, padding, dilation)
     y = np.empty((n, c_out, *size), x.dtype)
     shift = np.zeros(c_out, x.dtype) if bias is None else ready(bias)
     if y.size:

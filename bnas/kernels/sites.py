@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bnas.kernels.planes import taps_inside
+from bnas.reference import output_size
 
 PANEL = 32  # output pixels that are computed together: four vectors of words
 
@@ -25,11 +26,11 @@ class Sites(NamedTuple):
         plane: words of one plane, margin included.
         interior: int64 (H W,), where the pixels of the image lie in the plane.
         base: int64 (pixels,), where tap 0 of each window lies.
-        steps: int64 (2, pixels / 8), how far apart the bases of 8 (row 0) or 16 (row 1) pixels in a row
-            are: 1, 2, or 0 for anything else.
+        steps: int64 (2, pixels / 8), how far apart the bases of neighbouring pixels are, 1, 2, or 0 for
+            anything else: row 0 for vectors of 8 words, row 1 for those of 16 floats (`lanes // 16`).
         taps: int64 (T,), what to add for each tap.
         border: int32 (pixels,), the border class of each output pixel.
-        classes: int64 (panels, 2), the first class in each panel and one past the last.
+        classes: int64 (panels, 2), the lowest class in each panel and one past the highest.
         outside: bool (number of classes, T), the taps outside the image.
     """
 
@@ -75,7 +76,8 @@ def sites(size, kernel, stride, padding, dilation, margin=None, skip=0):
     """The Sites of a `kernel` window over images of `size` (H, W); all but `skip` are pairs.
 
     margin: of the planes, at least the padding (by default just that).
-    skip: leave out so many of the first rows and columns of outputs.
+    skip: leave out so many of the first rows and columns of outputs (the half of a factorized reduction
+        that looks at odd pixels has a padding of 1 only to get there).
     """
     margin = margin or padding
     (h, w), (mh, mw) = size, margin
@@ -109,3 +111,28 @@ def sites(size, kernel, stride, padding, dilation, margin=None, skip=0):
         np.stack([panels.min(1, initial=2**30), panels.max(1, initial=-1) + 1], 1).astype(np.int64),
         ~inside.reshape(len(rows) * len(cols), taps.size),
     )
+
+
+def require_convolution(operation, x, w, stride, padding, dilation, groups):
+    """(height, width) of a convolution's output; ValueError unless its arguments fit together."""
+    if x.ndim != 4 or w.ndim != 4 or groups < 1 or 0 in w.shape:
+        raise ValueError(
+            f"{operation}: expected x (N, Cin, H, W) and w (Cout, Cin / groups, Kh, Kw), "
+            f"got {x.shape} and {w.shape}, {groups} groups"
+        )
+    if w.shape[1] * groups != x.shape[1] or w.shape[0] % groups:
+        raise ValueError(
+            f"{operation}: x {x.shape} has no {groups} groups of {w.shape[1]} channels for w {w.shape}"
+        )
+    if min(*stride, *dilation) < 1 or min(padding) < 0:
+        raise ValueError(
+            f"{operation}: stride and dilation must be at least 1 and padding at least 0, got "
+            f"{stride}, {dilation}, {padding}"
+        )
+    size = tuple(map(output_size, x.shape[2:], w.shape[2:], stride, padding, dilation))
+    if min(size) < 1:
+        raise ValueError(
+            f"{operation}: a window of {w.shape[2:]} with dilation {dilation} is larger than the padded "
+            f"image, {x.shape[2:]} and padding {padding}"
+        )
+    return size

@@ -14,7 +14,7 @@ from bnas.kernels.jit import jit
 from bnas.kernels.packing import pack_bits, packed_planes
 from bnas.kernels.panels import PANEL, ROWS, fill_panel, tiled
 from bnas.kernels.planes import floats, ready
-from bnas.kernels.sites import Sites, sites
+from bnas.kernels.sites import Sites, require_convolution, sites
 from bnas.kernels.threads import share
 from bnas.kernels.tiles import count_tile
 from bnas.kernels.vectors import (
@@ -25,10 +25,9 @@ from bnas.kernels.vectors import (
     store,
     store_first,
 )
-from bnas.kernels.xnor_depthwise import xnor_depthwise
-from bnas.reference import output_size
+from bnas.kernels.xnor_depthwise import MOST_TAPS, xnor_depthwise
 
-CACHED = 96  # words of a pixel in all panels that are laid out together: 24 KiB
+CACHED = 96  # numbers K of all panels laid out together, 256 bytes each: half the first-level cache
 WORTH = 64  # of a word operation, in the multiply-adds that `share` counts
 
 
@@ -60,7 +59,7 @@ def _store_row(counts, at, left, right, scale, y, target, pixels):
 
 @jit
 def _conv_panels(planes, weights, offsets, beta, site, where, tasks, y):
-    """The panels from tasks[0] to before tasks[1], counted through all images and groups.
+    """The panels from tasks[0] to before tasks[1], counted through the groups of all images.
 
     As many panels as the first-level cache holds are laid out together, and each tile of weights passes
     over all of them: so results are written in long runs, and the weights are read less often.
@@ -99,8 +98,8 @@ def _conv(planes, weights, offsets, beta, site, where, workers, y):
     """Images and groups of planes (flat) -> y (flat), int32 or, times beta, float32."""
     tasks = y.size // (beta.shape[1] * site.pixels) * site.classes.shape[0]
     for worker in prange(workers):
-        share = (tasks * worker // workers, tasks * (worker + 1) // workers)
-        _conv_panels(planes, weights, offsets, beta, site, where, share, y)
+        mine = (tasks * worker // workers, tasks * (worker + 1) // workers)
+        _conv_panels(planes, weights, offsets, beta, site, where, mine, y)
 
 
 def border_offsets(words, outside, channels):
@@ -191,33 +190,6 @@ def xnor_matmul(a, b, bits):
     return multiply(product, np.ascontiguousarray(b.T).reshape(-1)).reshape(m, n)
 
 
-def _require_convolution(x, w, beta, stride, padding, dilation, groups):
-    """Raise ValueError unless the arguments of a 1-bit convolution fit together."""
-    if x.ndim != 4 or w.ndim != 4 or groups < 1 or 0 in w.shape:
-        raise ValueError(
-            f"xnor_conv2d: expected x (N, Cin, H, W) and w (Cout, Cin / groups, Kh, Kw), "
-            f"got {x.shape} and {w.shape}, {groups} groups"
-        )
-    if w.shape[1] * groups != x.shape[1] or w.shape[0] % groups:
-        raise ValueError(
-            f"xnor_conv2d: x {x.shape} has no {groups} groups of {w.shape[1]} channels for w {w.shape}"
-        )
-    if beta is not None and beta.shape != w.shape[:1]:
-        raise ValueError(f"xnor_conv2d: beta must have shape {w.shape[:1]}, got {beta.shape}")
-    if min(*stride, *dilation) < 1 or min(padding) < 0:
-        raise ValueError(
-            f"xnor_conv2d: stride and dilation must be at least 1 and padding at least 0, got "
-            f"{stride}, {dilation}, {padding}"
-        )
-    size = tuple(map(output_size, x.shape[2:], w.shape[2:], stride, padding, dilation))
-    if min(size) < 1:
-        raise ValueError(
-            f"xnor_conv2d: a window of {w.shape[2:]} with dilation {dilation} is larger than the padded "
-            f"image, {x.shape[2:]} and padding {padding}"
-        )
-    return size
-
-
 def xnor_conv2d(x, w, beta, stride, padding, dilation, groups):
     """The 1-bit convolution: sign(x) * sign(w), times beta if given (Eq. 4.22).
 
@@ -229,14 +201,16 @@ def xnor_conv2d(x, w, beta, stride, padding, dilation, groups):
         ValueError: shapes that do not fit, stride or dilation below 1, negative padding, a window
             larger than the padded image.
     """
-    size = _require_convolution(x, w, beta, stride, padding, dilation, groups)
+    size = require_convolution("xnor_conv2d", x, w, stride, padding, dilation, groups)
+    if beta is not None and beta.shape != w.shape[:1]:
+        raise ValueError(f"xnor_conv2d: beta must have shape {w.shape[:1]}, got {beta.shape}")
     if beta is not None and beta.dtype != np.float32:
         dot = xnor_conv2d(x, w, None, stride, padding, dilation, groups)
         return dot.astype(beta.dtype) * beta[:, None, None]
     if not x.size:  # no images, or nothing but padding
         return np.zeros((len(x), len(w), *size), np.int32 if beta is None else beta.dtype)
     x = floats(x)
-    if w.shape[1] == 1 and groups > 1:
+    if w.shape[1] == 1 and groups > 1 and w[0].size < MOST_TAPS:
         return xnor_depthwise(x, w, beta, stride, padding, dilation)
     product = prepare(w, x.shape[2:], stride, padding, dilation, groups)
     y = multiply(product, packed_planes(x, groups, padding), beta)

@@ -23,6 +23,7 @@ from bnas.kernels.vectors import (
 )
 
 COST = 2  # of an output, in multiply-adds
+MOST_TAPS = 2**15  # whose sum fits int16
 SLACK = 128  # elements that whole vectors may run over the end
 
 

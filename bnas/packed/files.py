@@ -12,10 +12,12 @@ container and the SHA-256 of everything before it.
 """
 
 import math
+from pathlib import Path
 
 import numpy as np
 
 from bnas.errors import InputError
+from bnas.packed.check import check
 from bnas.packed.layers import (
     KINDS,
     Affine,
@@ -55,19 +57,31 @@ def save(path, model, shape, mean, std, genotype):
 
 def load(path):
     """What `save` wrote, as a dict of its arguments; InputError if that is not what the file holds."""
+    if not Path(path).is_file():
+        raise InputError(f"{path} is no file; give the one that bnas export wrote")
     arrays, meta = load_checkpoint(path, _ADVICE)
-    if meta.get("kind") != KIND:
+    if not isinstance(meta, dict) or meta.get("kind") != KIND:
         raise InputError(
             f"{path} is a checkpoint, not a {KIND}; make one with bnas export RUN -o FILE"
         )
-    if meta["version"] != VERSION:
+    if meta.get("version") != VERSION:
         raise InputError(
-            f"{path} has version {meta['version']} of the format, expected {VERSION}; {_ADVICE}, "
+            f"{path} has version {meta.get('version')} of the format, expected {VERSION}; {_ADVICE}, "
             "or use the version of bnas that wrote it"
         )
-    arrays["bits"] = np.unpackbits(arrays["bits"]).astype(np.bool_)
-    model = _decode(meta["model"], arrays)
-    return {"model": model, **{name: meta[name] for name in ("shape", "mean", "std", "genotype")}}
+    try:
+        arrays["bits"] = np.unpackbits(arrays["bits"]).astype(np.bool_)
+        model = _decode(meta["model"], arrays)
+        check(model, meta["shape"])
+        channels = meta["shape"][0]
+        mean, std = (np.array(meta[name], np.float64) for name in ("mean", "std"))
+        if mean.shape != (channels,) or std.shape != (channels,) or not (std > 0).all():
+            raise ValueError("mean and std are not those of the channels")
+        genotype = str(meta["genotype"])
+    except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
+        raise InputError(f"{path} holds no network that can run: {error}; {_ADVICE}") from error
+    shape = meta["shape"]
+    return {"model": model, "shape": shape, "mean": mean, "std": std, "genotype": genotype}
 
 
 def _encode(value, pools):
@@ -89,9 +103,11 @@ def _decode(value, arrays):
     if isinstance(value, list):
         return tuple(_decode(part, arrays) for part in value)
     if isinstance(value, dict) and "array" in value:
-        start = value["start"]
-        flat = arrays[value["array"]][start : start + math.prod(value["shape"])]
-        return np.ascontiguousarray(flat.reshape(value["shape"]))
+        start, shape = value["start"], value["shape"]
+        if start < 0 or min(shape, default=0) < 0:
+            raise ValueError("an array begins or extends nowhere")
+        flat = arrays[value["array"]][start : start + math.prod(shape)]
+        return np.ascontiguousarray(flat.reshape(shape))
     if isinstance(value, dict):
         fields = {name: _decode(part, arrays) for name, part in value.items() if name != "is"}
         return KINDS[value["is"]](**fields)
@@ -101,7 +117,7 @@ def _decode(value, arrays):
 def size_table(model):
     """Numbers, bits here, and bits in float32 of every kind of part, as text.
 
-    The real-valued twin has a weight and four batch norm numbers where this one has a bit and a threshold.
+    What a file holds besides is the JSON text that describes the network.
     """
     rows = {
         "1-bit weights": [0, 0],

@@ -31,6 +31,10 @@ def fold(network):
     if any(isinstance(m, nn.Conv2d) for m in operations):
         raise InputError("a real network has no bits to pack; train it with --precision binary")
     for name, array in network.state_dict().items():
+        if array.dtype != np.float32:
+            raise InputError(
+                f"{name} is {array.dtype}, expected float32; use network.astype(np.float32)"
+            )
         if not np.isfinite(array).all():
             raise InputError(
                 f"{name} of the network holds NaN or infinity; train it again with a smaller --lr"
@@ -144,9 +148,14 @@ def _threshold(conv, affine):
     there is the threshold, exact whatever β and γ are, zero and negative ones included.
     """
     most = int(np.prod(conv.weight.shape[1:]))
-    value = np.arange(-most, most + 1, dtype=affine.beta.dtype)[:, None] * affine.beta
-    if affine.scale is not None:
-        value = value * affine.scale + affine.shift
+    with np.errstate(over="ignore", invalid="ignore"):
+        value = np.arange(-most, most + 1, dtype=np.float32)[:, None] * affine.beta
+        if affine.scale is not None:
+            value = value * affine.scale + affine.shift
+    if not np.isfinite(value).all():
+        raise InputError(
+            "β and batch norm of the network overflow; train it again with a smaller --lr"
+        )
     positive = value > 0
     rising = positive[-1] | ~positive[0]
     count = positive.sum(axis=0)

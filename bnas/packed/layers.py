@@ -100,21 +100,8 @@ class Model(NamedTuple):
     bias: np.ndarray
 
 
-KINDS = {
-    kind.__name__: kind
-    for kind in (
-        Window,
-        Threshold,
-        Affine,
-        BitConv,
-        RealConv,
-        Pool,
-        Skip,
-        Zero,
-        Cell,
-        Model,
-    )  # fmt: skip
-}
+_RECORDS = (Window, Threshold, Affine, BitConv, RealConv, Pool, Skip, Zero, Cell, Model)
+KINDS = {kind.__name__: kind for kind in _RECORDS}
 
 
 def parts(value):

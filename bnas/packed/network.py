@@ -1,11 +1,13 @@
 """A 1-bit network that runs in 1 bit."""
 
+import os
 from concurrent.futures import ThreadPoolExecutor
-from threading import local
+from queue import SimpleQueue
 
 import numba
 import numpy as np
 
+from bnas.data import normalise
 from bnas.errors import InputError
 from bnas.packed import files
 from bnas.packed.fold import fold
@@ -33,7 +35,7 @@ class PackedNetwork:
     def __init__(self, model, shape, mean, std, genotype):
         self.model, self.shape = model, tuple(shape)
         self.mean, self.std, self.genotype = np.asarray(mean), np.asarray(std), genotype
-        self._plans, self._pools = local(), {}
+        self._plans, self._pools = {}, {}
 
     @classmethod
     def pack(cls, network, shape, mean, std, genotype=""):
@@ -62,26 +64,30 @@ class PackedNetwork:
         return files.size_table(self.model)
 
     def __call__(self, images):
-        """Logits, float32 (N, classes), of normalised images (N, C, H, W) of any real dtype.
+        """Logits, float32 (N, classes), of images (N, C, H, W) of any real dtype.
+
+        uint8 images are raw pixels and are normalised here; all others have been normalised.
 
         Raises:
             InputError: another shape, or no real numbers.
         """
         images = self._checked(images)
         logits = np.empty((len(images), len(self.model.w)), np.float32)
-        chunks = range(0, len(images), CHUNK)
+        starts = range(0, len(images), CHUNK)
+        threads = min(numba.get_num_threads(), len(starts))
+        idle = self._idle_plans(min(CHUNK, len(images)), threads)
 
         def work(start):
-            part = images[start : start + CHUNK]
-            plan = self._plan(CHUNK if len(images) >= CHUNK else len(part))
+            part, plan = images[start : start + CHUNK], idle.get()
             plan.input[: len(part)] = part
             plan.run()
             logits[start : start + CHUNK] = plan.logits[: len(part)]
+            idle.put(plan)
 
-        if len(chunks) > 1 and numba.get_num_threads() > 1:
-            list(self._workers().map(work, chunks))
+        if threads > 1:
+            list(self._workers(threads).map(work, starts))
         else:
-            for start in chunks:
+            for start in starts:
                 work(start)
         return logits
 
@@ -114,18 +120,22 @@ class PackedNetwork:
             )
         if images.dtype.kind not in "fiub":
             raise InputError(f"images are {images.dtype}, expected real numbers")
+        if images.dtype == np.uint8:
+            return normalise(images, self.mean, self.std)
         return images
 
-    def _plan(self, images):
-        """This thread's plan for so many images."""
-        plans = self._plans.__dict__
-        if images not in plans:
-            plans[images] = Plan(self.model, images, self.shape)
-        return plans[images]
+    def _idle_plans(self, images, count):
+        """A queue of `count` plans for so many images, made here: compiling belongs to one thread."""
+        plans, idle = self._plans.setdefault(images, []), SimpleQueue()
+        while len(plans) < count:
+            plans.append(Plan(self.model, images, self.shape))
+        for plan in plans[:count]:
+            idle.put(plan)
+        return idle
 
-    def _workers(self):
-        """As many threads as Numba has now."""
-        threads = numba.get_num_threads()
-        if threads not in self._pools:
-            self._pools[threads] = ThreadPoolExecutor(threads)
-        return self._pools[threads]
+    def _workers(self, threads):
+        """Threads to share chunks out to; those of a parent process do not survive a fork."""
+        key = os.getpid(), threads
+        if key not in self._pools:
+            self._pools[key] = ThreadPoolExecutor(threads)
+        return self._pools[key]

@@ -1,0 +1,129 @@
+"""Whether the parts of a packed network fit together: a file may be whole and still be nonsense.
+
+The kernels trust the plan, and the plan trusts the model; so whatever comes from outside is checked here.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from bnas.kernels.inference import COUNTERS
+from bnas.packed.layers import Affine, BitConv, Cell, Model, Pool, RealConv, Skip, Threshold, Zero
+from bnas.reference import output_size
+
+
+class _Images(NamedTuple):
+    channels: int
+    size: tuple
+
+
+def check(model, shape):
+    """Raise ValueError unless `model` is a Model that takes images of `shape` (C, H, W)."""
+    _require(isinstance(model, Model), "no Model")
+    _require(len(shape) == 3 and all(isinstance(n, int) and n > 0 for n in shape), "image shape")
+    older = newer = _join(model.stem, _Images(shape[0], tuple(shape[1:])), RealConv)
+    for cell in model.cells:
+        _require(isinstance(cell, Cell), "no Cell")
+        older, newer = newer, _cell(cell, older, newer)
+    _array(model.w, np.float32, (len(model.w), newer.channels))
+    _array(model.bias, np.float32, (len(model.w),))
+
+
+def _require(condition, what):
+    if not condition:
+        raise ValueError(f"its parts do not fit ({what})")
+
+
+def _array(array, dtype, shape):
+    _require(isinstance(array, np.ndarray) and array.dtype == dtype, "type of an array")
+    _require(array.shape == tuple(shape), "shape of an array")
+
+
+def _cell(cell, older, newer):
+    inputs = [_join(branches, x, RealConv) for branches, x in zip(cell.inputs, (older, newer))]
+    _require(len(cell.inputs) == 2 and inputs[0] == inputs[1], "inputs of a cell")
+    count = len(cell.edges)
+    _require(count >= 2 and count % 2 == 0 and len(cell.predecessors) == count, "edges of a cell")
+    states = list(inputs)
+    for number, (edge, source) in enumerate(zip(cell.edges, cell.predecessors)):
+        _require(isinstance(source, int) and 0 <= source < 2 + number // 2, "predecessor")
+        arriving = _join(edge, states[source], (BitConv, Pool, Skip, Zero))
+        if number % 2 == 0:
+            states.append(arriving)
+        node = states[-1]
+        _require(arriving == node == states[2], "sizes in a cell")
+    _require(node.channels == inputs[0].channels, "channels in a cell")
+    nodes = set(range(2, len(states)))
+    _require(cell.concat and len(set(cell.concat)) == len(cell.concat), "concat")
+    _require(set(cell.concat) <= nodes, "concat")
+    return _Images(node.channels * len(cell.concat), node.size)
+
+
+def _join(branches, images, kinds):
+    """What branches make of images; several are convolutions side by side."""
+    _require(isinstance(branches, tuple) and branches, "branches")
+    results = [_branch(branch, images, kinds) for branch in branches]
+    if len(results) > 1:
+        _require(all(isinstance(b[-1], (BitConv, RealConv)) for b in branches), "branches")
+    _require(all(r.size == results[0].size for r in results), "sizes of branches")
+    return _Images(sum(r.channels for r in results), results[0].size)
+
+
+def _branch(branch, images, kinds):
+    _require(isinstance(branch, tuple) and branch, "branch")
+    for layer in branch:
+        _require(isinstance(layer, kinds), "kind of a layer")
+        _require(len(branch) == 1 or isinstance(layer, BitConv), "layers of a branch")
+        if isinstance(layer, BitConv):
+            finish = Affine if layer is branch[-1] else Threshold
+            _require(isinstance(layer.finish, finish), "finish")
+            images = _bit_conv(layer, images)
+        elif isinstance(layer, RealConv):
+            images = _conv(layer, images, np.float32)
+            _require(layer.window.groups == 1, "groups")
+            _vectors(images.channels, np.float32, layer.scale, layer.shift)
+        elif isinstance(layer, Pool):
+            _require(layer.kind in ("max", "avg") and layer.stride in (1, 2), "pooling")
+            _vectors(images.channels, np.float32, layer.scale, layer.shift)
+            images = _strided(images, layer.stride)
+        elif isinstance(layer, Zero):
+            _require(layer.stride in (1, 2), "stride")
+            images = _strided(images, layer.stride)
+    return images
+
+
+def _strided(images, stride):
+    return images._replace(size=tuple(-(-n // stride) for n in images.size))
+
+
+def _vectors(channels, dtype, *arrays):
+    for array in arrays:
+        _array(array, dtype, (channels,))
+
+
+def _bit_conv(layer, images):
+    images = _conv(layer, images, np.bool_)
+    if isinstance(layer.finish, Affine):
+        _require(layer.window.groups == 1, "groups")
+        _vectors(images.channels, np.float32, *layer.finish)
+    else:
+        _vectors(images.channels, np.int32, layer.finish.least)
+        _vectors(images.channels, np.bool_, layer.finish.rising)
+    if layer.window.groups > 1:  # depthwise: counters of so many bits
+        _require(layer.w.shape[:2] == (images.channels, 1), "groups")
+        _require(layer.w[0].size + 1 < 2**COUNTERS, "taps")
+    return images
+
+
+def _conv(layer, images, dtype):
+    w, window = layer.w, layer.window
+    _require(isinstance(w, np.ndarray) and w.dtype == dtype and w.ndim == 4, "weights")
+    _require(w.size and w.shape[1] * window.groups == images.channels, "channels")
+    pairs = (*window.stride, *window.padding, *window.dilation)
+    _require(len(pairs) == 6 and all(isinstance(n, int) for n in pairs), "window")
+    _require(min(*window.stride, *window.dilation) > 0 and min(window.padding) >= 0, "window")
+    _require(window.skip in (0, 1), "window")
+    size = map(output_size, images.size, w.shape[2:], *window[:3])
+    size = tuple(n - window.skip for n in size)
+    _require(min(size) > 0, "size of the images")
+    return _Images(w.shape[0], size)
