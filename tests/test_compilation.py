@@ -180,7 +180,9 @@ def move_first(source, i, target, j, count):
 
 @jit
 def read_signs(source, i):
-    return v.lane(v.sign_bits(source, i, np.uint64(0)), 0)
+    words = np.empty(8, np.uint64)
+    v.store(words, 0, v.sign_bits(source, i, np.uint64(0)))
+    return words[0]
 
 @jit
 def write_signs(source, i, target, j, count):
@@ -188,7 +190,9 @@ def write_signs(source, i, target, j, count):
 
 @jit
 def read_small(source, i):
-    return v.lane(v.load_int32(source, i), 0)
+    numbers = np.empty(16, np.int32)
+    v.store(numbers, 0, v.load_int32(source, i))
+    return numbers[0]
 """
 CHECK = """
 import json

@@ -45,7 +45,7 @@ def multiply_tile(panel, at, length, floor, weights, tile, sums):
         store(sums, 3 * PANEL + p + lanes, b3)
 
 
-@jit
+@jit(allocates=False)
 def _conv_image(x, at, site, where, tiles, shift, panel, sums, y, target):
     """One image of one group: y[target...] = the sums + shift, channel after channel."""
     channels, length, lanes = shift.size, where.size, 64 // x.itemsize

@@ -22,20 +22,20 @@ from bnas.kernels.planes import (
 from bnas.kernels.threads import share
 
 
-@jit
+@jit(allocates=False)
 def _add_scaled(target, weight, source):
     for i in range(target.size):
         target[i] += weight * source[i]
 
 
-@jit
+@jit(allocates=False)
 def _add_four(target, w0, w1, w2, w3, s0, s1, s2, s3):
     """Four taps in one pass, a quarter of the traffic on the running sum, added one by one."""
     for i in range(target.size):
         target[i] = target[i] + w0 * s0[i] + w1 * s1[i] + w2 * s2[i] + w3 * s3[i]
 
 
-@jit(fastmath={"reassoc", "contract"})
+@jit(allocates=False, fastmath={"reassoc", "contract"})
 def _dot(a, b):
     total = a.dtype.type(0)
     for i in range(a.size):
@@ -43,7 +43,7 @@ def _dot(a, b):
     return total
 
 
-@jit
+@jit(allocates=False)
 def _add_taps(dense, w, taps, padded):
     """dense = the sum over taps of weight times shifted input."""
     dense[:] = 0

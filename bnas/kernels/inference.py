@@ -70,7 +70,7 @@ def _scale_rows(sums, rows, o, scale, shift, y, at):
         _put(y, at + (o + row) * PANEL, left, right, 0)
 
 
-@jit
+@jit(allocates=False)
 def pointwise(x, x_at, x_pitch, inputs, floor, tiles, scale, shift, panels, y, y_at, y_pitch, sums):
     """1×1 convolution, then scale and shift; inputs below `floor` become the floor (0: a ReLU)."""
     for panel in range(panels):
@@ -80,7 +80,7 @@ def pointwise(x, x_at, x_pitch, inputs, floor, tiles, scale, shift, panels, y, y
             _scale_rows(sums, min(ROWS, scale.size - o), o, scale, shift, y, target)
 
 
-@jit
+@jit(allocates=False)
 def window_conv(
     planes, site, where, floor, tiles, scale, shift, images, y, y_at, y_pitch, panel, sums
 ):
@@ -109,7 +109,7 @@ def _spread(x, at, pitch, places, planes, target):
                 planes[target + places[first + i]] = x[source + i]
 
 
-@jit
+@jit(allocates=False)
 def spread_panels(x, x_at, x_pitch, channels, places, plane, images, planes):
     """Panels to planes with a margin, (images, channels, plane)."""
     panels = -(-places.size // PANEL)
@@ -119,7 +119,7 @@ def spread_panels(x, x_at, x_pitch, channels, places, plane, images, planes):
             _spread(x, at, x_pitch, places, planes, (image * channels + c) * plane)
 
 
-@jit
+@jit(allocates=False)
 def add_panels(x, x_at, x_pitch, channels, panels, y, y_at, y_pitch, add):
     """y = x, or y + x."""
     for panel in range(panels):
@@ -128,7 +128,7 @@ def add_panels(x, x_at, x_pitch, channels, panels, y, y_at, y_pitch, add):
             _put(y, target + i, load(x, source + i), load(x, source + i + 16), add)
 
 
-@jit
+@jit(allocates=False)
 def pool(
     x, x_at, x_pitch, places, site, mean, divisors, scale, shift, images, y, y_at, y_pitch, add,
     plane, spare,
@@ -161,7 +161,7 @@ def pool(
             store(y, target, load(y, target) + value if add else value)
 
 
-@jit
+@jit(allocates=False)
 def classify(x, pixels, weights, bias, images, means, logits):
     """Linear classifier of the channels' means over the pixels: logits (images classes,).
 
@@ -187,8 +187,8 @@ def classify(x, pixels, weights, bias, images, means, logits):
 # ------------------------------------------------------------------------------------------- bits
 
 
-@jit
-def pack_panels(x, x_at, x_pitch, channels, places, plane, images, planes):
+@jit(allocates=False)
+def pack_panels(x, x_at, x_pitch, channels, places, plane, images, planes, spare):
     """Signs of floats into bit planes; places: where the pixels lie in a plane."""
     words, panels = -(-channels // WORD), -(-places.size // PANEL)
     for task in range(images * panels * words):
@@ -203,27 +203,27 @@ def pack_panels(x, x_at, x_pitch, channels, places, plane, images, planes):
             a, b = a | sign_bits(x, at, bit), b | sign_bits(x, at + 8, bit)
             c, d = c | sign_bits(x, at + 16, bit), d | sign_bits(x, at + 24, bit)
             at += PANEL
-        _scatter_four((a, b, c, d), planes, places, first, target)
+        _scatter_four((a, b, c, d), planes, places, first, target, spare)
 
 
 @jit(forceinline=True)
-def _scatter_four(words, planes, places, first, target):
+def _scatter_four(words, planes, places, first, target, spare):
     """32 words to their places, as many as there are pixels left."""
     left = places.size - first
-    scatter(words[0], planes, places, first, target, min(left, 8))
-    scatter(words[1], planes, places, first + 8, target, min(left - 8, 8))
-    scatter(words[2], planes, places, first + 16, target, min(left - 16, 8))
-    scatter(words[3], planes, places, first + 24, target, min(left - 24, 8))
+    scatter(words[0], planes, places, first, target, min(left, 8), spare)
+    scatter(words[1], planes, places, first + 8, target, min(left - 8, 8), spare)
+    scatter(words[2], planes, places, first + 16, target, min(left - 16, 8), spare)
+    scatter(words[3], planes, places, first + 24, target, min(left - 24, 8), spare)
 
 
-@jit
+@jit(allocates=False)
 def conv_to_bits(
-    planes, site, where, tiles, limits, flips, images, out, out_plane, places, panel, counts
+    planes, site, where, tiles, limits, flips, images, out, out_plane, places, panel, counts, spare
 ):
     """1-bit convolution, bits to bits: out bit = (count < limits[0, class, channel]) ^ flip.
 
     limits int32 (1, classes, Cout); flips uint64 (words of out,); places: where output pixels lie in a
-    plane of `out`. panel and counts are scratch.
+    plane of `out`. panel, counts and spare are scratch.
     """
     length, channels, panels = where.size, limits.shape[2], site.classes.shape[0]
     stored, out_words = planes.size // images, flips.size
@@ -247,10 +247,10 @@ def conv_to_bits(
                     u, v = bits_below(load(counts, row * PANEL + 16), limit, bit)
                     c, d = c ^ u, d ^ v
             target = (image * out_words + j) * out_plane
-            _scatter_four((a, b, c, d), out, places, first, target)
+            _scatter_four((a, b, c, d), out, places, first, target, spare)
 
 
-@jit
+@jit(allocates=False)
 def conv_to_floats(
     planes,
     site,
@@ -350,34 +350,48 @@ def _count_taps(panel, p, taps, weights, at):
     return counter
 
 
-@jit
+@jit(allocates=False)
 def depthwise_to_bits(
-    planes, site, border, weights, limits, flips, images, out, out_plane, places, panel
+    planes,
+    site,
+    border,
+    ranges,
+    weights,
+    limits,
+    flips,
+    images,
+    out,
+    out_plane,
+    places,
+    panel,
+    spare,
 ):
     """1-bit depthwise convolution, bits to bits, for 64 channels at once.
 
-    weights uint64 (words T,); border: site.border as uint64. limits uint64 (classes, words, COUNTERS):
-    bit k of the limits of 64 channels. Out bit = (count < limit) ^ flip.
+    weights uint64 (words T,); border: site.border as uint64, ranges int64 (pixels / 8, 2): the lowest
+    class of every 8 pixels, and one past the highest. limits uint64 (classes, words, COUNTERS): bit k
+    of the limits of 64 channels. Out bit = (count < limit) ^ flip.
     """
     taps, panels, words = site.taps.size, site.classes.shape[0], flips.size
     for task in range(images * words * panels):
         plane, number = divmod(task, panels)
         j = plane % words
-        start, end = site.classes[number, 0], site.classes[number, 1]
         flip = broadcast(flips[j])
         first = number * PANEL
         fill_panel(planes, plane * site.plane, site, first, site.taps, panel)
         for p in range(0, min(PANEL, site.pixels - first), 8):
-            counter = _count_taps(panel, p, taps, weights, j * taps)
+            start, end = ranges[(first + p) // 8, 0], ranges[(first + p) // 8, 1]
+            c0, c1, c2, c3, c4, c5 = _count_taps(panel, p, taps, weights, j * taps)
             below, here = broadcast(np.uint64(0)), load(border, first + p)
-            below = _compare(counter[0], limits, j, 0, here, start, end, below)
-            below = _compare(counter[1], limits, j, 1, here, start, end, below)
-            below = _compare(counter[2], limits, j, 2, here, start, end, below)
-            below = _compare(counter[3], limits, j, 3, here, start, end, below)
-            below = _compare(counter[4], limits, j, 4, here, start, end, below)
-            below = _compare(counter[5], limits, j, 5, here, start, end, below)
+            below = _compare(c0, limits, j, 0, here, start, end, below)
+            below = _compare(c1, limits, j, 1, here, start, end, below)
+            below = _compare(c2, limits, j, 2, here, start, end, below)
+            below = _compare(c3, limits, j, 3, here, start, end, below)
+            if taps + 1 >= 16:  # else neither counts nor limits have more bits
+                below = _compare(c4, limits, j, 4, here, start, end, below)
+                below = _compare(c5, limits, j, 5, here, start, end, below)
             count = min(site.pixels - first - p, 8)
-            scatter(below ^ flip, out, places, first + p, plane * out_plane, count)
+            scatter(below ^ flip, out, places, first + p, plane * out_plane, count, spare)
 
 
 @jit(forceinline=True)

@@ -28,15 +28,20 @@ class _KernelCache(FunctionCache):
         return *super()._index_key(signature, codegen), SOURCES, config.BOUNDSCHECK
 
 
-def jit(function=None, **options):
+def jit(function=None, allocates=True, **options):
     """numba.njit whose machine code is kept on disk until any kernel source changes.
 
     Use as @jit or with Numba's options: parallel=True for a loop over all threads; forceinline=True
     for a helper of a few lines in an inner loop, where a call would cost more than the work. Kernels
     hold no Python objects, so they let go of the interpreter's lock.
+
+    allocates: False for a function that makes no array, as all helpers with forceinline are taken to be.
+        It then counts no references to the arrays that it is given: in a small function that takes
+        longer than the work.
     """
     if function is None:
-        return lambda function: jit(function, **options)
-    dispatcher = numba.njit(nogil=True, **options)(function)
+        return lambda function: jit(function, allocates, **options)
+    counts_references = allocates and not options.get("forceinline")
+    dispatcher = numba.njit(nogil=True, _nrt=counts_references, **options)(function)
     dispatcher._cache = _KernelCache(function)  # what cache=True does, with a cache of ours
     return dispatcher

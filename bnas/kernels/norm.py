@@ -14,7 +14,7 @@ from bnas.kernels.threads import share
 COST = 8  # of an element, in multiply-adds: three passes, in float64
 
 
-@jit(fastmath={"reassoc", "contract"})
+@jit(allocates=False, fastmath={"reassoc", "contract"})
 def _sum(a):
     total = 0.0
     for i in range(a.size):
@@ -22,7 +22,7 @@ def _sum(a):
     return total
 
 
-@jit(fastmath={"reassoc", "contract"})
+@jit(allocates=False, fastmath={"reassoc", "contract"})
 def _sum_squares(a, centre):
     total = 0.0
     for i in range(a.size):
@@ -31,7 +31,7 @@ def _sum_squares(a, centre):
     return total
 
 
-@jit(fastmath={"reassoc", "contract"})
+@jit(allocates=False, fastmath={"reassoc", "contract"})
 def _sum_and_products(a, b, centre):
     """The sum of a, and the sum of a (b - centre)."""
     total, products = 0.0, 0.0
@@ -41,13 +41,13 @@ def _sum_and_products(a, b, centre):
     return total, products
 
 
-@jit
+@jit(allocates=False)
 def _combine(dy, x, centre, scale, slope, offset, dx):
     for i in range(dx.size):
         dx[i] = scale * dy[i] - (x[i] - centre) * slope - offset
 
 
-@jit
+@jit(allocates=False)
 def _forward_channel(x, c, gamma, beta, eps, y, mean, var):
     count = max(x.shape[0] * x.shape[2], 1)
     centre, spread = 0.0, 0.0
@@ -65,7 +65,7 @@ def _forward_channel(x, c, gamma, beta, eps, y, mean, var):
             target[i] = (source[i] - centre) * scale + shift
 
 
-@jit
+@jit(allocates=False)
 def _dx_channel(dy, x, c, gamma, mean, var, eps, dx, dgamma, dbeta):
     count = max(x.shape[0] * x.shape[2], 1)
     inv_std = 1 / np.sqrt(np.float64(var[c]) + eps)

@@ -11,20 +11,24 @@ from bnas.kernels.jit import jit
 from bnas.kernels.planes import floats
 from bnas.kernels.sites import sites
 from bnas.kernels.threads import share
-from bnas.kernels.vectors import broadcast, lane, sign_bits, store
+from bnas.kernels.vectors import broadcast, sign_bits, store
 from bnas.reference import WORD, unpack_bits
 
 __all__ = ["pack_bits", "pack_image", "packed_planes", "scatter", "unpack_bits"]
 
 
 @jit(forceinline=True)
-def scatter(words, target, places, p, offset, count):
-    """target[places[p + i] + offset] = lane i of words, for the first `count` lanes."""
+def scatter(words, target, places, p, offset, count, spare):
+    """target[places[p + i] + offset] = lane i of words, for the first `count` lanes.
+
+    spare (8,) is scratch: taking single lanes out of a register would slow down the vectors, too.
+    """
     if count == 8 and places[p + 7] - places[p] == 7:
         store(target, places[p] + offset, words)
     else:
+        store(spare, 0, words)
         for i in range(count):
-            target[places[p + i] + offset] = lane(words, i)
+            target[places[p + i] + offset] = spare[i]
 
 
 @jit(forceinline=True)
@@ -69,17 +73,17 @@ def pack_image(x, at, channels, places, planes, offset):
     x (flat): the image starts at x[at], channel after channel. places (pixels,): where the word of each
     pixel goes in `planes`, counted from `offset`.
     """
-    pixels = places.size
+    pixels, spare = places.size, np.empty(8, np.uint64)
     p = 0
     while p + 32 <= pixels:
         a, b, c, d = _pack_strip(x, at + p, channels, pixels)
-        scatter(a, planes, places, p, offset, 8)
-        scatter(b, planes, places, p + 8, offset, 8)
-        scatter(c, planes, places, p + 16, offset, 8)
-        scatter(d, planes, places, p + 24, offset, 8)
+        scatter(a, planes, places, p, offset, 8, spare)
+        scatter(b, planes, places, p + 8, offset, 8, spare)
+        scatter(c, planes, places, p + 16, offset, 8, spare)
+        scatter(d, planes, places, p + 24, offset, 8, spare)
         p += 32
     while p + 8 <= pixels:
-        scatter(_pack_eight(x, at + p, channels, pixels), planes, places, p, offset, 8)
+        scatter(_pack_eight(x, at + p, channels, pixels), planes, places, p, offset, 8, spare)
         p += 8
     while p < pixels:
         planes[places[p] + offset] = _pack_pixel(x, at + p, channels, pixels)

@@ -27,7 +27,7 @@ def tiled(weights):
     return np.ascontiguousarray(full).reshape(*rest, -1)
 
 
-@jit
+@jit(allocates=False)
 def fill_panel(planes, at, site, first, where, panel, target=0):
     """Lay out what 32 output pixels from `first` on see: panel (K 32,), number k of every pixel.
 

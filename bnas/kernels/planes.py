@@ -115,38 +115,38 @@ def floats(x):
     )
 
 
-@jit
+@jit(allocates=False)
 def copy(target, source):
     """A plain loop over two slices: for short rows much faster than a slice assignment."""
     for k in range(target.size):
         target[k] = source[k]
 
 
-@jit
+@jit(allocates=False)
 def padded_size(g):
     """Elements of the scratch buffer that holds all phases of a chunk."""
     return g.sh * g.sw * g.phase_size
 
 
-@jit
+@jit(allocates=False)
 def dense_size(g, count):
     """Elements from the first output to the last of `count` images, garbage included."""
     return ((count - 1) * g.rows + g.out_h - 1) * g.cols + g.out_w
 
 
-@jit
+@jit(allocates=False)
 def _scatter(target, source, places):
     for k in range(places.size):
         target[places[k]] = source[k]
 
 
-@jit
+@jit(allocates=False)
 def _gather(target, source, places):
     for k in range(places.size):
         target[k] = source[places[k]]
 
 
-@jit
+@jit(allocates=False)
 def load_padded(x, c, first, count, g, scratch):
     """Copy x[first:first + count, c] into the phases; the padding is left as it is."""
     for b in range(count):
@@ -159,7 +159,7 @@ def load_padded(x, c, first, count, g, scratch):
             _scatter(plane, x[first + b, c].reshape(-1), g.places)
 
 
-@jit
+@jit(allocates=False)
 def store_padded(scratch, c, first, count, g, x):
     """The way back of `load_padded`."""
     for b in range(count):
@@ -172,7 +172,7 @@ def store_padded(scratch, c, first, count, g, x):
             _gather(x[first + b, c].reshape(-1), plane, g.places)
 
 
-@jit
+@jit(allocates=False)
 def load_dense(y, c, first, count, g, scratch):
     """Copy output-sized planes y[first:first + count, c] into a buffer; garbage is left alone."""
     for b in range(count):
@@ -181,7 +181,7 @@ def load_dense(y, c, first, count, g, scratch):
             copy(scratch[start : start + g.out_w], y[first + b, c, h])
 
 
-@jit
+@jit(allocates=False)
 def store_dense(scratch, c, first, count, g, y):
     """The way back of `load_dense`."""
     for b in range(count):

@@ -21,7 +21,7 @@ from bnas.kernels.planes import (
 from bnas.kernels.threads import share
 
 
-@jit
+@jit(allocates=False)
 def _keep_larger(best, winner, values, step):
     """Running maximum; a NaN always wins, a tie never does."""
     for i in range(best.size):
@@ -31,7 +31,7 @@ def _keep_larger(best, winner, values, step):
         winner[i] = step if wins else winner[i]
 
 
-@jit
+@jit(allocates=False)
 def _first_inside(start, kernel, dilation, size):
     """First tap position of a window that is inside the image, or -1."""
     for k in range(kernel):
@@ -40,7 +40,7 @@ def _first_inside(start, kernel, dilation, size):
     return -1
 
 
-@jit
+@jit(allocates=False)
 def _store_index(winner, c, first, count, g, index):
     for b in range(count):
         for h in range(g.out_h):
@@ -79,7 +79,7 @@ def _max(x, g, y, index):
         _max_task(x, g, c, chunk * g.images, y, index)
 
 
-@jit
+@jit(allocates=False)
 def _max_dx_plane(dy, index, dx):
     for i in range(dy.size):
         if index[i] >= 0:

@@ -227,16 +227,6 @@ def _spread(builder, number, llvm_type):
 
 
 @intrinsic
-def lane(typingctx, vector, i):
-    """The number in lane i."""
-
-    def codegen(context, builder, sig, args):
-        return builder.extract_element(*args)
-
-    return vector.lane(vector, types.intp), codegen
-
-
-@intrinsic
 def sign_bits(typingctx, array, index, k):
     """Bit k of lane i is 1 where array[index + i] > 0, all else 0: 8 lanes of uint64, from floats."""
     if not _is_flat(array):

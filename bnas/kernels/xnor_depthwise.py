@@ -22,7 +22,7 @@ from bnas.kernels.vectors import (
     store_signs,
 )
 
-COST = 2  # of an output, in multiply-adds
+COST = 16  # of an output in the multiply-adds that `share` counts: it mostly waits for memory
 MOST_TAPS = 2**15  # whose sum fits int16
 SLACK = 128  # elements that whole vectors may run over the end
 

@@ -253,7 +253,7 @@ class Plan:
         bits = self._bit_buffer(use, x.channels, x.size, margin)
         self._call(
             inference.pack_panels, x.buffer, x.at, x.pitch, x.channels, bits.places, bits.plane,
-            self.images, bits.buffer,
+            self.images, bits.buffer, self._spare(),
         )  # fmt: skip
         return bits
 
@@ -268,6 +268,9 @@ class Plan:
         panel = self._buffer("panel", length * PANEL, np.uint64)
         return panel, self._buffer("counts", ROWS * PANEL, np.int32)
 
+    def _spare(self):
+        return self._buffer("spare words", 8, np.uint64)
+
     def _bits_to_bits(self, layer, bits, margin, use):
         product = self._prepared(layer, bits)
         out = self._bit_buffer(use, layer.w.shape[0], _conv_size(layer, bits.size), margin)
@@ -281,14 +284,17 @@ class Plan:
             self._call(
                 inference.conv_to_bits, bits.buffer, product.site, product.where, product.tiles,
                 limits[None].astype(np.int32), flips, self.images, out.buffer, out.plane, out.places,
-                panel, counts,
+                panel, counts, self._spare(),
             )  # fmt: skip
         else:
             site = product.site
+            eights = site.border.reshape(-1, 8).astype(np.int64)
+            ranges = np.stack([eights.min(axis=1), eights.max(axis=1) + 1], axis=1)
             self._call(
-                inference.depthwise_to_bits, bits.buffer, site, site.border.astype(np.uint64),
+                inference.depthwise_to_bits, bits.buffer, site, site.border.astype(np.uint64), ranges,
                 _depthwise_words(layer.w), _sliced(limits, site.taps.size), flips, self.images,
-                out.buffer, out.plane, out.places, self._buffer("panel", site.taps.size * PANEL, np.uint64),
+                out.buffer, out.plane, out.places,
+                self._buffer("panel", site.taps.size * PANEL, np.uint64), self._spare(),
             )  # fmt: skip
         return out
 
