@@ -43,7 +43,7 @@ def machine_record(cpuinfo="/proc/cpuinfo"):
         "features": _features(),
         "cores": _usable_cores(),
         "load": _load(),
-        "system": platform.platform(),
+        "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "bnas": __version__,
         "versions": {name: _version(name) for name in PACKAGES},
