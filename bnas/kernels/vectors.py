@@ -158,17 +158,20 @@ def load_even(typingctx, array, index):
     vector = Vector(array.dtype)
 
     def codegen(context, builder, sig, args):
-        array, index = args
-        lanes, align = vector.lanes, vector.lane.bitwidth // 8
-        later = builder.add(index, ir.Constant(index.type, lanes - 1))
-        low = _pointer(context, builder, sig.args[0], array, index, vector)
-        high = _pointer(context, builder, sig.args[0], array, later, vector)
-        wanted = [*range(0, lanes, 2), *range(lanes + 1, 2 * lanes, 2)]
-        wanted = ir.Constant(ir.VectorType(ir.IntType(32), lanes), wanted)
-        low, high = (builder.load(address, align=align) for address in (low, high))
-        return builder.shuffle_vector(low, high, wanted)
+        return _load_even(context, builder, sig.args[0], *args, vector)
 
     return vector(array, types.intp), codegen
+
+
+def _load_even(context, builder, array_type, array, index, vector):
+    lanes, align = vector.lanes, vector.lane.bitwidth // 8
+    later = builder.add(index, ir.Constant(index.type, lanes - 1))
+    low = _pointer(context, builder, array_type, array, index, vector)
+    high = _pointer(context, builder, array_type, array, later, vector)
+    wanted = [*range(0, lanes, 2), *range(lanes + 1, 2 * lanes, 2)]
+    wanted = ir.Constant(ir.VectorType(ir.IntType(32), lanes), wanted)
+    low, high = (builder.load(address, align=align) for address in (low, high))
+    return builder.shuffle_vector(low, high, wanted)
 
 
 @intrinsic
@@ -279,6 +282,20 @@ def load_int32(typingctx, array, index):
     def codegen(context, builder, sig, args):
         address = _pointer(context, builder, sig.args[0], *args, vector)
         x = builder.load(address, align=vector.lane.bitwidth // 8)
+        return builder.sext(x, context.get_value_type(wide))
+
+    return wide(array, types.intp), codegen
+
+
+@intrinsic
+def load_even_int32(typingctx, array, index):
+    """As `load_int32`, of every second number from array[index] on."""
+    if not _is_flat(array):
+        return None
+    vector, wide = Vector(array.dtype, 16), Vector(types.int32)
+
+    def codegen(context, builder, sig, args):
+        x = _load_even(context, builder, sig.args[0], *args, vector)
         return builder.sext(x, context.get_value_type(wide))
 
     return wide(array, types.intp), codegen

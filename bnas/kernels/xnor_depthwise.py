@@ -15,6 +15,7 @@ from bnas.kernels.threads import share
 from bnas.kernels.vectors import (
     broadcast,
     load,
+    load_even_int32,
     load_int32,
     scaled_like,
     store,
@@ -69,16 +70,17 @@ def _sum_taps(padded, offsets, flips, o, dense, size, negatives):
 @jit(forceinline=True)
 def _store_dense(dense, at, g, stride, scale, y, target):
     """Every stride-th row and pixel out of `dense`, times the scale if y holds floats."""
+    width = -(-g.out_w // stride[1])
     for row in range(0, g.out_h, stride[0]):
-        if stride[1] == 1:
-            for w in range(0, g.out_w, 16):
-                values = scaled_like(y, load_int32(dense, at + w), scale)
-                store_first(y, target + w, values, min(g.out_w - w, 16))
-            target += g.out_w
-        else:
-            for w in range(0, g.out_w, stride[1]):
-                y[target] = y.dtype.type(dense[at + w]) * y.dtype.type(scale)
-                target += 1
+        for w in range(0, width if stride[1] <= 2 else 0, 16):
+            if stride[1] == 1:
+                sums = load_int32(dense, at + w)
+            else:
+                sums = load_even_int32(dense, at + 2 * w)
+            store_first(y, target + w, scaled_like(y, sums, scale), min(width - w, 16))
+        for w in range(0, width if stride[1] > 2 else 0):
+            y[target + w] = y.dtype.type(dense[at + w * stride[1]]) * y.dtype.type(scale)
+        target += width
         at += stride[0] * g.cols
 
 
