@@ -21,8 +21,10 @@ def tiled(weights):
     The last two axes come as one, flat. Missing rows of the last tile are zeros, never stored.
     """
     *rest, channels, length = weights.shape
-    full = np.zeros((*rest, -(-channels // ROWS) * ROWS, length), weights.dtype)
-    full[..., :channels, :] = weights
+    full = weights
+    if channels % ROWS:
+        full = np.zeros((*rest, -(-channels // ROWS) * ROWS, length), weights.dtype)
+        full[..., :channels, :] = weights
     full = full.reshape(*rest, -1, ROWS, length).swapaxes(-1, -2)
     return np.ascontiguousarray(full).reshape(*rest, -1)
 

@@ -183,11 +183,14 @@ def xnor_matmul(a, b, bits):
     (m, length), n = a.shape, b.shape[0]
     if not b.size:
         return np.full((m, n), bits, np.int32)
-    # b is an image of n pixels, and a the weights of a 1×1 convolution with one border class.
-    site = sites((1, n), (1, 1), (1, 1), (0, 0), (1, 1))
-    offsets = np.full((1, 1, m), bits, np.int32)
-    product = Product(site, np.arange(length) * n, tiled(a), offsets)
-    return multiply(product, np.ascontiguousarray(b.T).reshape(-1)).reshape(m, n)
+    # b is an image of n pixels, and a the weights of a convolution with one border class. The words of
+    # a pixel lie together, as those of a plane never do: they are its taps, and pixels have no neighbours.
+    site, words = sites((1, n), (1, 1), (1, 1), (0, 0), (1, 1)), np.arange(length)
+    site = site._replace(
+        plane=b.size, base=site.base * length, steps=np.zeros_like(site.steps), taps=words
+    )
+    product = Product(site, words, tiled(a), np.full((1, 1, m), bits, np.int32))
+    return multiply(product, ready(b).reshape(-1)).reshape(m, n)
 
 
 def xnor_conv2d(x, w, beta, stride, padding, dilation, groups):
