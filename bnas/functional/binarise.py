@@ -76,7 +76,7 @@ class XnorConv2d(Function):
         ctx.x, ctx.w, ctx.beta, ctx.window = x, w, beta, window
         if not ctx.needs[2]:
             return kernels.xnor_conv2d(x, w, beta, *window)
-        ctx.dot = kernels.xnor_conv2d(x, w, None, *window)
+        ctx.dot = kernels.xnor_conv2d(x, w, None, *window)  # dβ is a sum over it
         return ctx.dot.astype(x.dtype) * beta[:, None, None]
 
     @staticmethod

@@ -14,14 +14,14 @@ from bnas.kernels.threads import share
 from bnas.kernels.vectors import broadcast, sign_bits, store
 from bnas.reference import WORD, unpack_bits
 
-__all__ = ["pack_bits", "pack_image", "packed_planes", "scatter", "unpack_bits"]
+__all__ = ["pack_bits", "packed_planes", "scatter", "unpack_bits"]
 
 
 @jit(forceinline=True)
 def scatter(words, target, places, p, offset, count, spare):
     """target[places[p + i] + offset] = lane i of words, for the first `count` lanes.
 
-    spare (8,) is scratch: taking single lanes out of a register would slow down the vectors, too.
+    spare (8,) is scratch, through which single lanes leave the register.
     """
     if count == 8 and places[p + 7] - places[p] == 7:
         store(target, places[p] + offset, words)
@@ -67,7 +67,7 @@ def _pack_pixel(x, at, channels, pixels):
 
 
 @jit
-def pack_image(x, at, channels, places, planes, offset):
+def _pack_image(x, at, channels, places, planes, offset):
     """Signs of up to 64 channels of one image into one plane of words.
 
     x (flat): the image starts at x[at], channel after channel. places (pixels,): where the word of each
@@ -97,7 +97,7 @@ def _pack(x, channels, places, plane, planes):
     for task in prange(planes.size // plane):
         group, j = divmod(np.int64(task), words)
         at = (group * channels + j * WORD) * places.size
-        pack_image(x, at, min(WORD, channels - j * WORD), places, planes, np.int64(task) * plane)
+        _pack_image(x, at, min(WORD, channels - j * WORD), places, planes, np.int64(task) * plane)
 
 
 def packed_planes(x, groups, margin=(0, 0)):
