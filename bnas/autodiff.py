@@ -8,6 +8,7 @@ Operators such as `a + b` live one floor up, in `bnas.functional`.
 
 from contextlib import contextmanager
 from itertools import count
+from operator import attrgetter
 
 import numpy as np
 
@@ -66,9 +67,10 @@ class Tensor:
     def __init__(self, data, requires_grad=False, dtype=None):
         if isinstance(data, Tensor):
             data = data.data
-        if not isinstance(data, (np.ndarray, np.generic)):
-            data = np.asarray(data, dtype=np.float32 if dtype is None else dtype)
-        data = np.asarray(data, dtype=dtype)
+        if type(data) is not np.ndarray or dtype is not None:
+            if dtype is None and not isinstance(data, (np.ndarray, np.generic)):
+                dtype = np.float32
+            data = np.asarray(data, dtype=dtype)
         if data.dtype not in FLOATS:
             raise TypeError(
                 f"Tensor holds float32 or float64, got {data.dtype}; "
@@ -152,7 +154,8 @@ class Function:
 
     forward(ctx, *arrays, **params) -> array. It leaves on `ctx` exactly what `backward` reads.
     backward(ctx, dy) -> one gradient per input (a tuple), or None where none flows. It may consult
-    `ctx.needs`, one bool per input, to skip work.
+    `ctx.needs`, one bool per input, to skip work, and `ctx.shapes`, the inputs' shapes. What it returns
+    may be dy itself, a view, or an array that it keeps: the engine writes into sums of its own alone.
 
     An operation whose inputs broadcast against each other sets `broadcasts`; the engine then sums the
     gradients back to the inputs' shapes. An operation with a surrogate gradient defines
@@ -187,7 +190,7 @@ class Function:
             shapes = ", ".join(str(t.shape) for t in inputs if t is not None)
             raise type(error)(f"{cls.__name__}: {error} (inputs of shape {shapes})") from error
         result = Tensor(output)
-        if any(context.needs):
+        if True in context.needs:
             result.requires_grad = True
             result.node = context
         return result
@@ -202,19 +205,27 @@ class Context:
     __slots__ = ("function", "inputs", "needs", "shapes", "dtype", "order", "freed", "__dict__")
 
     def __init__(self, function, inputs):
-        present = [tensor for tensor in inputs if tensor is not None]
-        self.dtype = present[0].dtype
-        for tensor in present:
-            if tensor.dtype != self.dtype:
-                raise TypeError(
-                    f"{function.__name__}: inputs of dtype {self.dtype} and {tensor.dtype}; all must "
-                    "be of one dtype: convert one of them with Tensor(t, dtype=...)"
-                )
         self.function = function
-        self.needs = [_recording and t is not None and t.requires_grad for t in inputs]
-        # A made tensor is remembered by its node alone, so that its array can be freed early.
-        self.inputs = [(t.node or t) if need else None for t, need in zip(inputs, self.needs)]
-        self.shapes = [None if tensor is None else tensor.shape for tensor in inputs]
+        self.dtype = None
+        self.needs, self.inputs, self.shapes = [], [], []
+        for tensor in inputs:
+            need, source, shape = False, None, None
+            if tensor is not None:
+                data = tensor.data
+                shape = data.shape
+                if self.dtype is None:
+                    self.dtype = data.dtype
+                elif data.dtype != self.dtype:
+                    raise TypeError(
+                        f"{function.__name__}: inputs of dtype {self.dtype} and {data.dtype}; all must "
+                        "be of one dtype: convert one of them with Tensor(t, dtype=...)"
+                    )
+                if _recording and tensor.requires_grad:
+                    # A made tensor is remembered by its node alone, to let its array be freed early.
+                    need, source = True, tensor.node or tensor
+            self.needs.append(need)
+            self.inputs.append(source)
+            self.shapes.append(shape)
         self.order = next(_creation_order)
         self.freed = False
 
@@ -234,17 +245,22 @@ def _leaf_gradients(output, gradient, retain_graph):
                 "requires_grad=True and compute outside no_grad()"
             )
         return {output: gradient.copy()}
-    leaves, interior = {}, {output.node: gradient}
+    gradients = {output.node: gradient}  # of nodes that are still to come, and of leaves
+    summed = set()  # whose gradient is an array made here, that nobody else holds
     for node in _newest_first(output.node):
-        dy = interior.pop(node, None)
+        dy = gradients.pop(node, None)
         if dy is not None:
-            for source, dx in zip(node.inputs, _input_gradients(node, dy)):
-                if source is not None and dx is not None:
-                    sums = leaves if isinstance(source, Tensor) else interior
-                    sums[source] = sums[source] + dx if source in sums else dx
+            for source, dx in _input_gradients(node, dy):
+                if source not in gradients:
+                    gradients[source] = dx
+                elif source in summed:
+                    gradients[source] += dx
+                else:
+                    gradients[source] = gradients[source] + dx
+                    summed.add(source)
         if not retain_graph:
             node.free()
-    return {leaf: np.array(gradient) for leaf, gradient in leaves.items()}
+    return {leaf: np.array(gradient) for leaf, gradient in gradients.items()}
 
 
 def _cotangent(output, gradient):
@@ -281,28 +297,28 @@ def _newest_first(root):
             if isinstance(source, Context) and source not in found:
                 found.add(source)
                 stack.append(source)
-    return sorted(found, key=lambda node: node.order, reverse=True)
+    return sorted(found, key=attrgetter("order"), reverse=True)
 
 
 def _input_gradients(node, dy):
-    """Run one backward and check what it returns against the inputs it is for."""
-    name = node.function.__name__
+    """Run one backward; (input, its gradient) for all that get one, checked against the inputs."""
     gradients = node.function.backward(node, dy)
     if not isinstance(gradients, tuple) or len(gradients) != len(node.shapes):
-        raise RuntimeError(f"{name}.backward must return a tuple of {len(node.shapes)} gradients")
+        raise RuntimeError(
+            f"{node.function.__name__}.backward must return a tuple of {len(node.shapes)} gradients"
+        )
     checked = []
-    for gradient, shape, need in zip(gradients, node.shapes, node.needs):
-        if gradient is None or not need:
-            checked.append(None)
+    for source, gradient, shape in zip(node.inputs, gradients, node.shapes):
+        if source is None or gradient is None:
             continue
         if node.function.broadcasts:
             gradient = unbroadcast(gradient, shape)
         if gradient.shape != shape or gradient.dtype != node.dtype:
             raise RuntimeError(
-                f"{name}.backward returned a gradient of shape {gradient.shape} and dtype "
-                f"{gradient.dtype} for an input of shape {shape} and dtype {node.dtype}"
+                f"{node.function.__name__}.backward returned a gradient of shape {gradient.shape} and "
+                f"dtype {gradient.dtype} for an input of shape {shape} and dtype {node.dtype}"
             )
-        checked.append(gradient)
+        checked.append((source, gradient))
     return checked
 
 

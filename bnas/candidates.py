@@ -43,6 +43,12 @@ class Precision:
         return x if self.binary else F.relu(x)
 
 
+    @property
+    def runs_in_lanes(self):
+        """Whether `bnas.functional.lanes` can compute with it."""
+        return not self.binary or (self.beta == "closed" and self.surrogate != "tanh")
+
+
 REAL = Precision(binary=False)
 BINARY = Precision(binary=True)
 
@@ -56,6 +62,15 @@ class Candidate(nn.Module):
 
     def kernels(self):
         return [m.kernel() for m in self.modules() if isinstance(m, (nn.Conv2d, nn.XnorConv2d))]
+
+    def stages(self, size):
+        """What `forward` does to images of `size` (H, W), for `F.mixed_edge`: (stages, their weights)."""
+        return (), []
+
+
+def norm_of(bn):
+    """A BatchNorm2d without γ and β for `F.mixed_edge`."""
+    return F.Norm(bn.running_mean, bn.running_var, bn.momentum, bn.eps, bn.training)
 
 
 class None_(Candidate):
@@ -99,6 +114,11 @@ class FactorizedReduce(Candidate):
         shifted = self.conv2(x)[:, :, 1:, 1:]
         return self.bn(F.concat([self.conv1(x), shifted], axis=1))
 
+    def stages(self, size):
+        half = tuple(-(-n // 2) for n in size)
+        windows = tuple(((1, 1), 2, (-offset, -offset), 1, half) for offset in (0, 1))
+        return (F.Stage(windows, norm_of(self.bn)),), [self.conv1.weight, self.conv2.weight]
+
 
 class Pool(Candidate):
     """3×3 pooling, then BN; it counts as a kernel of 1/K² for every channel."""
@@ -133,6 +153,13 @@ class Separable(Candidate):
     def forward(self, x):
         return self.bn(self.pointwise(self.depthwise(self.precision.activation(x))))
 
+    def stages(self, size):
+        stride, padding, dilation, _ = self.depthwise.window
+        kernel = self.depthwise.weight.shape[2:]
+        window = kernel, stride, (padding, padding), dilation, None
+        weights = [self.depthwise.weight, self.pointwise.weight]
+        return (F.Stage((window,), norm_of(self.bn)),), weights
+
 
 class Chain(Candidate):
     """Two candidates one after the other."""
@@ -142,6 +169,10 @@ class Chain(Candidate):
 
     def forward(self, x):
         return self.second(self.first(x))
+
+    def stages(self, size):
+        (first, weights), (second, more) = self.first.stages(size), self.second.stages(size)
+        return (*first, *second), [*weights, *more]
 
 
 class Factorized7(Candidate):

@@ -1,8 +1,8 @@
 """The command line: `bnas search`, `train`, `evaluate`, `export`, `predict`, `plot` and more.
 
 Here options are read and errors become messages; bnas.commands does the work. Only the standard
-library is imported before that, so that --help is quick and --threads can still be set: NumPy and
-Numba read the number of threads when they are first imported.
+library is imported before that, so that --help is quick and --threads comes in time: NumPy's BLAS,
+SciPy's own BLAS and Numba start their threads when they are first imported.
 """
 
 import argparse
@@ -15,9 +15,9 @@ from bnas import __version__
 from bnas.config import QUICK_SEARCH, QUICK_TRAIN, SearchConfig, TrainConfig
 from bnas.errors import DivergedError, InputError
 
-THREAD_VARIABLES = (
-    "NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
+# What a library reads before OMP_NUM_THREADS when it is imported.
+OWN_VARIABLES = (
+    "NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS",
 )  # fmt: skip
 
 
@@ -32,11 +32,10 @@ def main(arguments=None):
     try:
         with _output():
             options = build_parser().parse_args(arguments)
-            if options.threads is not None:
-                os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(options.threads)))
-            from bnas import commands
+            with _threads(options.threads):
+                from bnas import commands
 
-            return getattr(commands, options.command)(options) or 0
+                return getattr(commands, options.command)(options) or 0
     except BrokenPipeError:  # `bnas ... | head`
         return 141
     except KeyboardInterrupt:
@@ -52,6 +51,29 @@ def main(arguments=None):
         return _fail(error, 2)
     except MemoryError as error:
         return _fail(f"out of memory ({error}); try fewer --channels or a smaller --batch-size", 2)
+
+
+@contextmanager
+def _threads(count):
+    """Run the body on `count` threads, of Numba and of BLAS alike, but on no more than there are cores.
+
+    Without a count, on as many as OMP_NUM_THREADS says, which by itself reaches BLAS alone; but where
+    a library's own variable is set, or none at all, each is left to what it finds.
+    """
+    if count is None and not any(os.environ.get(name) for name in OWN_VARIABLES):
+        with suppress(KeyError, argparse.ArgumentTypeError):
+            count = whole_number(1)(os.environ["OMP_NUM_THREADS"])
+    if count is None:
+        yield
+        return
+    variables = dict.fromkeys(("OMP_NUM_THREADS", *OWN_VARIABLES), str(count))
+    if "numba" in sys.modules:  # it would refuse to compile once its variable changes
+        del variables["NUMBA_NUM_THREADS"]
+    os.environ.update(variables)
+    from bnas.kernels.threads import available, limited
+
+    with limited(min(count, available())):  # NumPy or Numba may have been imported before
+        yield
 
 
 def _fail(message, status):
@@ -197,8 +219,9 @@ def build_parser():
     def command(name, summary, description, **texts):
         added = commands.add_parser(name, help=summary, description=description, **texts)
         added.add_argument(
-            "--threads", type=whole_number(1), metavar="N", help="processor cores to use (all)"
-        )
+            "--threads", type=whole_number(1), metavar="N",
+            help="threads of Numba and BLAS, at most one a core (OMP_NUM_THREADS, or one a core)",
+        )  # fmt: skip
         return added
 
     search = command(

@@ -25,7 +25,6 @@ from bnas.genotypes import (
 from bnas.gradcases import check_all
 from bnas.loop import run
 from bnas.packed import PackedNetwork
-from bnas.plots import draw_run
 from bnas.progress import Progress
 from bnas.runs import RunFolder, explain, require_same_config
 from bnas.search.dcp import Search
@@ -326,6 +325,8 @@ def _trained(root, name, dataset):
 
 def _draw(folder):
     """Draw the figures of one folder; returns their paths."""
+    from bnas.plots import draw_run  # only now: Matplotlib takes as long to import as all the rest
+
     path = folder.path / "genotype.txt"
     genotype = read_genotype(path) if path.exists() else None
     return draw_run(folder.history(), genotype, folder.figures)

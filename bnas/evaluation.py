@@ -1,7 +1,6 @@
 """How good a network is: predictions, accuracy, and the table that compares networks."""
 
 import numpy as np
-from scipy.stats import binomtest
 
 from bnas import nn
 from bnas.autodiff import no_grad
@@ -32,6 +31,8 @@ def report(networks, dataset):
         (text, figures): a table, and {label: {"test_accuracy", "low", "high", "parameters", "bits"}}
         with the 95 % interval of Wilson (1927) for the accuracy.
     """
+    from scipy.stats import binomtest  # only now: it takes longer to import than all the rest
+
     figures = {}
     size = len(dataset.test)
     for label, network in networks:

@@ -44,7 +44,12 @@ class Module:
                 yield from value.named_modules(f"{prefix}{name}.")
 
     def modules(self):
-        return [module for _, module in self.named_modules()]
+        """This module and all below it, in the order of `named_modules`."""
+        found = [self]
+        for value in vars(self).values():
+            if isinstance(value, Module):
+                found += value.modules()
+        return found
 
     def named_parameters(self):
         """(dotted name, Parameter) of everything learned here and below."""
@@ -214,6 +219,10 @@ class Conv2d(Module):
         """The kernel that the convolution computes with, as an array: w."""
         return self.weight.data
 
+    def squared_norm(self):
+        """‖kernel()‖², a float."""
+        return float(np.vdot(self.weight.data, self.weight.data))
+
 
 class XnorConv2d(Module):
     """F.xnor_conv2d with learned latent weights ŵ (Eqs. 4.22, 4.35).
@@ -258,9 +267,19 @@ class XnorConv2d(Module):
         """The kernel that the convolution computes with, as an array: β ∘ sign ŵ."""
         if not self.binary_weights:
             return self.weight.data
-        w = self.weight
-        beta = F.channel_scale(w.data) if self.beta is None else self.beta.data
-        return beta[:, None, None, None] * F.sign_ste(w).data
+        return self._scale()[:, None, None, None] * F.sign_ste(self.weight).data
+
+    def squared_norm(self):
+        """‖kernel()‖², a float; of a 1-bit kernel β² for every weight."""
+        w = self.weight.data
+        if not self.binary_weights:
+            return float(np.vdot(w, w))
+        beta = self._scale()
+        return float(np.vdot(beta, beta)) * (w.size // len(w))
+
+    def _scale(self):
+        """β, learned or in closed form, as an array (Cout,)."""
+        return F.channel_scale(self.weight.data) if self.beta is None else self.beta.data
 
     def reset_beta(self):
         """Let a learned β start from the closed form of the present ŵ; else do nothing."""
@@ -292,12 +311,14 @@ class BatchNorm2d(Module):
 @contextmanager
 def evaluating(module):
     """Inside this context `module` is in evaluation mode; afterwards in the mode it was in."""
-    was_training = module.training
-    module.eval()
+    was_training, parts = module.training, module.modules()
+    for part in parts:
+        part.training = False
     try:
         yield
     finally:
-        module.train(was_training)
+        for part in parts:
+            part.training = was_training
 
 
 def parameter_count(module):

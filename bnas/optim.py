@@ -1,7 +1,9 @@
 """Optimisers, the learning-rate schedule, gradient clipping; update rules as in torch.optim.
 
 An optimiser gives every parameter a *new* array instead of writing into the old one, so a graph
-recorded before the step still holds the values that it was computed with.
+recorded before the step still holds the values that it was computed with. A supernet has hundreds of
+small parameters, so the rules run on all of them strung together: one flat array, of which every
+parameter then gets its part, a view.
 """
 
 import math
@@ -14,8 +16,9 @@ from bnas.errors import DivergedError
 class Optimiser:
     """What all optimisers share: the parameters, their per-parameter state, saving and loading.
 
-    Subclasses define update(gradient, value, state) -> new value, where `state` is a dict of arrays
-    that belongs to one parameter and outlives the step.
+    Subclasses define update(gradient, value, state) -> new value, on flat arrays of many parameters.
+    `state` is a dict of arrays of the same length, which outlives the step; an entry "steps", if the
+    rule keeps one, is an int. All parameters of one update have been moved equally often.
     """
 
     def __init__(self, parameters, lr, weight_decay):
@@ -30,10 +33,29 @@ class Optimiser:
 
     def step(self):
         """Move every parameter that has a gradient."""
+        groups = {}
         for parameter, state in zip(self.parameters, self.state):
             if parameter.grad is not None:
-                new = self.update(parameter.grad, parameter.data, state)
-                parameter.data = new.astype(parameter.dtype, copy=False)
+                # Without "steps" it only matters whether there is a state yet.
+                key = parameter.data.dtype.char, state.get("steps", len(state))
+                groups.setdefault(key, []).append((parameter, state))
+        for group in groups.values():
+            self._move(*zip(*group))
+
+    def _move(self, parameters, states):
+        """One update of parameters of one dtype whose states have the same entries."""
+        arrays = {name: _flat([s[name] for s in states]) for name in states[0] if name != "steps"}
+        if "steps" in states[0]:
+            arrays["steps"] = states[0]["steps"]
+        values = [parameter.data for parameter in parameters]
+        new = self.update(_flat([p.grad for p in parameters]), _flat(values), arrays)
+        new = new.astype(values[0].dtype, copy=False)
+        for parameter, part in zip(parameters, _parts(new, values)):
+            parameter.data = part
+        for name, array in arrays.items():
+            parts = [array] * len(states) if name == "steps" else _parts(array, values)
+            for state, part in zip(states, parts):
+                state[name] = part
 
     def zero_grad(self):
         for parameter in self.parameters:
@@ -42,9 +64,9 @@ class Optimiser:
     def state_dict(self):
         """{name: array}; together with the parameters it is all that a continued run needs."""
         return {
-            f"{i}.{name}": array.copy()
+            f"{i}.{name}": np.array(entry)
             for i, state in enumerate(self.state)
-            for name, array in state.items()
+            for name, entry in state.items()
         }
 
     def load_state_dict(self, arrays):
@@ -62,7 +84,7 @@ class Optimiser:
                     f"load_state_dict: {key!r} of shape {array.shape} belongs to none of the "
                     f"{len(loaded)} parameters; give the state of an optimiser of the same parameters"
                 )
-            loaded[int(i)][name] = array.copy()
+            loaded[int(i)][name] = int(array) if name == "steps" else array.copy()
         self.state = loaded
 
 
@@ -101,8 +123,7 @@ class Adam(Optimiser):
 
     def moments(self, gradient, value, state):
         first, second = self.betas
-        steps = int(state.get("steps", 0)) + 1
-        state["steps"] = np.array(steps)
+        steps = state["steps"] = state.get("steps", 0) + 1
         zeros = np.zeros_like(value)
         m = state["m"] = first * state.get("m", zeros) + (1 - first) * gradient
         v = state["v"] = second * state.get("v", zeros) + (1 - second) * gradient**2
@@ -147,11 +168,30 @@ def clip_grad_norm(parameters, max_norm):
     """
     if not max_norm > 0:
         raise ValueError(f"clip_grad_norm: max_norm must be positive, got {max_norm}")
-    parameters = [p for p in parameters if p.grad is not None]
-    norm = math.sqrt(sum(float(np.vdot(p.grad, p.grad)) for p in parameters))
+    by_dtype = {}
+    for parameter in parameters:
+        if parameter.grad is not None:
+            by_dtype.setdefault(parameter.data.dtype.char, []).append(parameter)
+    flat = [_flat([p.grad for p in group]) for group in by_dtype.values()]
+    norm = math.sqrt(sum(float((gradient**2).sum()) for gradient in flat))
     if not math.isfinite(norm):
         raise DivergedError(f"the gradient norm is {norm}; lower the learning rate")
     if norm > max_norm:
-        for parameter in parameters:
-            parameter.grad = parameter.grad * parameter.dtype.type(max_norm / norm)
+        for group, gradient in zip(by_dtype.values(), flat):
+            scaled = gradient * gradient.dtype.type(max_norm / norm)
+            for parameter, part in zip(group, _parts(scaled, [p.grad for p in group])):
+                parameter.grad = part
     return norm
+
+
+def _flat(arrays):
+    """All elements of `arrays`, one array after another, in a new array."""
+    return np.concatenate([array.ravel() for array in arrays])
+
+
+def _parts(flat, like):
+    """The inverse of `_flat`: views of `flat` in the shapes of the arrays `like`."""
+    stop = 0
+    for array in like:
+        start, stop = stop, stop + array.size
+        yield flat[start:stop].reshape(array.shape)

@@ -6,7 +6,7 @@ inputs, and the classifier.
 
 import bnas.functional as F
 from bnas import nn
-from bnas.candidates import REAL, FactorizedReduce
+from bnas.candidates import REAL, FactorizedReduce, norm_of
 
 STEM_MULTIPLIER = 3  # as in DARTS
 
@@ -51,6 +51,11 @@ class ReLUConvBN(nn.Module):
     def forward(self, x):
         return self.bn(self.conv(F.relu(x)))
 
+    def stages(self, size):
+        """As of bnas.candidates.Candidate."""
+        window = (1, 1), 1, (0, 0), 1, None
+        return (F.Stage((window,), norm_of(self.bn)),), [self.conv.weight]
+
 
 class Skeleton(nn.Module):
     """Stem, `layers` cells, global average pooling, linear classifier.
@@ -79,12 +84,15 @@ class Skeleton(nn.Module):
         self.cells = nn.Sequential(*cells)
         self.classifier = nn.Linear(before[1], classes, rng=rng)
 
-    def run(self, x, run_cell):
-        """Logits (B, N) of images (B, C, H, W); run_cell(cell, older, newer) -> the cell's output."""
-        older = newer = self.stem(x)
+    def run(self, x, run_cell, into=lambda y: y, out_of=F.global_avg_pool2d):
+        """Logits (B, N) of images (B, C, H, W); run_cell(cell, older, newer) -> the cell's output.
+
+        into, out_of: what stands between stem and cells, and between cells and classifier (to (B, C)).
+        """
+        older = newer = into(self.stem(x))
         for cell in self.cells:
             older, newer = newer, run_cell(cell, older, newer)
-        return self.classifier(F.global_avg_pool2d(newer))
+        return self.classifier(out_of(newer))
 
     def reset_betas(self):
         """Let every learned β start from the closed form of the present ŵ."""

@@ -94,6 +94,47 @@ def test_gradients_of_two_leaves_share_no_memory():
     np.testing.assert_array_equal(c.grad, [2, 2, 2])
 
 
+@pytest.mark.parametrize("shape", [(), (1,), (2, 3)])
+def test_sums_of_many_gradients_are_written_into_no_array_of_an_operation(shape):
+    """Add returns the dy that it got, twice, Reshape a view of it, sum a read-only one."""
+    rng = np.random.default_rng(0)
+    a, b = (Tensor(rng.standard_normal(shape), requires_grad=True) for _ in range(2))
+    cotangent = rng.standard_normal(shape)
+    given = cotangent.copy()
+    late = a * 5.0  # the oldest: its gradient reaches a last
+    y = a + b
+    z = (((y + a) + a) + y) + y.reshape(-1).reshape(shape) + a.reshape(shape) + b
+    z = z + y.sum() + y.sum() + y.sum() + late
+    for _ in range(2):  # nothing that a graph keeps has changed
+        da, db = grad(z, [a, b], cotangent, retain_graph=True)
+        total = 3 * given.sum()
+        np.testing.assert_allclose(da, (3 + 3 + 5) * given + total, rtol=1e-12)
+        np.testing.assert_allclose(db, (3 + 1) * given + total, rtol=1e-12)
+        np.testing.assert_array_equal(cotangent, given)
+        assert not np.shares_memory(da, db) and da.flags.writeable
+
+
+def test_a_gradient_that_the_operation_keeps_is_not_added_to():
+    kept = np.array([1.0, 2.0], np.float32)
+    function = custom(lambda ctx, dy: (kept,))
+    x = leaf(0.0, 0.0)
+    for value in (x, x * 1.0):
+        y = function.apply(value) + value + value + value
+        assert grad(y, [x], np.ones(2))[0].tolist() == [4, 5]
+        assert kept.tolist() == [1, 2]
+
+
+def test_a_sum_that_add_hands_on_belongs_to_both_its_inputs():
+    """y's gradient is a sum of the engine's own; a's and b's both start as that array."""
+    a, b = leaf(1.0, 2.0), leaf(3.0, 4.0)
+    older = a * 7.0
+    inner = a * 1.0 + b * 1.0
+    y = inner + b
+    z = y * 2.0 + y * 3.0 + y * 4.0 + older
+    da, db = grad(z, [a, b], np.ones(2))
+    assert da.tolist() == [16, 16] and db.tolist() == [18, 18]
+
+
 def test_an_optimiser_step_after_the_forward_does_not_change_the_gradient():
     w, x = leaf(2.0, 3.0), leaf(5.0, 7.0)
     loss = (w * x).sum()

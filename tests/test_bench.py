@@ -1,5 +1,6 @@
 """The harness of `bnas bench`, with made-up clocks and figures: nothing here depends on speed."""
 
+import gc
 import json
 import os
 import struct
@@ -14,7 +15,10 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
-from bnas.bench import machine, machine_record, race, save_report, text_report, threads
+from bnas.bench import cases, growth, machine, machine_record, race, races, save_report, steps
+from bnas.bench import text_report, threads
+from bnas.bench.costs import growth_figure
+from bnas.bench.memory import peak_of_call
 from bnas.bench.report import ratio_figure
 from bnas.errors import InputError
 
@@ -90,6 +94,31 @@ def test_a_clock_that_stands_still_is_outrun():
     coarse = SimpleNamespace(read=lambda: np.floor(clock() / 0.5) * 0.5)
     seconds = race({"a": clock.contender("a", 0.125)}, least=1, clock=coarse.read)["a"].seconds
     assert 0.06 < seconds < 0.25
+
+
+@pytest.mark.parametrize("repeats", [1, 3, 7])
+def test_a_long_function_is_not_called_only_to_warm_up(repeats):
+    """Of a search step that takes a minute, every call is either the first one or a measurement."""
+    clock = Clock()
+    contenders = {
+        "long": clock.contender("long", 61.0, 60.0, 20.0),
+        "longer": clock.contender("longer", 90.0),
+        "short": clock.contender("short", 1.0),
+    }
+    timings = race(contenders, repeats, clock=clock)
+    called = sum(clock.measurements, [])
+    assert called.count("long") == called.count("longer") == repeats + 1
+    assert timings["long"].seconds == (60.0 if repeats == 1 else 20.0)  # the first call counts nowhere
+    assert [timing.repeats for timing in timings.values()] == [repeats] * 3
+
+
+def test_the_collector_of_cycles_rests_while_the_clock_runs():
+    seen = []
+    race({"a": lambda: seen.append(gc.isenabled())}, repeats=2, least=0)
+    assert seen and not any(seen) and gc.isenabled()
+    with pytest.raises(ZeroDivisionError):
+        race({"a": lambda: 1 / 0})
+    assert gc.isenabled()
 
 
 def test_a_race_needs_a_repetition():
@@ -260,7 +289,7 @@ def table(*rows, peers=("PyTorch", "NumPy"), unit=None, note="", title="Convolut
     }  # fmt: skip
 
 
-def results_of(*tables, peak=None, **changes):
+def results_of(*tables, peak=None, memory=(), growth=(), **changes):
     versions = {"numpy": "2.4.6", "threadpoolctl": "3.6.0", "torch": "2.13.0"}
     record = {
         "date": "2030-01-02T03:04:05+00:00", "cpu": "ACME 9000", "architecture": "acme",
@@ -268,7 +297,10 @@ def results_of(*tables, peak=None, **changes):
         "python": "3.12.1", "bnas": "0.1.0", "versions": versions, "blas": "openblas 0.3",
         "numba_threads": 2, "thread_variables": {},
     }  # fmt: skip
-    return {"machine": {**record, **changes}, "peak": peak or {}, "tables": list(tables)}
+    return {
+        "machine": {**record, **changes}, "peak": peak or {}, "tables": list(tables),
+        "memory": list(memory), "growth": list(growth),
+    }  # fmt: skip
 
 
 MIXED = (
@@ -383,6 +415,42 @@ def test_a_wide_report_stays_within_the_terminal():
     assert len(cells) == 3 * 15 + 1  # and once where it is explained
 
 
+BETTER = {"better": "better torch", "ours": ["bnas"], "peers": ["torch f32", "torch f32 last"]}
+
+
+def test_two_formats_of_a_peer_are_compared_by_the_better_one_row_by_row():
+    rows = [
+        row("a", **{"bnas": 1.0, "torch f32": 8.0, "torch f32 last": 4.0}),
+        row("b", **{"bnas": 1.0, "torch f32": 1.0, "torch f32 last": 2.0}),
+        row("c", **{"bnas": 1.0, "torch f32": 16.0}),
+        row("d", **{"bnas": 1.0}),
+    ]
+    results = results_of({**table(*rows), **BETTER})
+    lines = [line.split() for line in text_report(results).splitlines()]
+    shown = {line[0]: line for line in lines if line and line[0] in "abcd"}
+    assert [shown[name][4] for name in "abcd"] == ["4.00", "1.00", "16.00", "-"]
+    assert "geometric mean ratio" in text_report(results) and " 4.00x " in text_report(results)
+    assert "better torch, geometric mean 4.00x" in ratio_figure(results).axes[0].get_title(loc="left")
+    assert "bnas" not in str(ratio_figure(results_of({**table(rows[3]), **BETTER})).axes[0].get_title())
+
+
+def test_memory_is_shown_in_mebibytes_with_the_ratio_to_the_smaller_format():
+    rows = [
+        {"name": "digits, Parent", "bytes": {"bnas": 2**20, "torch f32": 4 * 2**20,
+                                             "torch f32 last": 2**21}},
+        {"name": "cifar, Parent", "bytes": {"bnas": 2**21, "torch f32": 2**24,
+                                            "torch f32 last": 2**26}},
+    ]  # fmt: skip
+    memory = {"title": "Peak memory", "note": "", "unit": None, "rows": rows, **BETTER}
+    text = text_report(results_of(memory=[memory]))
+    lines = text[text.index("Peak memory") :].splitlines()
+    numbers = [line.split()[-4:] for line in lines if line.startswith(("digits", "cifar"))]
+    assert numbers == [["1.00", "2.00", "4.00", "2.00"], ["2.00", "8.00", "16.0", "64.0"]]
+    assert "geometric mean ratio" in text and "4.00x" in text
+    alone = [{"name": "digits, Parent", "bytes": {"bnas": 2**20}}]  # without PyTorch
+    assert "better" not in text_report(results_of(memory=[{**memory, "rows": alone}]))
+
+
 # Files and figure ------------------------------------------------------------------------------
 
 
@@ -394,12 +462,13 @@ def png_size(data):
 def test_a_report_is_saved_as_json_text_and_figure(tmp_path):
     results = results_of(table(*MIXED), table(*MIXED[:1], title="Pooling"))
     paths = save_report(results, tmp_path / "new" / "folder")
-    assert [path.name for path in paths] == ["bench.json", "bench.txt", "bench.png"]
+    assert [path.name for path in paths] == ["bench.json", "bench.txt", "bench.png", "growth.png"]
     assert sorted(paths) == sorted((tmp_path / "new" / "folder").iterdir())
     assert json.loads(paths[0].read_text()) == results
     assert paths[1].read_text(encoding="utf-8") == text_report(results) + "\n"
-    width, height = png_size(paths[2].read_bytes())
-    assert 800 <= width <= 1600 and 300 <= height <= 1600
+    for path in paths[2:]:
+        width, height = png_size(path.read_bytes())
+        assert 800 <= width <= 1800 and 300 <= height <= 1600
 
 
 def test_what_is_no_json_leaves_the_previous_report(tmp_path):
@@ -407,7 +476,7 @@ def test_what_is_no_json_leaves_the_previous_report(tmp_path):
     before = [path.read_bytes() for path in save_report(good, tmp_path)]
     with pytest.raises(ValueError):
         save_report(bad, tmp_path)
-    names = ("bench.json", "bench.txt", "bench.png")
+    names = ("bench.json", "bench.txt", "bench.png", "growth.png")
     assert [(tmp_path / name).read_bytes() for name in names] == before
 
 
@@ -477,3 +546,222 @@ def test_everything_in_the_figure_fits(ratios):
 def test_a_figure_without_peers_says_so():
     (ax,) = ratio_figure(results_of(table(row("a", bnas=1.0)))).axes
     assert [text.get_text() for text in ax.texts] == ["nothing to compare with in this run"]
+
+
+# Search steps ----------------------------------------------------------------------------------
+
+
+def test_the_three_scales_are_those_that_were_asked_for():
+    sizes = {n: (s.shape, s.channels, s.layers, s.batch) for n, s in steps.SCALES.items()}
+    assert sizes == {
+        "digits": ((1, 8, 8), 8, 4, 64),
+        "cifar": ((3, 32, 32), 8, 5, 64),
+        "darts": ((3, 32, 32), 16, 8, 64),
+    }
+    repeats = {name: scale.repeats for name, scale in steps.SCALES.items()}
+    assert repeats["digits"] >= 7 and repeats["cifar"] >= 7 and repeats["darts"] >= 3
+    assert set(cases.DEFAULT_SCALES) < set(steps.SCALES)
+
+
+TINY = steps.Scale((3, 8, 8), channels=4, layers=3, batch=4, repeats=1, nodes=1)
+
+
+@pytest.mark.parametrize("network", steps.NETWORKS)
+def test_our_step_has_the_size_of_its_scale_and_moves_alpha_and_weights(network, monkeypatch):
+    searches, make = [], steps._search
+
+    def watched(scale):
+        searches.append(make(scale))
+        return searches[-1]
+
+    monkeypatch.setattr(steps, "_search", watched)
+    step = steps.our_step(network, TINY)
+    ((search, train, validation),) = searches
+    supernet = search.parent if network == "Parent" else search.child
+    before = {name: array.copy() for name, array in supernet.state_dict().items()}
+    step()
+    after = supernet.state_dict()
+    for name in ("alpha", "stem.0.weight", "classifier.weight"):
+        assert not np.array_equal(before[name], after[name]), name
+    for images, labels in (train, validation):
+        assert images.shape == (4, 3, 8, 8) and labels.shape == (4,)
+    assert not np.array_equal(train[0], validation[0])
+    assert len(supernet.cells) == 3 and search.config.channels == 4
+
+
+def test_both_sides_start_from_the_same_weights_and_batches(monkeypatch):
+    torch_reference = pytest.importorskip("bnas.bench.torch_reference")
+    seen = []
+
+    class Peer:
+        def __init__(self, search, memory_format):
+            seen.append((memory_format, search.child.state_dict()))
+
+        def child_step(self, train, validation):
+            seen.append((train, validation))
+
+    monkeypatch.setattr(torch_reference, "TorchSearch", Peer)
+    made = steps.makers("Child", TINY, 2, torch=True)
+    assert list(made) == ["bnas 2t", *steps.FORMATS]
+    assert list(steps.makers("Child", TINY, 2, torch=False)) == ["bnas 2t"]
+    for label in steps.FORMATS:
+        made[label]()()
+    (nchw, weights), batches, (last, again), batches_again = seen
+    assert [str(f) for f in (nchw, last)] == ["torch.contiguous_format", "torch.channels_last"]
+    search, *own = steps._search(TINY)
+    for name, array in search.child.state_dict().items():
+        np.testing.assert_array_equal(weights[name], array)
+        np.testing.assert_array_equal(again[name], array)
+    for theirs in (batches, batches_again):
+        for ours, batch in zip(own, theirs):
+            np.testing.assert_array_equal(ours[0], batch[0])
+            np.testing.assert_array_equal(ours[1], batch[1])
+
+
+@pytest.fixture
+def no_race(monkeypatch):
+    """Races of steps that are only noted down: (network, scale, threads, repeats)."""
+    seen = []
+    monkeypatch.setattr(steps, "makers", lambda *scale: {"bnas 2t": lambda: scale})
+
+    def fake(contenders, repeats, threads_of):
+        (step,) = contenders.values()
+        network, scale, count, _ = step
+        seen.append((network, scale, count, repeats))
+        return {label: races_timing(1.0 + scale.batch) for label in contenders}
+
+    def races_timing(seconds):
+        return SimpleNamespace(_asdict=lambda: figure(seconds))
+
+    monkeypatch.setattr(races, "race", fake)
+    monkeypatch.setattr(steps, "peak_of_call", lambda make, count: 2**20)
+    return seen
+
+
+def test_the_race_of_a_scale_has_its_repeats_unless_told_otherwise(no_race):
+    made = steps.step_table("darts", 2, False, False)
+    assert made["title"] == "Search step, darts scale, 2 threads" and made["better"]
+    assert [r["name"] for r in made["rows"]] == ["Parent", "Child"]
+    steps.step_table("darts", 1, False, False, repeats=7)
+    steps.step_table("darts", 1, False, True, repeats=7)
+    scale = steps.SCALES["darts"]
+    assert [(network, count, repeats) for network, _, count, repeats in no_race] == [
+        ("Parent", 2, 3), ("Child", 2, 3), ("Parent", 1, 7), ("Child", 1, 7),
+        ("Parent", 1, races.QUICK_REPEATS), ("Child", 1, races.QUICK_REPEATS),
+    ]  # fmt: skip
+    assert all(seen[1]._replace(repeats=3) == scale for seen in no_race[:4])
+    assert no_race[4][1].batch < 8
+
+
+def test_only_the_parts_and_scales_that_were_asked_for_are_measured(no_race):
+    told = []
+    results = cases.run_all(
+        False, told.append, only=("steps", "memory"), scales=("cifar", "digits"), repeats=1
+    )
+    assert results["peak"] == {} and results["growth"] == []
+    names = [made["title"].split(",")[1] for made in results["tables"]]
+    counts = len({1, numba.get_num_threads()})
+    assert names == [" cifar scale", " digits scale"] * counts
+    (memory,) = results["memory"]
+    assert [r["name"] for r in memory["rows"]] == [
+        f"{scale}, {network}" for scale in ("cifar", "digits") for network in ("Parent", "Child")
+    ]
+    assert len(told) == len(names) + 1
+
+
+ALLOCATED = 200 * 2**20
+
+
+def allocating():
+    """Set-up that takes 100 MiB for a while, and a call that takes ALLOCATED bytes."""
+    np.ones(100 * 2**20, np.uint8)
+    return lambda: np.ones(ALLOCATED, np.uint8)
+
+
+def test_a_peak_is_that_of_the_call_alone_whatever_the_parent_holds():
+    held = np.ones(2 * ALLOCATED, np.uint8)  # Linux hands its size down as the child's ru_maxrss
+    found = peak_of_call(allocating, 1)
+    assert ALLOCATED - 101 * 2**20 <= found <= ALLOCATED - 50 * 2**20, held.size
+
+
+# Growth ----------------------------------------------------------------------------------------
+
+
+def test_growth_varies_one_quantity_at_a_time_and_measures_each_scale_once(no_race):
+    told = []
+    tables = growth.growth_tables(2, False, False, told.append)
+    assert [made["title"] for made in tables] == [
+        f"Growth with {quantity}, 2 threads"
+        for quantity in ("channels", "layers", "batch", "image size")
+    ]
+    values = [[r["value"] for r in made["rows"] if r["network"] == "Child"] for made in tables]
+    assert values == [[4, 8, 16, 32], [3, 5, 8], [16, 32, 64, 128], [8, 16, 32]]
+    assert [r["name"] for r in tables[1]["rows"][:3]] == ["3, Parent", "3, Child", "5, Parent"]
+    for made in tables:
+        for r in made["rows"]:
+            batch = r["value"] if made["quantity"] == "batch" else growth.BASE.batch
+            assert r["figures"]["bnas 2t"]["seconds"] == 1.0 + batch
+            assert r["bytes"] == {"bnas 2t": 2**20}
+    scales = [scale for network, scale, *_ in no_race if network == "Parent"]
+    assert len(scales) == len(set(scales)) == len(told) == 11  # four lines through one base
+    assert {s.shape for s in scales} == {(3, 8, 8), (3, 16, 16), (3, 32, 32)}
+    for scale in scales:
+        assert sum(a != b for a, b in zip(scale, growth.BASE)) <= 1
+    json.dumps(tables, allow_nan=False)
+
+
+def grown(quantity, values, labels=("bnas", "torch f32", "torch f32 last")):
+    """A table in which PyTorch takes 4 times as long in its better format, and twice the bytes."""
+    rows = [
+        {
+            "name": f"{value}, {network}", "value": value, "network": network, "work": None,
+            "figures": {n: figure(value * k * s) for n, s in zip(labels, (1, 4, 5))},
+            "bytes": {n: value * k * s * 2**20 for n, s in zip(labels, (1, 3, 2))},
+        }
+        for value in values
+        for network, k in (("Parent", 1), ("Child", 2))
+    ]  # fmt: skip
+    return {"title": f"Growth with {quantity}", "note": "", "unit": None, "quantity": quantity,
+            "rows": rows, **BETTER}  # fmt: skip
+
+
+def test_growth_is_shown_beside_the_better_format_of_each_kind():
+    text = text_report(results_of(growth=[grown("channels", (4, 8))]))
+    lines = [line.split() for line in text.splitlines() if line.startswith(("4, ", "8, "))]
+    assert lines[1] == ["4,", "Child", "8.00", "32.0", "4.00", "8.00", "16.0", "2.00"]
+    assert len(lines) == 4 and "medians of 7 alternating" in text
+    alone = text_report(results_of(growth=[grown("channels", (4, 8), ("bnas",))]))
+    assert "better" not in alone and "8, Parent" in alone
+
+
+def test_the_figure_of_growth_draws_seconds_and_bytes_of_both_sides():
+    tables = [grown(q, v) for q, v in {"channels": (4, 8, 16), "image size": (8, 16)}.items()]
+    drawn = growth_figure(results_of(growth=tables))
+    canvas = FigureCanvasAgg(drawn)
+    canvas.draw()
+    assert len(drawn.axes) == 4
+    seconds, bytes_ = drawn.axes[0], drawn.axes[2]
+    for ax, factor in ((seconds, 4), (bytes_, 2)):
+        assert ax.get_xscale() == ax.get_yscale() == "log"
+        lines = [line.get_xydata().tolist() for line in ax.get_lines()]
+        for line, times in zip(lines, (1, factor, 2, 2 * factor)):
+            assert line == [[x, x * times] for x in (4, 8, 16)]
+        assert ax.get_xticks().tolist() == [4, 8, 16]
+        assert len([t for t in ax.get_yticks() if ax.get_ylim()[0] <= t <= ax.get_ylim()[1]]) >= 3
+    assert seconds.get_ylabel() == "seconds a step" and "MiB" in bytes_.get_ylabel()
+    assert [drawn.axes[k].get_xlabel() for k in (2, 3)] == ["channels", "image size (pixels a side)"]
+    (legend,) = drawn.legends
+    assert [text.get_text() for text in legend.get_texts()] == [
+        "bnas, Parent", "bnas, Child", "better torch, Parent", "better torch, Child",
+    ]  # fmt: skip
+    for text in drawn.findobj(Text):
+        if text.get_text() and text.get_visible():
+            box = text.get_window_extent(canvas.get_renderer())
+            assert drawn.bbox.x0 <= box.x0 and box.x1 <= drawn.bbox.x1, text
+
+
+def test_a_figure_of_growth_without_peers_or_without_growth():
+    (ax, *_) = growth_figure(results_of(growth=[grown("layers", (3, 5), ("bnas",))])).axes
+    assert len(ax.get_lines()) == 2
+    (_, said) = growth_figure(results_of()).texts
+    assert said.get_text() == "growth was not measured in this run"

@@ -608,6 +608,117 @@ def test_threads_are_set_before_they_are_read():
     assert done.stdout.splitlines()[-1] == "3", done.stderr
 
 
+# What a command finds: the threads of Numba, then those of every BLAS that NumPy and SciPy bring.
+THREADS = """
+import json, sys
+from types import SimpleNamespace
+from bnas.cli import main
+
+def report(options):
+    import numba, numpy, scipy.linalg
+    from threadpoolctl import threadpool_info
+    blas = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+    print(json.dumps([numba.get_num_threads(), *blas]))
+
+{before}
+sys.modules["bnas.commands"] = SimpleNamespace(data=report)  # nothing is imported before it is due
+status = main(["data", *sys.argv[1:]])
+{after}
+sys.exit(status)
+"""
+VARIABLE = re.compile(r"\w+_(NUM|MAXIMUM)_THREADS")
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+def threads_found(*arguments, before="", after="", variables=(), **options):
+    """What THREADS printed, as lists of numbers, one for a line."""
+    pytest.importorskip("threadpoolctl")
+    environment = {k: v for k, v in os.environ.items() if not VARIABLE.fullmatch(k)}
+    done = subprocess.run(
+        [sys.executable, "-c", THREADS.format(before=before, after=after), *arguments],
+        env={**environment, **dict(variables)}, capture_output=True, text=True, **options,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@pytest.mark.parametrize("variables, arguments, expected", [
+    ({}, (), CORES),
+    ({}, ("--threads", "1"), 1),
+    ({}, ("--threads", str(CORES + 3)), CORES),
+    ({"OMP_NUM_THREADS": "1"}, (), 1),
+    ({"OMP_NUM_THREADS": str(CORES + 3)}, (), CORES),
+    ({"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}, ("--threads", "2"), min(2, CORES)),
+    ({"NUMBA_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}, (), 1),
+], ids=str)  # fmt: skip
+def test_threads_govern_numba_and_every_blas(variables, arguments, expected):
+    ((numba, *blas),) = threads_found(*arguments, variables=variables)
+    assert numba == expected and set(blas) == {expected}
+    assert len(blas) >= 1
+
+
+@pytest.mark.parametrize("text", ["2,1", "0", "many", ""])
+def test_a_strange_variable_of_openmp_is_left_to_others(text):
+    ((numba, *_),) = threads_found(variables={"OMP_NUM_THREADS": text})
+    assert numba == CORES
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity here")
+@pytest.mark.parametrize("arguments", [(), ("--threads", "2")], ids=["all", "two"])
+def test_cores_that_may_not_be_used_get_no_thread(arguments):
+    one = {min(os.sched_getaffinity(0))}
+    found = threads_found(*arguments, preexec_fn=lambda: os.sched_setaffinity(0, one))
+    assert set(found[0]) == {1}
+
+
+@pytest.mark.skipif(CORES < 2, reason="needs two cores")
+def test_threads_come_in_time_where_everything_was_imported_and_runs():
+    before = """
+import numba, numpy, scipy.linalg
+numba.njit(parallel=True)(lambda x: x + 1)(numpy.ones(9))
+report(None)
+"""
+    after = """
+report(None)
+numba.njit(lambda x: x + 2)(1)  # Numba refuses if its variable has changed since it started threads
+"""
+    first, inside, last = threads_found("--threads", "1", before=before, after=after)
+    assert set(inside) == {1} and len(inside) == len(first)
+    assert first == last and set(first) == {CORES}
+
+
+ON_SHARED_KERNELS = """
+import sys
+from bnas.cli import main
+from bnas.kernels import threads
+
+threads.WORTH_SHARING = 0  # the images of a test are too small otherwise
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_search_ends_in_the_same_bits_on_any_number_of_threads(tmp_path):
+    """So does one at the same number of threads: it is run twice."""
+    results = []
+    for name, threads in (("one", 1), ("two", 2), ("again", 2)):
+        arguments = (*SEARCH, tmp_path / name, "--limit", "48", "--threads", threads)
+        done = subprocess.run(
+            [sys.executable, "-c", ON_SHARED_KERNELS, *map(str, arguments)],
+            capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        arrays, _ = RunFolder.open(tmp_path / name).load()
+        results.append({key: array.tobytes() for key, array in arrays.items()})
+    assert results[1] == results[2], "two threads, twice"
+    assert results[0] == results[1], "one thread and two"
+
+
+def test_the_help_tells_what_threads_are_without_the_option():
+    for command in COMMANDS:
+        text = " ".join(succeed(command, "--help").split())
+        assert "--threads N threads of Numba and BLAS, at most one a core (OMP_NUM_THREADS" in text
+
+
 def test_divergence_stops_the_run_and_keeps_the_last_epoch(session, tmp_path):
     root = tmp_path / "run"
     where = r"became (nan|NaN|inf).* in round 1 parent epoch 1 of 1, step \d of 3"

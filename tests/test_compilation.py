@@ -19,7 +19,7 @@ from bnas import reference
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def start(folder, code, package=ROOT, **settings):
+def start(folder, code, package=ROOT, stdin=None, **settings):
     """Begin to run Python code in `folder`, where Numba keeps its cache, with NUMBA_ settings."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("NUMBA_")}
     environment.update({f"NUMBA_{name}": str(value) for name, value in settings.items()})
@@ -29,6 +29,7 @@ def start(folder, code, package=ROOT, **settings):
         [sys.executable, "-c", code],
         cwd=folder,
         env=environment,
+        stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -161,6 +162,100 @@ def test_a_cache_is_used_until_a_helper_of_another_file_changes(package, tmp_pat
 
     append(package / "bnas/reference.py", "\nWORD = 32\n")  # a constant that packing.py imports
     assert run(tmp_path, CACHED, package)["packs as its twin"]
+
+
+SMALL = """
+from bnas.kernels.jit import jit
+
+@jit
+def double(x):
+    return x + x
+"""
+DOUBLED = """
+import json, sys
+from small import double
+
+assert double(2) == 4
+{then}
+stats = double.stats
+print(json.dumps([sum(stats.cache_hits.values()), sum(stats.cache_misses.values())]))
+"""
+DOUBLE = DOUBLED.format(then="")
+BOTH = DOUBLED.format(then="assert double(1.5) == 3")
+BOTH_IN_TIME = DOUBLED.format(
+    then="print('ready', flush=True); sys.stdin.readline(); assert double(1.5) == 3"
+)
+NEW, REUSED = [0, 1], [1, 0]
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A folder with a kernel that is quick to compile."""
+    (tmp_path / "small.py").write_text(SMALL)
+    return tmp_path
+
+
+def entries(folder):
+    """{file: bytes} of the cache in `folder`, whatever the sources."""
+    paths = [path for path in (folder / "cache").rglob("*") if path.is_file()]
+    return {path: path.stat().st_size for path in paths}
+
+
+def test_entries_of_older_sources_go_away(package, small):
+    assert run(small, DOUBLE, package) == NEW
+    first = entries(small)
+    assert {path.suffix for path in first} == {".nbi", ".nbc"}
+    for k in range(3):
+        append(package / "bnas/kernels/tiles.py", f"# edit {k}\n")
+        (small / "small.py").write_text("\n" * (k + 1) + SMALL)  # Numba's names hold the line
+        assert run(small, DOUBLE, package) == NEW
+        now = entries(small)
+        assert len(now) == len(first) and not set(now) & set(first)
+        assert sum(now.values()) < 1.1 * sum(first.values())
+    assert run(small, DOUBLE, package) == REUSED
+
+
+def test_every_entry_has_files_of_its_own(small):
+    """In one index for all, as Numba has it, two processes can point at each other's machine code."""
+    assert run(small, BOTH) == [0, 2]
+    kinds = [path.suffix for path in entries(small)]
+    assert kinds.count(".nbi") == kinds.count(".nbc") == 2
+    assert run(small, BOTH) == [2, 0]
+
+
+def test_two_processes_with_different_sources_share_a_folder(package, small):
+    run(small, DOUBLE, package)
+    older = start(small, BOTH_IN_TIME, package, stdin=subprocess.PIPE)
+    assert older.stdout.readline() == "ready\n"
+    append(package / "bnas/kernels/tiles.py", "# edit\n")
+    assert run(small, DOUBLE, package) == NEW  # and takes away what the older one has
+    output, errors = older.communicate("\n")
+    assert json.loads(output) == [1, 1], errors
+    assert run(small, DOUBLE, package) == REUSED  # the older one left the newer one's alone
+
+
+@pytest.mark.parametrize("kind", [".nbi", ".nbc"])
+def test_a_damaged_cache_is_no_error_and_mended(small, kind):
+    assert run(small, DOUBLE) == NEW
+    for damage in (lambda data: b"", lambda data: b"garbage", lambda data: data[: len(data) // 2]):
+        (path,) = (path for path in entries(small) if path.suffix == kind)
+        path.write_bytes(damage(path.read_bytes()))
+        assert run(small, DOUBLE) == NEW
+    assert run(small, DOUBLE) == REUSED
+
+
+def test_a_cache_that_cannot_be_written_is_no_error(small):
+    run(small, DOUBLE)
+    (folder,) = (small / "cache").glob("*/kernels-*")
+    shutil.rmtree(folder)
+    folder.write_text("")  # a file in its place stops even the administrator
+    assert run(small, DOUBLE) == NEW
+
+
+def test_no_folder_for_a_cache_is_no_error(small):
+    (small / "cache").write_text("")
+    code = "import small; print(small.double(2))"
+    assert run(small, code, CACHE_LOCATOR_CLASSES="UserProvidedCacheLocator") == 4
 
 
 # --------------------------------------------------------------------------------- bounds checks

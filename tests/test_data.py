@@ -548,6 +548,29 @@ def test_augmentation_returns_a_new_array_that_the_generator_decides(augment, dt
 
 
 @pytest.mark.parametrize(
+    "padding, flip, side", [(1, False, 0), (4, True, 0), (4, True, 6), (0, True, 3)]
+)
+def test_augmentation_draws_in_a_fixed_order_and_gives_fixed_bits(padding, flip, side):
+    """Crops, then mirrors, then centres of squares: what a run was trained on is never to change."""
+    images = np.random.default_rng(0).standard_normal((20, 3, 9, 7)).astype(np.float32)
+    images[:, :, 4] = -0.0  # copied as it is, where a sum would lose the sign
+    rng = np.random.default_rng(5)
+    expected = []
+    zero = np.zeros(20, int)
+    top, left = rng.integers(0, 2 * padding + 1, size=(2, 20)) if padding else (zero, zero)
+    mirrored = rng.random(20) < 0.5 if flip else zero
+    y, x = (rng.integers(0, size, (20, 1))[:, 0] - side // 2 if side else zero for size in (9, 7))
+    for i, image in enumerate(images):
+        image = np.pad(image, ((0, 0), (padding, padding), (padding, padding)))
+        image = image[:, top[i] : top[i] + 9, left[i] : left[i] + 7].copy()
+        image = image[:, :, ::-1].copy() if mirrored[i] else image
+        image[:, max(y[i], 0) : y[i] + side, max(x[i], 0) : x[i] + side] = 0
+        expected.append(image)
+    out = Augmentation(padding, flip, side)(images, np.random.default_rng(5))
+    assert out.tobytes() == np.array(expected).tobytes()
+
+
+@pytest.mark.parametrize(
     "options",
     [
         {"crop_padding": -1},

@@ -89,6 +89,33 @@ def test_4_23_mean_abs_w_minimises_the_reconstruction_loss(seed, shape):
         assert math.isclose(rise, (w[0].size * step**2).sum(), rel_tol=1e-6, abs_tol=1e-12)
 
 
+@pytest.mark.parametrize("beta", ["closed", "learned"])
+def test_4_23_L_R_of_a_network_is_the_sum_over_its_1_bit_layers(beta):
+    net = supernet(Precision(True, beta=beta))
+    layers = [m for m in net.modules() if isinstance(m, nn.XnorConv2d)]
+    leaves = [m.weight for m in layers]
+    if beta == "learned":
+        leaves += [m.beta for m in layers]
+        for i, m in enumerate(layers):
+            m.beta.data = m.beta.data * (0.5 + i / len(layers))
+    total = objectives.reconstruction(net)
+    assert len(layers) > 100 and {m.weight.shape[0] for m in layers} == {2, 4, 8}
+    losses = [m.reconstruction_loss() for m in layers]
+    assert math.isclose(total.item(), sum(loss.item() for loss in losses), rel_tol=1e-12)
+    by_layer = {}
+    for m, loss in zip(layers, losses):
+        own = [m.weight] if beta == "closed" else [m.weight, m.beta]
+        by_layer.update(zip(own, grad(loss, own)))
+    for found, leaf in zip(grad(3.0 * total, leaves), leaves):
+        np.testing.assert_allclose(found, 3 * by_layer[leaf], rtol=1e-12, atol=1e-13)
+
+
+def test_4_23_a_real_network_has_nothing_to_reconstruct():
+    for dtype in (np.float32, np.float64):
+        L_R = objectives.reconstruction(supernet(REAL, dtype))
+        assert L_R.item() == 0 and L_R.dtype == dtype and not L_R.requires_grad
+
+
 def test_4_34_4_35_gradient_of_the_latent_weights():
     """-∂G/∂b^w 1_{|ŵ| <= 1} + μ ∂L_R/∂ŵ, b^w a leaf of its own in the reference."""
     mu = 0.2
@@ -275,6 +302,21 @@ def test_4_53_a_learned_beta_counts():
     depthwise, pointwise = layer.kernels()
     assert np.abs(depthwise[0]).tolist() == np.full((1, 3, 3), 2.0).tolist()
     assert float((depthwise**2).sum()) == 9 * (4 + 9) and pointwise.shape == (2, 2, 1, 1)
+
+
+@pytest.mark.parametrize("precision", [REAL, BINARY, Precision(True, beta="learned")])
+def test_4_53_norms_are_those_of_the_kernels(precision):
+    net = supernet(precision)
+    for m in net.modules():
+        if isinstance(m, nn.XnorConv2d) and m.beta is not None:
+            m.beta.data = m.beta.data * -1.5
+    expected, cells = np.zeros(net.alpha.shape), [c.reduction for c in net.cells]
+    for cell in net.cells:
+        for e, candidates in enumerate(cell.edges):
+            for m, candidate in enumerate(candidates):
+                squares = sum(float((kernel**2).sum()) for kernel in candidate.kernels())
+                expected[int(cell.reduction), e, m] += squares / cells.count(cell.reduction)
+    np.testing.assert_allclose(weight_norms(net), expected, rtol=1e-6)
 
 
 def test_4_50_to_4_53_two_steps_of_decoupled_optimisation_by_hand():

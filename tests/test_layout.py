@@ -179,6 +179,52 @@ def test_command_line_starts_without_the_heavy_packages():
     assert done.stdout.strip() == "none", done.stdout + done.stderr
 
 
+HEAVY = {
+    "numpy", "numba", "scipy.linalg", "scipy.stats", "matplotlib", "tqdm", "threadpoolctl", "torch",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "code, allowed",
+    [
+        ("import bnas", set()),
+        ("from bnas.cli import main; main(['--help'])", set()),
+        ("from bnas.cli import main; main(['search', '--help'])", set()),
+        ("from bnas.cli import main; main(['search', '--threads', '0'])", set()),
+        ("import bnas.data", {"numpy"}),
+        ("import bnas.nn, bnas.optim", {"numpy", "numba"}),
+        ("import bnas.commands", HEAVY - {"matplotlib", "torch"}),
+    ],
+)
+def test_what_starts_first_imports_no_more_than_it_needs(code, allowed):
+    tell = f"lambda: print(*{HEAVY} & set(sys.modules), file=sys.stderr)"
+    code = f"import atexit, sys; atexit.register({tell})\n{code}"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert "Traceback" not in done.stderr, done.stderr
+    *_, last = done.stderr.splitlines()
+    assert set(last.split()) <= allowed
+
+
+def test_nothing_is_compiled_before_it_is_called():
+    """Neither compiled nor fetched from the cache, whatever of bnas is imported."""
+    code = """
+import importlib, pkgutil
+from numba.core.event import install_recorder
+import numpy as np
+
+import bnas
+with install_recorder("numba:compile") as imports:
+    for module in pkgutil.walk_packages(bnas.__path__, "bnas."):
+        if not module.name.endswith(("__main__", ".torch_reference", ".torch_network")):
+            importlib.import_module(module.name)
+with install_recorder("numba:compile") as call:
+    bnas.kernels.pack_bits(np.ones((1, 1, 1, 1), np.float32))
+print(len(imports.buffer), len(call.buffer) > 0)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.split() == ["0", "True"], done.stdout + done.stderr
+
+
 HOUSE = {  # a small tree in good order, into which the tests below plant one fault each
     "__init__.py": '_LAZY = {"Tensor": "autodiff", "functional": "bnas.functional"}\n',
     "errors.py": "",

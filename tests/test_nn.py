@@ -78,6 +78,23 @@ def test_train_and_eval_reach_all_modules_and_no_others():
     assert block.train(True) is block and all(m.training for m in block.modules())
 
 
+def test_modules_come_in_the_order_of_their_names():
+    for module in (Block(), Supernet(1, 3, 2, 3, 2, BINARY, rng())):
+        named = [m for _, m in module.named_modules()]
+        found = module.modules()
+        assert len(found) == len(named) and all(a is b for a, b in zip(found, named))
+
+
+@pytest.mark.parametrize("mode", [True, False])
+def test_evaluating_ends_in_the_mode_of_before(mode):
+    block = Block().train(mode)
+    block.last.added = nn.ReLU()  # found although it came later
+    with pytest.raises(KeyError), nn.evaluating(block):
+        assert not any(m.training for m in block.modules())
+        raise KeyError
+    assert all(m.training is mode for m in block.modules())
+
+
 def test_sequential():
     parts = [nn.ReLU(), nn.Identity(), nn.Linear(3, 2, rng=rng())]
     sequence = nn.Sequential(*parts)
@@ -279,6 +296,18 @@ def test_xnor_conv2d_refuses_names_it_does_not_know():
             ValueError, match="XnorConv2d: (surrogate|beta) must be one of .*'(ste|fixed)'"
         ):
             nn.XnorConv2d(4, 6, 3, **wrong, rng=rng())
+
+
+def test_the_squared_norm_is_that_of_the_kernel():
+    layers = [nn.Conv2d(4, 6, 3, groups=2, rng=rng())]
+    layers += [nn.XnorConv2d(4, 6, 3, groups=2, beta=beta, rng=rng()) for beta in ("closed", "learned")]
+    layers[-1].beta.data = np.linspace(-1, 2, 6, dtype=np.float32)
+    real = nn.XnorConv2d(4, 6, (1, 7), rng=rng())
+    real.binary_weights = False
+    for layer in (*layers, real):
+        squares = (layer.kernel().astype(np.float64) ** 2).sum()
+        assert isinstance(layer.squared_norm(), float)
+        assert layer.squared_norm() == pytest.approx(squares, rel=1e-6)
 
 
 @pytest.mark.parametrize("affine", [True, False])

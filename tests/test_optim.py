@@ -155,6 +155,114 @@ def test_the_state_of_several_parameters_is_not_mixed_up():
         np.testing.assert_array_equal(ours.data, theirs.data)
 
 
+# ------------------------------------------------------- many parameters, of which each is as if alone
+
+SHAPES = [(2, 3), (), (4,), (1, 2, 3), (5, 1), (0, 3)]
+
+
+def move_alone(optimiser, gradient, value, state):
+    """The rules for one parameter, operation by operation in the order of `bnas.optim`."""
+    decay = optimiser.weight_decay
+    if isinstance(optimiser, optim.SGD):
+        step = gradient + decay * value
+        if optimiser.momentum:
+            old = state.get("velocity")
+            state["velocity"] = step if old is None else optimiser.momentum * old + step
+            nesterov = step + optimiser.momentum * state["velocity"]
+            step = nesterov if optimiser.nesterov else state["velocity"]
+        return value - optimiser.lr * step
+    if isinstance(optimiser, optim.AdamW):
+        value = value * (1 - optimiser.lr * decay)
+    else:
+        gradient = gradient + decay * value
+    (b1, b2), zero = optimiser.betas, np.zeros_like(value)
+    t = state["steps"] = np.array(int(state.get("steps", 0)) + 1)
+    state["m"] = b1 * state.get("m", zero) + (1 - b1) * gradient
+    state["v"] = b2 * state.get("v", zero) + (1 - b2) * gradient**2
+    corrected = np.sqrt(state["v"] / (1 - b2 ** int(t))) + optimiser.eps
+    return value - optimiser.lr / (1 - b1 ** int(t)) * state["m"] / corrected
+
+
+def many_parameters():
+    """Of both dtypes in turns, and of all shapes."""
+    rng = np.random.default_rng(3)
+    dtypes = [np.float32, np.float64, np.float32]
+    return [
+        Parameter(rng.standard_normal(shape).astype(dtype))
+        for shape, dtype in zip(SHAPES * 3, dtypes * len(SHAPES))
+    ]
+
+
+def give_gradients(parameters, step):
+    """To every parameter in steps 2 and 4, else to a third of them; most are not contiguous."""
+    rng = np.random.default_rng(step)
+    for i, parameter in enumerate(parameters):
+        gradient = rng.standard_normal(parameter.shape[::-1]).T.astype(parameter.dtype)
+        parameter.grad = gradient if step in (2, 4) or (i + step) % 3 == 0 else None
+
+
+@pytest.mark.parametrize("name, options", PAIRS)
+def test_many_parameters_move_as_each_would_alone_to_the_last_bit(name, options):
+    """Of two dtypes, some without a gradient in some steps, and reloaded on the way."""
+    optimiser = getattr(optim, name)(many_parameters(), **options)
+    values, states = [p.data for p in optimiser.parameters], [{} for _ in optimiser.parameters]
+    for step in range(6):
+        give_gradients(optimiser.parameters, step)
+        for i, parameter in enumerate(optimiser.parameters):
+            if parameter.grad is not None:
+                values[i] = move_alone(optimiser, parameter.grad, values[i], states[i])
+        optimiser.step()
+        for parameter, value in zip(optimiser.parameters, values):
+            assert (parameter.data.dtype, parameter.shape) == (value.dtype, value.shape)
+            np.testing.assert_array_equal(parameter.data, value)
+        saved = optimiser.state_dict()
+        expected = {f"{i}.{key}": a for i, own in enumerate(states) for key, a in own.items()}
+        assert saved.keys() == expected.keys()
+        for key, array in saved.items():
+            assert (array.dtype, array.shape) == (expected[key].dtype, expected[key].shape)
+            np.testing.assert_array_equal(array, expected[key], err_msg=key)
+        if step == 3:
+            again = getattr(optim, name)(optimiser.parameters, **options)
+            again.load_state_dict(saved)
+            optimiser = again
+
+
+@pytest.mark.parametrize("name, options", PAIRS)
+def test_a_parameter_without_a_gradient_keeps_its_array_and_its_state(name, options):
+    optimiser = getattr(optim, name)(many_parameters(), **options)
+    give_gradients(optimiser.parameters, 2)
+    optimiser.step()
+    before, arrays = optimiser.state_dict(), [p.data for p in optimiser.parameters]
+    give_gradients(optimiser.parameters, 3)
+    optimiser.step()
+    after = optimiser.state_dict()
+    for i, parameter in enumerate(optimiser.parameters):
+        assert (parameter.data is arrays[i]) == (parameter.grad is None)
+        if parameter.grad is None:
+            for key in (k for k in after if k.startswith(f"{i}.")):
+                np.testing.assert_array_equal(after[key], before[key])
+
+
+@pytest.mark.parametrize("name, options", PAIRS)
+def test_no_step_writes_into_the_arrays_of_another(name, options):
+    """Parameters are views of one array, but of a new one in every step, and not of the state's."""
+    optimiser = getattr(optim, name)(many_parameters(), **options)
+    seen, copies = [], []
+    for step in (2, 2, 0, 2):
+        give_gradients(optimiser.parameters, step)
+        gradients = [p.grad for p in optimiser.parameters if p.grad is not None]
+        optimiser.step()
+        state = [a for own in optimiser.state for a in own.values() if isinstance(a, np.ndarray)]
+        current = [p.data for p in optimiser.parameters]
+        for i, array in enumerate(current):
+            others = current[:i] + current[i + 1 :] + state + gradients
+            assert not any(np.shares_memory(array, other) for other in others)
+        seen += current + state + gradients
+        copies += [array.copy() for array in seen[len(copies) :]]
+    for array, copy in zip(seen, copies):
+        np.testing.assert_array_equal(array, copy)
+
+
 @pytest.mark.parametrize(
     "make, message",
     [
@@ -228,6 +336,27 @@ def test_clip_grad_norm_reports_divergence(value):
     with pytest.raises(DivergedError, match="gradient norm is (nan|inf)"):
         optim.clip_grad_norm([a, b], 1.0)
     np.testing.assert_array_equal(b.grad, [7])
+
+
+def test_clip_grad_norm_of_two_dtypes_and_several_shapes():
+    """As one by one, into new arrays: gradients may be somebody else's."""
+    parameters = many_parameters()
+    give_gradients(parameters, 2)
+    parameters[4].grad = None
+    before = [p.grad for p in parameters]
+    copies = [None if g is None else g.copy() for g in before]
+    norm = optim.clip_grad_norm(parameters, 0.5)
+    squares = sum(float((g.astype(np.float64) ** 2).sum()) for g in before if g is not None)
+    assert norm == pytest.approx(math.sqrt(squares), rel=1e-6)
+    for parameter, gradient, copy in zip(parameters, before, copies):
+        if gradient is None:
+            assert parameter.grad is None
+            continue
+        assert (parameter.grad.dtype, parameter.grad.shape) == (parameter.dtype, parameter.shape)
+        np.testing.assert_array_equal(parameter.grad, gradient * gradient.dtype.type(0.5 / norm))
+        np.testing.assert_array_equal(gradient, copy)
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    assert not any(np.shares_memory(a, b) for a in gradients for b in gradients if a is not b)
 
 
 def test_clip_grad_norm_agrees_with_torch():

@@ -1,7 +1,8 @@
 """`bnas bench`: our kernels and networks beside their peers, in one process, on this machine.
 
-A file of cases (kernels, networks) makes tables; `race` times, `report` shows. A case is a dict of
-functions without arguments that all compute the same; what they need is prepared outside of them:
+A file of cases (kernels, networks, steps) makes tables; `race` times, `report` shows. A case is a
+dict of functions without arguments that all compute the same; what they need is prepared outside of
+them:
 
     timings = race({"bnas": ours, "NumPy": theirs, "naive": twin}, threads_of={"bnas": 1})
     row = {"name": "3x3, 64 channels", "work": 36_864,
@@ -14,7 +15,8 @@ A table is plain data, as everything in the results:
      "unit": "us", "ms", "s", or None: the report chooses,
      "ours": ["bnas"],           # labels; the first is the one compared with the peers
      "peers": ["NumPy"],         # labels; the first that was measured is the main peer
-     "rows": [row, ...]}
+     "better": "better torch",   # absent but where the peers are formats of one: a name for the
+     "rows": [row, ...]}         # best of them, row by row, which takes the main peer's place
 
 A label that is in neither list (the naive twin) is shown and not compared. A row lacks the labels
 that do not exist for it. What is to be a fair comparison belongs in one table: one thread against
@@ -25,11 +27,17 @@ The results are
     {"machine": machine_record(),                       # taken before the first race
      "peak": {"name": "popcount of 64-bit words", "unit": "words/s",
               "rates": {"bnas": 1.2e10}},               # measured, by label; or {}
-     "tables": [table, ...]}
+     "tables": [table, ...],
+     "memory": [table, ...],     # peak memory of a search step; [] if not measured
+     "growth": [table, ...]}     # how its seconds and bytes grow, by quantity; [] if not measured
+
+A row of memory has "bytes", {label: bytes}, in place of "figures" and "work". One of growth has it
+beside them, and "value", that of its table's "quantity" (such as "channels"), and "network",
+"Parent" or "Child". Both kinds of tables have "better".
 
 "work" is the number of operations of one call in the unit of the peak, or None where a share of the
 peak means nothing. `text_report` prints them, with the ratios to the peers and all the cases in
-which a peer is faster; `save_report` writes bench.json, bench.txt and bench.png.
+which a peer is faster; `save_report` writes bench.json, bench.txt, bench.png and growth.png.
 """
 
 from bnas.bench.machine import machine_record

@@ -4,24 +4,52 @@ import importlib.util
 
 import numba
 
-from bnas.bench import kernels, networks, steps
+from bnas.bench import growth, kernels, networks, steps
 from bnas.bench.machine import machine_record
 
+PARTS = ("kernels", "networks", "steps", "memory", "growth")
+DEFAULT_SCALES = ("digits", "cifar")  # darts takes most of an hour, and 12 GB for PyTorch
 
-def run_all(quick, tell):
-    """Race everything; returns the results that bnas.bench describes.
 
-    quick: one shape of each kind, few repetitions. tell: called with a line before every table.
+def run_all(quick, tell, only=PARTS, scales=DEFAULT_SCALES, repeats=None):
+    """Measure the parts in `only`; returns the results that bnas.bench describes.
+
+    Args:
+        quick: one shape of each kind, few repetitions.
+        tell: called with a line before every table.
+        only: some of PARTS. Memory and growth are measured on all threads.
+        scales: of search steps and their memory, names in steps.SCALES; quick takes the first.
+        repeats: measurements of a search step, in place of what its scale says.
     """
     machine = machine_record()
     torch = importlib.util.find_spec("torch") is not None
-    everything = sorted({1, numba.get_num_threads()})
-    peak = kernels.popcount_peak(everything)
+    most = numba.get_num_threads()
+    everything = sorted({1, most})
+    scales = scales[:1] if quick else scales
+    peak = kernels.popcount_peak(everything) if "kernels" in only else {}
+    makers = [
+        make
+        for name, part in (("kernels", kernels), ("networks", networks))
+        if name in only
+        for make in part.TABLES
+    ]
     tables = []
     for threads in everything:
-        for make in (*kernels.TABLES, *networks.TABLES, *steps.TABLES):
+        on = f"On {threads} thread{'s' * (threads > 1)} ..."
+        for make in makers:
             if threads > 1 and make in kernels.ONE_THREAD_ONLY:
                 continue
-            tell(f"{make.__doc__.splitlines()[0]} On {threads} thread{'s' * (threads > 1)} ...")
+            tell(f"{make.__doc__.splitlines()[0]} {on}")
             tables.append(make(threads, torch, quick))
-    return {"machine": machine, "peak": peak, "tables": tables}
+        for name in scales if "steps" in only else ():
+            tell(f"A step of the search, {name} scale. {on}")
+            tables.append(steps.step_table(name, threads, torch, quick, repeats))
+    memory, grown = [], []
+    if "memory" in only:
+        tell("Peak memory of a step of the search ...")
+        memory.append(steps.memory_table(scales, most, torch, quick))
+    if "growth" in only:
+        grown = growth.growth_tables(most, torch, quick, tell, repeats)
+    return {
+        "machine": machine, "peak": peak, "tables": tables, "memory": memory, "growth": grown,
+    }  # fmt: skip

@@ -5,16 +5,17 @@ import json
 import math
 import textwrap
 from pathlib import Path
-from statistics import geometric_mean, median
+from statistics import median
 from typing import NamedTuple
 
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from bnas.bench.columns import WIDTH, Column, section, significant, times
+from bnas.bench.costs import growth_figure, growth_section, memory_section
 from bnas.errors import InputError
 from bnas.runs import atomic_write
 
-WIDTH = 110
 BUSY = 0.5  # load per core above which the times are doubtful
 DPI = 130
 UNITS = {"s": 1.0, "ms": 1e3, "us": 1e6}  # per second
@@ -33,24 +34,17 @@ class Ratio(NamedTuple):
     high: float
 
 
-class _Column(NamedTuple):
-    head: str
-    cells: list
-    foot: str
-
-
 def save_report(results, folder):
-    """Write bench.json, bench.txt and bench.png into `folder`; returns their paths.
+    """Write bench.json, bench.txt, bench.png and growth.png into `folder`; returns their paths.
 
     Files are replaced as a whole. Raises InputError for a folder that cannot be written, and
     ValueError for results with NaN or infinity.
     """
-    png = io.BytesIO()
-    ratio_figure(results).savefig(png, format="png", dpi=DPI)
     contents = {
         "bench.json": json.dumps(results, indent=2, allow_nan=False) + "\n",
         "bench.txt": text_report(results) + "\n",
-        "bench.png": png.getvalue(),
+        "bench.png": _png(ratio_figure(results)),
+        "growth.png": _png(growth_figure(results)),
     }
     folder = Path(folder)
     try:
@@ -62,6 +56,12 @@ def save_report(results, folder):
     for name, data in contents.items():
         atomic_write(folder / name, data)
     return [folder / name for name in contents]
+
+
+def _png(figure):
+    png = io.BytesIO()
+    figure.savefig(png, format="png", dpi=DPI)
+    return png.getvalue()
 
 
 # Comparisons -----------------------------------------------------------------------------------
@@ -81,14 +81,25 @@ def ratio(row, ours, peer):
 
 
 def main_peer(table):
-    """The first of the table's peers that was measured at all, or None."""
+    """The first of the table's peers that was measured at all, or their "better"; None without any."""
     measured = {label for row in table["rows"] for label in row["figures"]}
-    return next((label for label in table["peers"] if label in measured), None)
+    first = next((label for label in table["peers"] if label in measured), None)
+    return first and table.get("better", first)
 
 
 def ratios(table, peer):
     """The Ratio of every row, None where there is none, of the table's first of ours to a peer."""
-    return [ratio(row, table["ours"][0], peer) for row in table["rows"]]
+    mine = table["ours"][0]
+    if peer != table.get("better"):
+        return [ratio(row, mine, peer) for row in table["rows"]]
+    return [ratio(row, mine, _fastest(row, table["peers"])) for row in table["rows"]]
+
+
+def _fastest(row, peers):
+    """The peer with the shortest time in a row, or None."""
+    figures = row["figures"]
+    measured = [label for label in peers if label in figures]
+    return min(measured, key=lambda label: figures[label]["seconds"], default=None)
 
 
 def losses(tables):
@@ -110,6 +121,8 @@ def text_report(results):
     """The whole report as text, at most 110 columns wide."""
     parts = [_head(results)]
     parts += [_table(table, results["peak"]) for table in results["tables"]]
+    parts += [memory_section(table) for table in results["memory"]]
+    parts += [growth_section(table) for table in results["growth"]]
     return "\n\n".join([*parts, _loss_section(results["tables"])])
 
 
@@ -127,7 +140,8 @@ def _head(results):
     lines += [_peak_line(results["peak"])] if results["peak"] else []
     lines += _warnings(machine)
     lines.append(
-        f"Times are medians of {_repeats(results['tables'])} alternating repetitions; "
+        f"Times are medians of {_repeats(results['tables'] + results['growth'])} alternating "
+        "repetitions; "
         "± is half the distance between the quartiles, relative to the median. "
         "A ratio is the peer's time over ours: above 1 we are faster."
     )
@@ -168,7 +182,7 @@ def _table(table, peak):
     """A table in as many blocks beneath each other as its width needs."""
     unit = table["unit"] or _unit(table)
     names = [row["name"] for row in table["rows"]]
-    name_column = _Column(unit, names, "geometric mean ratio")
+    name_column = Column(unit, names, "geometric mean ratio")
     shown = [label for row in table["rows"] for label in row["figures"]]
     others = [x for x in dict.fromkeys(shown) if x not in table["ours"] + table["peers"]]
     columns = (
@@ -178,15 +192,7 @@ def _table(table, peak):
         + _peak_columns(table, peak)
         + _time_columns(table, others, unit)
     )
-    blocks = [[name_column]]
-    for column in columns:
-        if sum(_width(c) + 2 for c in [*blocks[-1], column]) - 2 > WIDTH:
-            blocks.append([name_column])
-        blocks[-1].append(column)
-    lines = [table["title"], "=" * len(table["title"])]
-    if table["note"]:
-        lines.append(textwrap.fill(table["note"], WIDTH))
-    return "\n".join(lines + ["\n\n".join(_block(block) for block in blocks)])
+    return section(table, [name_column, *columns])
 
 
 def _unit(table):
@@ -203,7 +209,7 @@ def _time_columns(table, labels, unit):
         figures = [row["figures"].get(label) for row in table["rows"]]
         if any(figures):
             foot = _mean_text(ratios(table, label)) if label in table["peers"] else ""
-            columns.append(_Column(label, [_time_text(f, UNITS[unit]) for f in figures], foot))
+            columns.append(Column(label, [_time_text(f, UNITS[unit]) for f in figures], foot))
     return columns
 
 
@@ -213,7 +219,11 @@ def _ratio_columns(table):
         return []
     found = ratios(table, peer)
     cells = ["-" if r is None else f"{r.value:.2f}" for r in found]
-    return [_Column(f"{peer} / {table['ours'][0]}", cells, _mean_text(found))]
+    return [Column(f"{peer} / {table['ours'][0]}", cells, _mean_text(found))]
+
+
+def _mean_text(found):
+    return times([r.value for r in found if r is not None])
 
 
 def _peak_columns(table, peak):
@@ -223,7 +233,7 @@ def _peak_columns(table, peak):
         rate = peak.get("rates", {}).get(label)
         cells = [_share_text(row, label, rate) for row in table["rows"]]
         if set(cells) - {"-"}:
-            columns.append(_Column(f"of peak, {label}", cells, ""))
+            columns.append(Column(f"of peak, {label}", cells, ""))
     return columns
 
 
@@ -237,44 +247,7 @@ def _time_text(figure, scale):
     if figure is None:
         return "-"
     spread = 50 * (figure["high"] - figure["low"]) / figure["seconds"]
-    return f"{_digits(figure['seconds'] * scale)} ±{spread:2.0f}%"
-
-
-def _digits(value):
-    """Three significant digits, but never less than the whole part."""
-    decimals = 2 - math.floor(math.log10(value)) if value > 0 else 0
-    return f"{value:.{min(max(decimals, 0), 4)}f}"
-
-
-def _mean_text(found):
-    values = [r.value for r in found if r is not None]
-    return f"{geometric_mean(values):.2f}x" if values else ""
-
-
-def _width(column):
-    return max(len(text) for text in [*column.cells, column.foot, *_head_lines(column)])
-
-
-def _head_lines(column):
-    """The head in lines as short as its longest word or the cells."""
-    width = max(8, *(len(text) for text in [*column.cells, column.foot]))
-    return textwrap.wrap(column.head, width, break_long_words=False)
-
-
-def _block(columns):
-    heads = [_head_lines(column) for column in columns]
-    height = max(len(head) for head in heads)
-    rows = [[""] * (height - len(head)) + head for head in heads]  # heads stand on the rule
-    widths = [_width(column) for column in columns]
-    body = [list(line) for line in zip(*rows)]
-    body.append(["-" * width for width in widths])
-    body += [list(cells) for cells in zip(*(column.cells for column in columns))]
-    if any(column.foot for column in columns[1:]):
-        body.append([column.foot for column in columns])
-    return "\n".join(
-        "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]).rstrip()
-        for line in body
-    )
+    return f"{significant(figure['seconds'] * scale)} ±{spread:2.0f}%"
 
 
 def _loss_section(tables):
@@ -291,7 +264,7 @@ def _loss_section(tables):
     for table, row, peer, r in found:
         unit = table["unit"] or _unit(table)
         mine, theirs = (
-            _digits(row["figures"][label]["seconds"] * UNITS[unit])
+            significant(row["figures"][label]["seconds"] * UNITS[unit])
             for label in (table["ours"][0], peer)
         )
         doubt = "; within the spread" if r.high >= 1 else ""

@@ -1,61 +1,153 @@
-"""Races of a search step, one step of α and one of the weights, against the same step in PyTorch."""
+"""A step of the search, one of α and one of the weights, against the same step in PyTorch.
+
+Time and peak memory of it at three scales, of random images: what is in them does not matter here.
+"""
+
+import gc
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
+from bnas.bench.memory import peak_of_call
 from bnas.bench.races import ours, row, table
 from bnas.config import SearchConfig
-from bnas.data import load_dataset
+from bnas.data import Dataset, Split
 from bnas.search.dcp import Search
 from bnas.search.phases import ChildPhase, ParentPhase
 
-PEERS = ["torch f32", "torch f32 last"]
+CLASSES = 10
+NETWORKS = ("Parent", "Child")
+FORMATS = {"torch f32": "contiguous_format", "torch f32 last": "channels_last"}  # NCHW, and NHWC
+BETTER = "better torch"
 
 
-def step(threads, torch, quick):
-    """A step of the search, digits scale."""
-    layers, batch = (3, 8) if quick else (4, 64)
-    search = Search(SearchConfig(layers=layers, batch_size=batch), load_dataset("digits"))
-    rng = np.random.default_rng(0)
-    shape = (batch, *search.dataset.image_shape)
-    train, validation = (
-        (rng.standard_normal(shape).astype(np.float32), rng.integers(0, 10, batch))
-        for _ in range(2)
-    )
-    phases = {
-        "Parent": ParentPhase(search.parent, search.config, 1),
-        "Child": ChildPhase(search.child, search.config, 1, search.parent, search.t),
-    }
-    peers = _torch(search) if torch else {}
-    rows = []
-    for name, phase in phases.items():
-        phase.supernet.train()
+class Scale(NamedTuple):
+    """How large a search is, and how often a step of it is measured.
 
-        def call():
-            phase.alpha_step(*validation)
-            phase.weight_step(*train)
+    shape: of an image, (C, H, W); channels: of the first cell; layers: cells.
+    """
 
-        contenders = {ours(threads): call}
-        for label, peer in peers.items():
-            their_step = peer.parent_step if name == "Parent" else peer.child_step
-            contenders[label] = lambda their_step=their_step: their_step(train, validation)
-        rows.append(row(name, contenders, threads, quick))
-    config = search.config
-    note = (
-        f"1x8x8, {config.channels} channels, {config.layers} cells, batch {config.batch_size}. The Child's "
-        "step has tangent propagation and the Parent's forward in it."
-    )
-    return table("Search step", note, threads, rows, PEERS, "ms")
+    shape: tuple
+    channels: int
+    layers: int
+    batch: int
+    repeats: int
+    nodes: int = 4
+
+    def __str__(self):
+        shape = "x".join(map(str, self.shape))
+        return f"{shape}, {self.channels} channels, {self.layers} cells, batch {self.batch}"
 
 
-def _torch(search):
+SCALES = {
+    "digits": Scale((1, 8, 8), 8, 4, 64, repeats=9),
+    "cifar": Scale((3, 32, 32), 8, 5, 64, repeats=7),
+    "darts": Scale((3, 32, 32), 16, 8, 64, repeats=3),
+}
+
+
+def scale_named(name, quick):
+    scale = SCALES[name]
+    return scale._replace(channels=4, layers=3, batch=4, nodes=2) if quick else scale
+
+
+def our_step(network, scale):
+    """A function that takes one step of the Parent or the Child, as bnas.search does."""
+    search, train, validation = _search(scale)
+    if network == "Parent":
+        phase = ParentPhase(search.parent, search.config, 1)
+    else:
+        phase = ChildPhase(search.child, search.config, 1, search.parent, search.t)
+    phase.supernet.train()
+
+    def step():
+        phase.alpha_step(*validation)
+        phase.weight_step(*train)
+
+    return step
+
+
+def torch_step(network, scale, memory_format):
+    """The same step from the same weights in PyTorch; memory_format is a name in torch."""
     import torch
 
     from bnas.bench.torch_reference import TorchSearch
 
-    return {
-        "torch f32": TorchSearch(search),
-        "torch f32 last": TorchSearch(search, torch.channels_last),
+    search, train, validation = _search(scale)
+    peer = TorchSearch(search, getattr(torch, memory_format))
+    step = peer.parent_step if network == "Parent" else peer.child_step
+    return lambda: step(train, validation)
+
+
+def makers(network, scale, threads, torch):
+    """{label: function without arguments that makes the step of that contender}."""
+    found = {ours(threads): partial(our_step, network, scale)}
+    if torch:
+        for label, memory_format in FORMATS.items():
+            found[label] = partial(torch_step, network, scale, memory_format)
+    return found
+
+
+def _search(scale):
+    """A Search of that scale, and a batch to train and one to validate on."""
+    rng = np.random.default_rng(0)
+
+    def split(size):
+        images = rng.standard_normal((size, *scale.shape)).astype(np.float32)
+        return Split(images, rng.integers(0, CLASSES, size))
+
+    dataset = Dataset("random", CLASSES, split(scale.batch), split(scale.batch), split(1))
+    config = SearchConfig(
+        channels=scale.channels, layers=scale.layers, nodes=scale.nodes, batch_size=scale.batch,
+        augment=False,
+    )  # fmt: skip
+    batches = ((part.images, part.labels) for part in (dataset.train, dataset.validation))
+    return Search(config, dataset), *batches
+
+
+def race_steps(name, network, scale, threads, torch, quick):
+    """The row of a race between all contenders on one network."""
+    gc.collect()  # the networks of the race before are gone before the next are made
+    contenders = {
+        label: make() for label, make in makers(network, scale, threads, torch).items()
     }
+    return row(name, contenders, threads, quick, repeats=scale.repeats)
 
 
-TABLES = (step,)
+def peaks(network, scale, threads, torch):
+    """{label: bytes that a step takes at its peak}, each in a process of its own."""
+    contenders = makers(network, scale, threads, torch).items()
+    return {label: peak_of_call(make, threads) for label, make in contenders}
+
+
+def step_table(name, threads, torch, quick, repeats=None):
+    """The race of a scale; repeats: in place of the scale's own."""
+    scale = scale_named(name, quick)
+    scale = scale._replace(repeats=repeats or scale.repeats)
+    rows = [race_steps(network, network, scale, threads, torch, quick) for network in NETWORKS]
+    note = (
+        f"{scale}, random images. The Child's step has tangent propagation and the Parent's "
+        f"forward in it. '{BETTER}' is the faster of the two formats."
+    )
+    made = table(f"Search step, {name} scale", note, threads, rows, list(FORMATS), None)
+    return made | {"better": BETTER}
+
+
+def memory_table(names, threads, torch, quick):
+    """What a step takes at its peak, at the scales of these names."""
+    rows = []
+    for name in names:
+        scale = scale_named(name, quick)
+        for network in NETWORKS[: 1 if quick else 2]:
+            # Once in vain: what is not in Numba's cache yet is compiled, and is no part of a step.
+            peak_of_call(partial(our_step, network, scale._replace(batch=2)), threads)
+            found = peaks(network, scale, threads, torch)
+            rows.append({"name": f"{name}, {network}", "bytes": found})
+    note = (
+        "How far the first step raises the peak of a new process that has built its networks: the "
+        "graph, temporaries, optimisers and the machine code that the step loads. "
+        f"'{BETTER}' is the smaller of the two formats."
+    )
+    made = table("Peak memory of a search step", note, threads, rows, list(FORMATS), "MiB")
+    return made | {"better": BETTER}

@@ -1,5 +1,6 @@
 """Races: several ways to compute the same, timed in turns, so that a busy moment hits them all."""
 
+import gc
 import math
 import sys
 import time
@@ -10,6 +11,9 @@ import numba
 import numpy as np
 
 from bnas.errors import InputError
+from bnas.kernels.threads import limited
+
+LONG = 2.0  # seconds of a call that is too dear to be made only to warm up
 
 
 class Timing(NamedTuple):
@@ -26,7 +30,8 @@ def race(contenders, repeats=7, least=0.005, threads_of=None, clock=time.perf_co
 
     Everybody is warmed up first (compiled, caches filled: what is measured is the steady state).
     One measurement is as many calls in a row as last `least` seconds. The order rotates from one
-    repetition to the next, so that nobody always runs in the wake of the same other.
+    repetition to the next, so that nobody always runs in the wake of the same other. Of a contender
+    whose call takes LONG the last of the warm-up is the first measurement: no call is wasted.
 
     Args:
         contenders: {label: function without arguments}.
@@ -49,15 +54,19 @@ def race(contenders, repeats=7, least=0.005, threads_of=None, clock=time.perf_co
         return nullcontext() if count is None else threads(count)
 
     labels = list(contenders)
-    calls = {}
+    calls, samples = {}, {label: [] for label in labels}
     for label, function in contenders.items():
         with setting(label):
-            _warm_up(function, clock)
-            calls[label] = _calls_lasting(least, function, clock)
-    samples = {label: [] for label in labels}
+            elapsed = _warm_up(function, clock)
+            if elapsed >= max(LONG, least):
+                calls[label], samples[label] = 1, [elapsed]
+            else:
+                calls[label] = _calls_lasting(least, function, clock)
     for repetition in range(repeats):
         first = repetition % max(len(labels), 1)
         for label in labels[first:] + labels[:first]:
+            if len(samples[label]) > repetition:
+                continue
             with setting(label):
                 elapsed = _measure(contenders[label], calls[label], clock)
             samples[label].append(elapsed / calls[label])
@@ -65,17 +74,25 @@ def race(contenders, repeats=7, least=0.005, threads_of=None, clock=time.perf_co
 
 
 def _measure(function, calls, clock):
-    start = clock()
-    for _ in range(calls):
-        function()
-    return clock() - start
+    """Seconds of so many calls, which Python's collector of cycles does not interrupt."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        start = clock()
+        for _ in range(calls):
+            function()
+        return clock() - start
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _warm_up(function, clock):
-    """Call until a call no longer takes less than half the time of the one before."""
+    """Call until a call no longer takes less than half the time of the one before; its seconds."""
     before, now = math.inf, _measure(function, 1, clock)
     while now < before / 2:
         before, now = now, _measure(function, 1, clock)
+    return now
 
 
 def _calls_lasting(least, function, clock):
@@ -107,16 +124,9 @@ def threads(count):
             "set NUMBA_NUM_THREADS (or give --threads) for more"
         )
     with ExitStack() as restore:
-        restore.callback(numba.set_num_threads, numba.get_num_threads())
-        numba.set_num_threads(count)
+        restore.enter_context(limited(count))
         torch = sys.modules.get("torch")  # a peer, never imported by us
         if torch is not None:
             restore.callback(torch.set_num_threads, torch.get_num_threads())
             torch.set_num_threads(count)
-        try:
-            from threadpoolctl import threadpool_limits
-        except ImportError:
-            pass
-        else:
-            restore.enter_context(threadpool_limits(limits=count, user_api="blas"))
         yield

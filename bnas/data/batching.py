@@ -48,7 +48,7 @@ class Augmentation:
             out = images.copy()
         if self.flip:
             mirrored = rng.random(n) < 0.5
-            out[mirrored] = out[mirrored, :, :, ::-1]
+            out[mirrored] = out[mirrored][..., ::-1]
         if self.cutout:
             rows = _random_spans(n, height, self.cutout, rng)
             columns = _random_spans(n, width, self.cutout, rng)
@@ -57,9 +57,9 @@ class Augmentation:
 
 
 def _random_crop(images: np.ndarray, padding: int, rng: np.random.Generator) -> np.ndarray:
-    n, _, height, width = images.shape
-    sides = (padding, padding)
-    padded = np.pad(images, ((0, 0), (0, 0), sides, sides))
+    n, channels, height, width = images.shape
+    padded = np.zeros((n, channels, height + 2 * padding, width + 2 * padding), images.dtype)
+    padded[..., padding:-padding, padding:-padding] = images  # np.pad takes twice as long
     # A view of every crop there is, (N, C, 2p + 1, 2p + 1, H, W); indexing copies one per image.
     crops = np.lib.stride_tricks.sliding_window_view(padded, (height, width), axis=(2, 3))
     top, left = rng.integers(0, 2 * padding + 1, size=(2, n))

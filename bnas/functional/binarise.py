@@ -4,6 +4,8 @@ sign(x) is +1 where x > 0 and -1 elsewhere, zero included. Its derivative is zer
 each backward here is that of a *surrogate*, a function with a useful derivative, and says which.
 """
 
+import math
+
 import numpy as np
 
 from bnas import kernels
@@ -17,6 +19,17 @@ from bnas.functional.elementwise import step_away
 def sign(x):
     """+1 where x > 0, else -1 (zeros and NaN too), as an array of the dtype of x."""
     return 2 * (x > 0).astype(x.dtype) - 1
+
+
+def surrogate_slope(x, surrogate, temperature=1.0):
+    """s'(x) of a surrogate s, see SignSTE; a number or an array like x."""
+    if surrogate == "identity":
+        return 1
+    if surrogate == "clip":
+        return np.abs(x) <= 1
+    if surrogate == "polynomial":
+        return np.maximum(2 - 2 * np.abs(x), 0)
+    return temperature * (1 - np.tanh(temperature * x) ** 2)
 
 
 class SignSTE(Function):
@@ -38,14 +51,7 @@ class SignSTE(Function):
 
     @staticmethod
     def backward(ctx, dy):
-        x = ctx.x
-        if ctx.surrogate == "identity":
-            return (dy,)
-        if ctx.surrogate == "clip":
-            return (dy * (np.abs(x) <= 1),)
-        if ctx.surrogate == "polynomial":
-            return (dy * np.maximum(2 - 2 * np.abs(x), 0),)
-        return (dy * ctx.temperature * (1 - np.tanh(ctx.temperature * x) ** 2),)
+        return (dy * surrogate_slope(ctx.x, ctx.surrogate, ctx.temperature),)
 
     @staticmethod
     def surrogate(x, surrogate, temperature):
@@ -113,32 +119,53 @@ class XnorConv2d(Function):
 
 
 class ReconstructionLoss(Function):
-    """L_R = ‖w - β ∘ sign w‖², summed over all weights (Eq. 4.23).
+    """L_R = Σ ‖w - β ∘ sign w‖² over all layers, summed over all weights (Eq. 4.23).
 
     Backward, r = w - β ∘ sign w: dw = 2 dL r, dβ_o = -2 dL Σ r sign w. sign is constant almost
     everywhere, and the closed-form β = mean|w_o| minimises L_R, so neither adds a term to dw.
+    Inputs: w, β of the first layer, w, β of the second, ...: hundreds of small ones in a supernet, so
+    the channels of all layers are strung together. There r sign w = |w| - β is what is computed.
     Shapes: w (Cout, ...), β (Cout,) or absent for the closed form; L_R a scalar. Kinks: w = 0.
     gradient: exact.
     """
 
     @staticmethod
-    def forward(ctx, w, beta):
-        scale = channel_scale(w) if beta is None else beta
-        ctx.bits = sign(w)
-        ctx.rest = w - scale.reshape(-1, *[1] * (w.ndim - 1)) * ctx.bits
-        return np.asarray((ctx.rest**2).sum())
+    def forward(ctx, *pairs):
+        weights, betas = pairs[::2], pairs[1::2]
+        rest = np.concatenate([w.ravel() for w in weights])
+        ctx.positive = rest > 0
+        np.abs(rest, out=rest)
+        channels = [len(w) for w in weights]
+        lengths = np.repeat([math.prod(w.shape[1:]) for w in weights], channels)  # of each channel
+        starts = np.cumsum(lengths) - lengths
+        scale = (np.add.reduceat(rest, starts) / lengths).astype(rest.dtype)
+        for beta, stop in zip(betas, np.cumsum(channels).tolist()):
+            if beta is not None:
+                scale[stop - len(beta) : stop] = beta
+        rest -= np.repeat(scale, lengths)
+        ctx.rest, ctx.starts = rest, starts
+        return np.asarray((rest**2).sum())
 
     @staticmethod
     def backward(ctx, dy):
-        need_w, need_beta = ctx.needs
+        dw = ctx.positive.astype(dy.dtype)
+        dw -= 0.5  # sign w / 2
+        dw *= 4 * dy
+        dw *= ctx.rest
         dbeta = None
-        if need_beta:
-            dbeta = -2 * dy * (ctx.rest * ctx.bits).sum(axis=tuple(range(1, ctx.rest.ndim)))
-        return 2 * dy * ctx.rest if need_w else None, dbeta
+        if any(ctx.needs[1::2]):
+            dbeta = -2 * dy * np.add.reduceat(ctx.rest, ctx.starts)
+        gradients, weight, channel = [], 0, 0
+        for shape in ctx.shapes[::2]:
+            end, last = weight + math.prod(shape), channel + shape[0]
+            gradients.append(dw[weight:end].reshape(shape))
+            gradients.append(None if dbeta is None else dbeta[channel:last])
+            weight, channel = end, last
+        return tuple(gradients)
 
     @staticmethod
-    def off_kinks(w, beta):
-        return step_away(w, 0), beta
+    def off_kinks(*pairs):
+        return tuple(step_away(a, 0) if i % 2 == 0 else a for i, a in enumerate(pairs))
 
 
 def channel_scale(w):
@@ -146,7 +173,9 @@ def channel_scale(w):
 
     Array w (Cout, ...) -> array (Cout,).
     """
-    return np.abs(w).mean(axis=tuple(range(1, w.ndim)))
+    length = math.prod(w.shape[1:])
+    # What mean() does, without its checks: they take longer than to sum a small kernel.
+    return np.add.reduce(np.abs(w).reshape(len(w), length), axis=1) / length
 
 
 def sign_ste(x, surrogate="clip", temperature=1.0):
@@ -189,16 +218,20 @@ def xnor_conv2d(x, w, beta=None, stride=1, padding=0, dilation=1, groups=1):
     return XnorConv2d.apply(x, w, beta, window=window)
 
 
-def reconstruction_loss(w, beta=None):
+def reconstruction_loss(w, beta=None, *more):
     """L_R(ŵ, β) = ‖ŵ - β ∘ sign ŵ‖² (Eq. 4.23); beta None: the closed form mean|ŵ|.
 
+    `more` are w and beta of further layers, over all of which L_R is summed.
     Shapes: w (Cout, ...), beta (Cout,) -> scalar.
     """
-    w = as_tensor(w, "reconstruction_loss")
-    if beta is not None:
-        beta = as_tensor(beta, "reconstruction_loss")
-        if beta.shape != w.shape[:1]:
-            raise ValueError(
-                f"reconstruction_loss: beta must have shape {w.shape[:1]}, got {beta.shape}"
-            )
-    return ReconstructionLoss.apply(w, beta)
+    pairs = []
+    for w, beta in zip((w, *more[::2]), (beta, *more[1::2]), strict=True):
+        w = as_tensor(w, "reconstruction_loss")
+        if beta is not None:
+            beta = as_tensor(beta, "reconstruction_loss")
+            if beta.shape != w.shape[:1]:
+                raise ValueError(
+                    f"reconstruction_loss: beta must have shape {w.shape[:1]}, got {beta.shape}"
+                )
+        pairs += w, beta
+    return ReconstructionLoss.apply(*pairs)

@@ -5,13 +5,12 @@ summed in the same order whatever the batch, the image or the number of threads:
 """
 
 import numpy as np
-from numba import get_num_threads, prange
 
 from bnas.kernels.jit import jit
 from bnas.kernels.panels import PANEL, ROWS, fill_panel, tiled
 from bnas.kernels.planes import ready
 from bnas.kernels.sites import require_convolution, sites
-from bnas.kernels.threads import share
+from bnas.kernels.threads import run_tasks
 from bnas.kernels.vectors import broadcast, clamp, load, multiply_add, store, store_first
 
 
@@ -68,21 +67,18 @@ def _conv_image(x, at, site, where, tiles, shift, panel, sums, y, target):
                         store(y, there, value)
 
 
-@jit(parallel=True)
-def _conv(x, stored, site, where, tiles, shift, workers, y):
-    """All images of x (N groups, stored) -> y (N groups, Cout / groups, pixels), both flat."""
+@jit
+def _conv(x, stored, site, where, tiles, shift, y, first, end):
+    """Images of x (N groups, stored) -> y (N groups, Cout / groups, pixels), both flat; a task is an image."""
     groups, channels = shift.shape
     pitch = channels * site.pixels
-    images = y.size // pitch
-    for worker in prange(workers):
-        panel = np.empty(where.size * PANEL, x.dtype)
-        sums = np.empty(ROWS * PANEL, x.dtype)
-        for task in range(images * worker // workers, images * (worker + 1) // workers):
-            group = task % groups
-            _conv_image(
-                x, task * stored, site, where, tiles[group], shift[group], panel, sums, y,
-                task * pitch,
-            )  # fmt: skip
+    panel = np.empty(where.size * PANEL, x.dtype)
+    sums = np.empty(ROWS * PANEL, x.dtype)
+    for task in range(first, end):
+        group = task % groups
+        _conv_image(
+            x, task * stored, site, where, tiles[group], shift[group], panel, sums, y, task * pitch
+        )
 
 
 def conv2d(x, w, bias, stride, padding, dilation, groups):
@@ -106,8 +102,8 @@ def conv2d(x, w, bias, stride, padding, dilation, groups):
     y = np.empty((n, c_out, *size), x.dtype)
     shift = np.zeros(c_out, x.dtype) if bias is None else ready(bias)
     if y.size:
-        share(
-            _conv, y.size * where.size, planes.reshape(-1), per_group * site.plane, site, where, tiles,
-            shift.reshape(groups, -1), get_num_threads(), y.reshape(-1),
+        run_tasks(
+            _conv, y.size * where.size, n * groups, planes.reshape(-1), per_group * site.plane, site,
+            where, tiles, shift.reshape(groups, -1), y.reshape(-1),
         )  # fmt: skip
     return y

@@ -2,15 +2,19 @@
 
 Numba compiles the helpers that a function calls into it, but looks for edits only in the
 function's own file. Here an entry of the cache is valid for exactly the sources of all kernels as
-they are now, and for one setting of bounds checking.
+they are now, and for one setting of bounds checking. What other sources left behind goes away with the
+first new entry. Whatever is wrong with the cache, a kernel is compiled as if there were none.
 """
 
 import hashlib
+import shutil
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import numba
 from numba.core import config
-from numba.core.caching import FunctionCache
+from numba.core.caching import FunctionCache, IndexDataCacheFile
 
 
 def _digest(folder):
@@ -23,9 +27,54 @@ def _digest(folder):
 SOURCES = _digest(Path(__file__).parent)
 
 
+STARTED = time.time()
+
+
 class _KernelCache(FunctionCache):
+    """Numba's cache in a folder for these sources, each entry in files of its own.
+
+    Numba has one index for all entries of a function, of which two processes that write at a time can
+    make a muddle: a key of one that leads to the machine code of the other.
+    """
+
+    def __init__(self, function):
+        super().__init__(function)
+        self._folder = Path(self.cache_path) / f"kernels-{SOURCES[:16]}"
+
     def _index_key(self, signature, codegen):
         return *super()._index_key(signature, codegen), SOURCES, config.BOUNDSCHECK
+
+    def load_overload(self, signature, context):
+        with suppress(Exception):  # damaged, cut short, or just removed by another process
+            return super().load_overload(signature, context)
+
+    def _load_overload(self, signature, context):
+        self._choose_file(signature, context.codegen())
+        return super()._load_overload(signature, context)
+
+    def save_overload(self, signature, compiled):
+        with suppress(OSError):  # a full disk, or a folder that cannot be written
+            super().save_overload(signature, compiled)
+
+    def _save_overload(self, signature, compiled):
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._choose_file(signature, compiled.codegen)
+        self.flush()  # Numba reads the index before it adds to it, and this one may be damaged
+        super()._save_overload(signature, compiled)
+        _remove_others(self._folder)
+
+    def _choose_file(self, signature, codegen):
+        key = hashlib.sha256(repr(self._index_key(signature, codegen)).encode()).hexdigest()
+        name, stamp = f"{self._impl.filename_base}.{key[:16]}", self._impl.locator.get_source_stamp()
+        self._cache_file = IndexDataCacheFile(str(self._folder), name, stamp)
+
+
+def _remove_others(folder):
+    """Remove the entries of other sources, but for those of a process that may still be running."""
+    for other in folder.parent.glob("kernels-*"):
+        with suppress(OSError):  # another process was faster
+            if other != folder and other.stat().st_mtime < STARTED:
+                shutil.rmtree(other, ignore_errors=True)
 
 
 def jit(function=None, allocates=True, **options):
@@ -43,5 +92,6 @@ def jit(function=None, allocates=True, **options):
         return lambda function: jit(function, allocates, **options)
     counts_references = allocates and not options.get("forceinline")
     dispatcher = numba.njit(nogil=True, _nrt=counts_references, **options)(function)
-    dispatcher._cache = _KernelCache(function)  # what cache=True does, with a cache of ours
+    with suppress(RuntimeError):  # Numba found no folder that can be written
+        dispatcher._cache = _KernelCache(function)  # what cache=True does, with a cache of ours
     return dispatcher

@@ -5,11 +5,10 @@ cancel for data that lie far from zero.
 """
 
 import numpy as np
-from numba import prange
 
 from bnas.kernels.jit import jit
 from bnas.kernels.planes import ready
-from bnas.kernels.threads import share
+from bnas.kernels.threads import run_tasks
 
 COST = 8  # of an element, in multiply-adds: three passes, in float64
 
@@ -66,6 +65,12 @@ def _forward_channel(x, c, gamma, beta, eps, y, mean, var):
 
 
 @jit(allocates=False)
+def _forward(x, gamma, beta, eps, y, mean, var, first, end):
+    for c in range(first, end):
+        _forward_channel(x, c, gamma, beta, eps, y, mean, var)
+
+
+@jit(allocates=False)
 def _dx_channel(dy, x, c, gamma, mean, var, eps, dx, dgamma, dbeta):
     count = max(x.shape[0] * x.shape[2], 1)
     inv_std = 1 / np.sqrt(np.float64(var[c]) + eps)
@@ -82,16 +87,10 @@ def _dx_channel(dy, x, c, gamma, mean, var, eps, dx, dgamma, dbeta):
         _combine(dy[n, c], x[n, c], mean[c], real(scale), real(slope), real(offset), dx[n, c])
 
 
-@jit(parallel=True)
-def _forward(x, gamma, beta, eps, y, mean, var):
-    for c in prange(x.shape[1]):
-        _forward_channel(x, np.int64(c), gamma, beta, eps, y, mean, var)
-
-
-@jit(parallel=True)
-def _dx(dy, x, gamma, mean, var, eps, dx, dgamma, dbeta):
-    for c in prange(x.shape[1]):
-        _dx_channel(dy, x, np.int64(c), gamma, mean, var, eps, dx, dgamma, dbeta)
+@jit(allocates=False)
+def _dx(dy, x, gamma, mean, var, eps, dx, dgamma, dbeta, first, end):
+    for c in range(first, end):
+        _dx_channel(dy, x, c, gamma, mean, var, eps, dx, dgamma, dbeta)
 
 
 def batch_norm(x, gamma, beta, eps):
@@ -105,9 +104,10 @@ def batch_norm(x, gamma, beta, eps):
     beta = np.zeros(c, x.dtype) if beta is None else ready(beta)
     y, mean, var = np.empty(x.shape, x.dtype), np.empty(c, x.dtype), np.empty(c, x.dtype)
     flat = (n, c, h * w)
-    share(
+    run_tasks(
         _forward,
         COST * x.size,
+        c,
         ready(x).reshape(flat),
         gamma,
         beta,
@@ -129,9 +129,10 @@ def batch_norm_dx(dy, x, gamma, mean, var, eps):
     gamma = np.ones(c, x.dtype) if gamma is None else ready(gamma)
     dx, dgamma, dbeta = np.empty(x.shape, x.dtype), np.empty(c, x.dtype), np.empty(c, x.dtype)
     flat = (n, c, h * w)
-    share(
+    run_tasks(
         _dx,
         COST * x.size,
+        c,
         ready(dy).reshape(flat),
         ready(x).reshape(flat),
         gamma,

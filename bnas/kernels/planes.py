@@ -105,7 +105,7 @@ def ready(x):
 
     Numba compiles once more for every other kind of array; this keeps it to one per dtype.
     """
-    return np.require(x, requirements=["C", "A", "W"])
+    return x if x.flags.carray else np.require(x, requirements=["C", "A", "W"])
 
 
 def floats(x):

@@ -1,23 +1,80 @@
-"""How many threads a kernel call is worth.
+"""How many threads there are, and how many of them a kernel call is worth.
 
 Handing work to another thread costs some microseconds on an idle machine, but a whole time slice of
 the scheduler, milliseconds, where another program holds that core. A search makes hundreds of
 thousands of calls, most of them tiny: those stay on the thread they are on.
 """
 
-from numba import get_num_threads, set_num_threads
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager
+from functools import cache
+
+import numba
 
 WORTH_SHARING = 4_000_000  # multiply-adds or the like: about half a millisecond on one thread
 
 
+@contextmanager
+def limited(count):
+    """Run the body on `count` threads, of Numba and of BLAS alike; restored afterwards.
+
+    BLAS is that of NumPy and, if it is loaded, SciPy's own. It is set only where threadpoolctl is
+    installed. Raises ValueError for a count outside 1 to NUMBA_NUM_THREADS.
+    """
+    with ExitStack() as restore:
+        restore.callback(numba.set_num_threads, numba.get_num_threads())
+        numba.set_num_threads(count)
+        try:
+            from threadpoolctl import threadpool_limits
+        except ImportError:
+            pass
+        else:
+            restore.enter_context(threadpool_limits(limits=count, user_api="blas"))
+        yield
+
+
+def available():
+    """How many threads a process may use: one a core that it may run on, if Numba was told no less."""
+    return min(numba.config.NUMBA_DEFAULT_NUM_THREADS, numba.config.NUMBA_NUM_THREADS)
+
+
 def share(kernel, work, *arguments):
     """kernel(*arguments) on all threads if `work`, its inner operations, is worth it, else on one."""
-    threads = get_num_threads()
+    threads = numba.get_num_threads()
     if threads == 1 or work >= WORTH_SHARING:
         kernel(*arguments)
         return
-    set_num_threads(1)
+    numba.set_num_threads(1)
     try:
         kernel(*arguments)
     finally:
-        set_num_threads(threads)
+        numba.set_num_threads(threads)
+
+
+@cache
+def _helpers(count):
+    return ThreadPoolExecutor(count, thread_name_prefix="bnas")
+
+
+def run_tasks(kernel, work, tasks, *arguments):
+    """kernel(*arguments, first, end) for the tasks 0 to tasks - 1, on all threads if `work` is worth it.
+
+    Each thread takes one run of neighbouring tasks, which must not touch each other's results. Kernels hold no
+    lock of Python's, so threads of Python do: against Numba's parallel loops, it takes a few
+    microseconds more to start and half the time to compile.
+    """
+    workers = min(numba.get_num_threads(), tasks) if work >= WORTH_SHARING else 1
+    if workers <= 1:
+        kernel(*arguments, 0, tasks)
+        return
+    cuts = [tasks * i // workers for i in range(workers + 1)]
+    others = [
+        _helpers(workers - 1).submit(kernel, *arguments, first, end)
+        for first, end in zip(cuts[1:-1], cuts[2:])
+    ]
+    try:
+        kernel(*arguments, 0, cuts[1])
+    finally:
+        wait(others)
+    for other in others:
+        other.result()

@@ -391,12 +391,41 @@ def maximum(typingctx, x, y):
 
 @intrinsic
 def select_equal(typingctx, a, b, yes, no):
-    """In every lane: yes where a == b, else no. Integers."""
+    """In every lane: yes where a == b, else no."""
 
     def codegen(context, builder, sig, args):
-        return builder.select(builder.icmp_unsigned("==", *args[:2]), *args[2:])
+        equal = builder.fcmp_ordered if _is_float(a) else builder.icmp_unsigned
+        return builder.select(equal("==", *args[:2]), *args[2:])
 
     return yes(a, a, yes, yes), codegen
+
+
+@intrinsic
+def select_greater(typingctx, a, b, yes, no):
+    """In every lane of floats: yes where a > b, else no (no for NaN)."""
+
+    def codegen(context, builder, sig, args):
+        return builder.select(builder.fcmp_ordered(">", *args[:2]), *args[2:])
+
+    return yes(a, a, yes, yes), codegen
+
+
+@intrinsic
+def lane_sum(typingctx, x):
+    """The sum of all lanes of floats; halves are added to halves, in one order on every processor."""
+
+    def codegen(context, builder, sig, args):
+        (value,) = args
+        while value.type.count > 1:
+            half, index = value.type.count // 2, ir.IntType(32)
+            parts = (
+                ir.Constant(ir.VectorType(index, half), list(range(start, start + half)))
+                for start in (0, half)
+            )
+            value = builder.fadd(*(builder.shuffle_vector(value, value, part) for part in parts))
+        return builder.extract_element(value, ir.Constant(ir.IntType(32), 0))
+
+    return x.lane(x), codegen
 
 
 @intrinsic

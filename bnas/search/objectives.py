@@ -23,11 +23,10 @@ def supervision(logits, p):
 
 def reconstruction(network):
     """L_R(ŵ, β) summed over all 1-bit convolutions (Eq. 4.23), a scalar Tensor."""
-    total = Tensor(0.0, dtype=network.classifier.weight.dtype)
-    for module in network.modules():
-        if isinstance(module, nn.XnorConv2d):
-            total = total + module.reconstruction_loss()
-    return total
+    layers = [module for module in network.modules() if isinstance(module, nn.XnorConv2d)]
+    if not layers:
+        return Tensor(0.0, dtype=network.classifier.weight.dtype)
+    return F.reconstruction_loss(*(part for layer in layers for part in (layer.weight, layer.beta)))
 
 
 def child_loss(G, D, L_R, lam, mu):

@@ -1,0 +1,139 @@
+"""Max and average pooling of images in lanes, and their gradients (see `lanes`).
+
+Nothing is stored for the backward of max pooling: the maximum is looked for again.
+"""
+
+from bnas.kernels.buffers import empty, zeros
+from bnas.kernels.jit import jit
+from bnas.kernels.planes import ready
+from bnas.kernels.threads import run_tasks
+from bnas.kernels.vectors import broadcast, load, maximum, select_equal, store
+
+
+@jit(forceinline=True)
+def _span(output, kernel, stride, padding, size):
+    """The pixels that a window sees along one axis: from the first to before the last."""
+    start = output * stride - padding
+    return max(start, 0), min(start + kernel, size)
+
+
+@jit(allocates=False)
+def _largest(x, at, size, kernel, stride, padding, out_size, y, target):
+    lanes = 64 // x.itemsize
+    for i in range(out_size[0]):
+        top, bottom = _span(i, kernel, stride, padding, size[0])
+        for j in range(out_size[1]):
+            left, right = _span(j, kernel, stride, padding, size[1])
+            most = load(x, at + (top * size[1] + left) * lanes)
+            for row in range(top, bottom):
+                for column in range(left, right):
+                    most = maximum(most, load(x, at + (row * size[1] + column) * lanes))
+            store(y, target, most)
+            target += lanes
+
+
+@jit(allocates=False)
+def _average(x, at, size, kernel, stride, padding, out_size, y, target):
+    lanes = 64 // x.itemsize
+    for i in range(out_size[0]):
+        top, bottom = _span(i, kernel, stride, padding, size[0])
+        for j in range(out_size[1]):
+            left, right = _span(j, kernel, stride, padding, size[1])
+            total = broadcast(x.dtype.type(0))
+            for row in range(top, bottom):
+                for column in range(left, right):
+                    total = total + load(x, at + (row * size[1] + column) * lanes)
+            store(y, target, total / broadcast(x.dtype.type((bottom - top) * (right - left))))
+            target += lanes
+
+
+@jit(allocates=False)
+def _average_back(dy, source, size, kernel, stride, padding, out_size, dx, at):
+    lanes = 64 // dy.itemsize
+    for i in range(out_size[0]):
+        top, bottom = _span(i, kernel, stride, padding, size[0])
+        for j in range(out_size[1]):
+            left, right = _span(j, kernel, stride, padding, size[1])
+            part = load(dy, source) / broadcast(
+                dy.dtype.type((bottom - top) * (right - left))
+            )
+            for row in range(top, bottom):
+                for column in range(left, right):
+                    here = at + (row * size[1] + column) * lanes
+                    store(dx, here, load(dx, here) + part)
+            source += lanes
+
+
+@jit(allocates=False)
+def _largest_back(dy, y, source, x, size, kernel, stride, padding, out_size, dx, at):
+    """What is left of dy goes to the first pixel that equals the maximum, in row order."""
+    lanes = 64 // dy.itemsize
+    zero = broadcast(dy.dtype.type(0))
+    for i in range(out_size[0]):
+        top, bottom = _span(i, kernel, stride, padding, size[0])
+        for j in range(out_size[1]):
+            left, right = _span(j, kernel, stride, padding, size[1])
+            rest, most = load(dy, source), load(y, source)
+            for row in range(top, bottom):
+                for column in range(left, right):
+                    here = at + (row * size[1] + column) * lanes
+                    value = load(x, here)
+                    store(dx, here, load(dx, here) + select_equal(value, most, rest, zero))
+                    rest = select_equal(value, most, zero, rest)
+            source += lanes
+
+
+@jit(allocates=False)
+def _pool(x, size, kernel, stride, padding, out_size, largest, y, first, end):
+    lanes = 64 // x.itemsize
+    image, out = size[0] * size[1] * lanes, out_size[0] * out_size[1] * lanes
+    for p in range(first, end):
+        if largest:
+            _largest(x, p * image, size, kernel, stride, padding, out_size, y, p * out)
+        else:
+            _average(x, p * image, size, kernel, stride, padding, out_size, y, p * out)
+
+
+@jit(allocates=False)
+def _pool_back(dy, y, x, size, kernel, stride, padding, out_size, largest, dx, first, end):
+    lanes = 64 // dy.itemsize
+    image, out = size[0] * size[1] * lanes, out_size[0] * out_size[1] * lanes
+    for p in range(first, end):
+        if largest:
+            _largest_back(
+                dy, y, p * out, x, size, kernel, stride, padding, out_size, dx, p * image
+            )
+        else:
+            _average_back(dy, p * out, size, kernel, stride, padding, out_size, dx, p * image)
+
+
+def pool_lanes(x, largest, kernel, stride, padding):
+    """Pooling of x (blocks, C, H, W, L) -> (blocks, C, Ho, Wo, L).
+
+    largest: whether the largest pixel of each window, not the mean of those inside the image. kernel, stride
+    and padding are one number for both axes; every window sees a pixel. NaN is larger than all.
+    """
+    size = x.shape[2:4]
+    out_size = tuple((n + 2 * padding - kernel) // stride + 1 for n in size)
+    y = empty((*x.shape[:2], *out_size, x.shape[-1]), x.dtype)
+    work = y.size * kernel * kernel
+    run_tasks(
+        _pool, work, len(x) * x.shape[1], ready(x).reshape(-1), size, kernel, stride, padding, out_size, largest,
+        y.reshape(-1),
+    )  # fmt: skip
+    return y
+
+
+def pool_lanes_dx(dy, y, x, largest, kernel, stride, padding):
+    """Gradient of `pool_lanes` for x; of equal pixels the first in row order counts.
+
+    A maximum that is NaN equals no pixel: its gradient is dropped.
+    """
+    dx = zeros(x.shape, x.dtype)
+    run_tasks(
+        _pool_back, dy.size * kernel * kernel, len(x) * x.shape[1],
+        ready(dy).reshape(-1), ready(y).reshape(-1),
+        ready(x).reshape(-1), x.shape[2:4], kernel, stride, padding, dy.shape[2:4], largest,
+        dx.reshape(-1),
+    )  # fmt: skip
+    return dx

@@ -1,0 +1,442 @@
+"""Activation, depthwise and pointwise convolution as one kernel, real and 1-bit, forward and backward.
+
+This is where a search spends its time: four of the seven candidates of an edge are made of it. Arrays are in lanes
+(see `lanes`), so every number of a weight meets whole vectors. A task is a block of images: the
+activated input and the depthwise result live in scratch memory and are computed anew in the backward,
+which is cheaper than to write and read them.
+
+real     x -> norm -> max(., 0) -> depthwise w ----------------> pointwise v
+1-bit    x -> norm -> sign ------> depthwise sign w, times β -> sign -> pointwise sign v, times β
+
+Sums of signs are integers, exact in floats up to 2²⁴, and β is applied to the finished sum. norm is
+(x - mean) · scale for each channel: the batch norm that stands before, if there is one.
+"""
+
+import numpy as np
+
+from bnas.kernels.buffers import empty, zeros
+from bnas.kernels.jit import jit
+from bnas.kernels.lanes import plane_moments
+from bnas.kernels.planes import ready
+from bnas.kernels.runs import reading_runs, returning_runs
+from bnas.kernels.threads import run_tasks
+from bnas.kernels.vectors import (
+    broadcast,
+    clamp,
+    lane_sum,
+    load,
+    multiply_add,
+    select_greater,
+    store,
+)
+from bnas.reference import Unit, output_size
+
+GROUP = 4  # channels that go through a backward together
+CHUNK = 64  # pixels over which a pointwise gradient sums in registers: 4 planes of that fit the cache
+
+
+@jit
+def _binarise(w, signs, scale):
+    row = w.size // scale.size
+    for o in range(scale.size):
+        total = 0.0
+        for i in range(o * row, (o + 1) * row):
+            signs[i] = 1 if w[i] > 0 else -1
+            total += abs(w[i])
+        scale[o] = total / row
+
+
+def signs_and_scale(w):
+    """w (Cout, ...) -> its signs, flat, and β (Cout,) in closed form: mean|w| (Eq. 4.23)."""
+    signs, scale = np.empty(w.size, w.dtype), np.empty(len(w), w.dtype)
+    _binarise(ready(w).reshape(-1), signs, scale)
+    return signs, scale
+
+
+def real_unit(depthwise, pointwise):
+    """The Unit of real weights (C, 1, Kh, Kw), or None for none, and (Cout, C, 1, 1)."""
+    nothing = np.empty(0, pointwise.dtype)
+    if depthwise is None:
+        depthwise = np.ones(pointwise.shape[1], pointwise.dtype)
+    return Unit(ready(depthwise).reshape(-1), nothing, ready(pointwise).reshape(-1), nothing, False)
+
+
+def binary_unit(depthwise, pointwise):
+    """The Unit of latent weights, of the shapes as in `real_unit`: their signs and scales."""
+    if depthwise is None:
+        ones, inner = np.ones(pointwise.shape[1], pointwise.dtype), np.empty(0, pointwise.dtype)
+    else:
+        ones, inner = signs_and_scale(depthwise)
+    return Unit(ones, inner, *signs_and_scale(pointwise), True)
+
+
+def _sizes(size, window):
+    """The arguments of `reading_runs` for a window over images of `size`, the out_size worked out."""
+    kernel, stride, padding, dilation, out_size = window
+    if out_size is None:
+        out_size = tuple(
+            output_size(n, k, stride, p, dilation) for n, k, p in zip(size, kernel, padding)
+        )
+    return size, out_size, kernel, stride, padding, dilation
+
+
+@jit(forceinline=True)
+def _magnitude(x, zero):
+    return select_greater(x, zero, x, zero - x)
+
+
+@jit(allocates=False)
+def _activate(x, at, mean, scale, binary, runs, planes, target):
+    """The activated plane x[at...], with margins (left as they are), to planes[target...]."""
+    lanes = 64 // x.itemsize
+    zero, one = broadcast(x.dtype.type(0)), broadcast(x.dtype.type(1))
+    middle, factor = broadcast(mean), broadcast(scale)
+    for row in range(runs.height):
+        to = target + (row * runs.pitch + runs.left) * lanes
+        for i in range(0, runs.width * lanes, lanes):
+            value = (load(x, at + i) - middle) * factor
+            if binary:
+                value = select_greater(value, zero, one, zero - one)
+            else:
+                value = clamp(value, x.dtype.type(0))
+            store(planes, to + i, value)
+        at += runs.width * lanes
+
+
+@jit(allocates=False)
+def _correlate(planes, origin, runs, weights, first_weight, out, target):
+    """out = Σ_t w_t (what tap t sees), one plane; four neighbouring outputs share a weight's load."""
+    lanes = 64 // planes.itemsize
+    zero = broadcast(planes.dtype.type(0))
+    step, stride = runs.read_step * lanes, runs.write_step * lanes
+    for run in range(runs.first.size):
+        start, end, count = runs.starts[run], runs.starts[run + 1], runs.count[run]
+        to, here = target + runs.first[run] * lanes, origin
+        j = 0
+        while j + 4 <= count:
+            a, b, c, d = zero, zero, zero, zero
+            for t in range(start, end):
+                w = broadcast(weights[first_weight + runs.tap[t]])
+                at = here + runs.at[t] * lanes
+                a = multiply_add(load(planes, at), w, a)
+                b = multiply_add(load(planes, at + step), w, b)
+                c = multiply_add(load(planes, at + 2 * step), w, c)
+                d = multiply_add(load(planes, at + 3 * step), w, d)
+            store(out, to, a)
+            store(out, to + stride, b)
+            store(out, to + 2 * stride, c)
+            store(out, to + 3 * stride, d)
+            to, here, j = to + 4 * stride, here + 4 * step, j + 4
+        while j < count:
+            a = zero
+            for t in range(start, end):
+                w = broadcast(weights[first_weight + runs.tap[t]])
+                a = multiply_add(load(planes, here + runs.at[t] * lanes), w, a)
+            store(out, to, a)
+            to, here, j = to + stride, here + step, j + 1
+
+
+@jit(allocates=False)
+def _tap_sums(planes, origin, dense, first, pitch, runs, sums, target):
+    """sums[target + t] += Σ (output gradient) · (what tap t sees), one plane; see `_correlate`.
+
+    dense[first...]: the gradient, `pitch` pixels from row to row; forward runs are one for each row.
+    """
+    lanes = 64 // planes.itemsize
+    zero = broadcast(planes.dtype.type(0))
+    step = runs.read_step * lanes
+    for run in range(runs.first.size):
+        start, end, count = runs.starts[run], runs.starts[run + 1], runs.count[run]
+        dy = first + run * pitch * lanes
+        t = start
+        while t + 4 <= end:
+            a, b, c, d = zero, zero, zero, zero
+            at0, at1 = origin + runs.at[t] * lanes, origin + runs.at[t + 1] * lanes
+            at2, at3 = origin + runs.at[t + 2] * lanes, origin + runs.at[t + 3] * lanes
+            for j in range(count):
+                g = load(dense, dy + j * lanes)
+                a = multiply_add(g, load(planes, at0 + j * step), a)
+                b = multiply_add(g, load(planes, at1 + j * step), b)
+                c = multiply_add(g, load(planes, at2 + j * step), c)
+                d = multiply_add(g, load(planes, at3 + j * step), d)
+            sums[target + runs.tap[t]] += lane_sum(a)
+            sums[target + runs.tap[t + 1]] += lane_sum(b)
+            sums[target + runs.tap[t + 2]] += lane_sum(c)
+            sums[target + runs.tap[t + 3]] += lane_sum(d)
+            t += 4
+        while t < end:
+            a, at0 = zero, origin + runs.at[t] * lanes
+            for j in range(count):
+                a = multiply_add(
+                    load(dense, dy + j * lanes), load(planes, at0 + j * step), a
+                )
+            sums[target + runs.tap[t]] += lane_sum(a)
+            t += 1
+
+
+@jit(allocates=False)
+def _pointwise(x, plane, weights, row, column, inputs, outputs, rows, columns, y, start, pitch, pixels):
+    """y[o] = Σ_c weights[o row + c column] x[c] for every pixel.
+
+    x: `inputs` dense planes, `plane` apart. y: from `start` on, `outputs` planes of `pixels`, `pitch`
+    from row to row. Four outputs share a pixel's load.
+    """
+    lanes = 64 // x.itemsize
+    zero = broadcast(x.dtype.type(0))
+    for h in range(rows):
+        for w in range(columns):
+            at = (h * columns + w) * lanes
+            to = start + (h * pitch + w) * lanes
+            for o in range(0, outputs - 3, 4):
+                a, b, c, d = zero, zero, zero, zero
+                v = o * row
+                for k in range(inputs):
+                    value, u = load(x, at + k * plane), v + k * column
+                    a = multiply_add(value, broadcast(weights[u]), a)
+                    b = multiply_add(value, broadcast(weights[u + row]), b)
+                    c = multiply_add(value, broadcast(weights[u + 2 * row]), c)
+                    d = multiply_add(value, broadcast(weights[u + 3 * row]), d)
+                target = to + o * pixels
+                store(y, target, a)
+                store(y, target + pixels, b)
+                store(y, target + 2 * pixels, c)
+                store(y, target + 3 * pixels, d)
+            for o in range(outputs // 4 * 4, outputs):
+                a = zero
+                for k in range(inputs):
+                    weight = broadcast(weights[o * row + k * column])
+                    a = multiply_add(load(x, at + k * plane), weight, a)
+                store(y, to + o * pixels, a)
+
+
+@jit(allocates=False)
+def _pointwise_sums(dy, x, plane, outputs, inputs, pixels, sums, target, row):
+    """sums[target + o row + c] += Σ dy[o] x[c], two by two; an odd last one is computed twice."""
+    lanes = 64 // x.itemsize
+    zero = broadcast(x.dtype.type(0))
+    for begin in range(0, pixels, CHUNK):
+        first, end = begin * lanes, min(begin + CHUNK, pixels) * lanes
+        for o in range(0, outputs, 2):
+            other = min(o + 1, outputs - 1)
+            for c in range(0, inputs, 2):
+                last = min(c + 1, inputs - 1)
+                p, q, r, s = zero, zero, zero, zero
+                for i in range(first, end, lanes):
+                    g, h = load(dy, o * plane + i), load(dy, other * plane + i)
+                    a, b = load(x, c * plane + i), load(x, last * plane + i)
+                    p, q = multiply_add(g, a, p), multiply_add(g, b, q)
+                    r, s = multiply_add(h, a, r), multiply_add(h, b, s)
+                to = target + o * row + c
+                sums[to] += lane_sum(p)
+                if last > c:
+                    sums[to + 1] += lane_sum(q)
+                if other > o:
+                    sums[to + row] += lane_sum(r)
+                    if last > c:
+                        sums[to + row + 1] += lane_sum(s)
+
+
+@jit(allocates=False)
+def _sign_in_place(d, at, pixels, scale, out):
+    """out = sign(d scale) for a dense plane."""
+    lanes = 64 // d.itemsize
+    zero, one, by = broadcast(d.dtype.type(0)), broadcast(d.dtype.type(1)), broadcast(scale)
+    for i in range(at, at + pixels * lanes, lanes):
+        store(out, i, select_greater(load(d, i) * by, zero, one, zero - one))
+
+
+@jit
+def _forward_blocks(x, mean, scale, unit, runs, z, sums, squares, first, end):
+    lanes, channels, outputs = 64 // x.itemsize, mean.size, sums.shape[1]
+    taps = unit.depthwise.size // channels
+    image, pixels = runs.height * runs.width * lanes, runs.outputs
+    plane = (pixels | 1) * lanes
+    padded = np.zeros(runs.plane * lanes, x.dtype)
+    dense = np.empty(channels * plane, x.dtype)
+    for block in range(first, end):
+        for c in range(channels):
+            at = (block * channels + c) * image
+            _activate(x, at, mean[c], scale[c], unit.binary, runs, padded, 0)
+            _correlate(padded, 0, runs, unit.depthwise, c * taps, dense, c * plane)
+            if unit.inner.size:
+                _sign_in_place(dense, c * plane, pixels, unit.inner[c], dense)
+        start = block * outputs * pixels * lanes
+        _pointwise(
+            dense, plane, unit.pointwise, channels, 1, channels, outputs, 1, pixels, z, start,
+            pixels, pixels * lanes,
+        )  # fmt: skip
+        for o in range(outputs):
+            at = (block * outputs + o) * lanes
+            by = unit.scale[o] if unit.scale.size else x.dtype.type(1)
+            plane_moments(
+                z, start + o * pixels * lanes, pixels, by, unit.scale.size > 0, sums.reshape(-1),
+                squares.reshape(-1), at,
+            )  # fmt: skip
+
+
+def separable(x, mean, scale, unit, window):
+    """One unit: x (blocks, C, H, W, L) -> (z (blocks, Cout, Ho, Wo, L), sums, squares).
+
+    mean, scale: (C,), of the norm before. unit: a Unit. window: (kernel, stride, padding, dilation,
+    out_size); kernel, padding and out_size are (height, width), stride and dilation one number; a padding
+    of -1 begins at the second pixel; an out_size of None follows from the rest. sums and squares
+    (blocks, Cout, L): the `moments` of z before the last β.
+    """
+    blocks, channels, *size, lanes = x.shape
+    outputs = unit.pointwise.size // channels
+    sizes = _sizes(tuple(size), window)
+    z = empty((blocks, outputs, *sizes[1], lanes), x.dtype)
+    sums, squares = (np.empty((blocks, outputs, lanes), x.dtype) for _ in range(2))
+    run_tasks(
+        _forward_blocks, z.size * (channels + unit.depthwise.size // channels), blocks,
+        ready(x).reshape(-1), mean, scale, unit, reading_runs(*sizes), z.reshape(-1), sums, squares,
+    )  # fmt: skip
+    return z, sums, squares
+
+
+# The derivative that stands for an activation's in the backward: that of max(., 0), and those of the surrogates
+# of sign (see `bnas.functional.binarise`).
+SLOPES = {"relu": 0, "clip": 1, "identity": 2, "polynomial": 3}
+
+
+@jit(forceinline=True)
+def _sloped(slope, x, dy, zero, one):
+    """dy times the derivative of the activation at x."""
+    if slope == 0:
+        return select_greater(x, zero, dy, zero)
+    if slope == 1:
+        return select_greater(_magnitude(x, zero), one, zero, dy)
+    if slope == 3:
+        rest = one - _magnitude(x, zero)
+        return dy * select_greater(rest, zero, rest + rest, zero)
+    return dy
+
+
+@jit(allocates=False)
+def _norm_gradient(dy, z, at, pixels, middle, factor, offset, slope, scale, out, target):
+    """out = (factor dy - offset - slope (z - middle)) scale, one plane; see `lanes.norm_gradient`."""
+    centre, by = broadcast(middle), broadcast(scale)
+    for i in range(0, pixels * (64 // z.itemsize), 64 // z.itemsize):
+        value = load(dy, at + i) * factor - offset - (load(z, at + i) - centre) * slope
+        store(out, target + i, value * by)
+
+
+@jit(allocates=False)
+def _through_sign(d, at, scale, slope, rows, columns, pitch, dy, target):
+    """dy, in rows of a padded plane, times the derivative of sign at d scale, times the scale."""
+    lanes = 64 // d.itemsize
+    zero, one, by = broadcast(d.dtype.type(0)), broadcast(d.dtype.type(1)), broadcast(scale)
+    for row in range(rows):
+        for i in range(0, columns * lanes, lanes):
+            value = _sloped(slope, load(d, at + i) * by, load(dy, target + i), zero, one)
+            store(dy, target + i, value * by)
+        at += columns * lanes
+        target += pitch * lanes
+
+
+@jit(allocates=False)
+def _through_activation(x, at, pixels, mean, scale, slope, dy, dx, add):
+    """dx (+)= dy times the derivative of the activation at (x - mean) scale, one plane of each."""
+    lanes = 64 // x.itemsize
+    zero, one = broadcast(x.dtype.type(0)), broadcast(x.dtype.type(1))
+    middle, factor = broadcast(mean), broadcast(scale)
+    for i in range(0, pixels * lanes, lanes):
+        value = _sloped(slope, (load(x, at + i) - middle) * factor, load(dy, i), zero, one)
+        if add:
+            value = value + load(dx, at + i)
+        store(dx, at + i, value)
+
+
+@jit
+def _backward_blocks(
+    gradient, x, mean, scale, unit, forward, backward, slope, dx, add, ddepthwise, dpointwise, first, end
+):
+    dy, z, z_mean, a, e, f = gradient
+    lanes, channels, outputs = 64 // x.itemsize, mean.size, z_mean.size
+    taps, learns = unit.depthwise.size // channels, dpointwise.size > 0
+    image, pixels = forward.height * forward.width * lanes, forward.outputs
+    plane, padded_plane = (pixels | 1) * lanes, backward.plane * lanes
+    dz = np.empty(outputs * plane, x.dtype)
+    padded = np.zeros(GROUP * forward.plane * lanes, x.dtype)
+    dense = np.empty(GROUP * plane, x.dtype)
+    signs = np.empty(GROUP * plane if unit.inner.size else 0, x.dtype)
+    returned = np.zeros(GROUP * padded_plane, x.dtype)
+    spread = np.empty(image, x.dtype)
+    for block in range(first, end):
+        for o in range(outputs):
+            at = block * outputs + o
+            by = unit.scale[o] if unit.scale.size else x.dtype.type(1)
+            _norm_gradient(
+                dy, z, at * pixels * lanes, pixels, z_mean[o], load(a, at * lanes),
+                load(e, at * lanes), load(f, at * lanes), by, dz, o * plane,
+            )  # fmt: skip
+        for c in range(0, channels, GROUP):
+            together = min(GROUP, channels - c)
+            for k in range(together if learns or unit.inner.size else 0):
+                at, into = (block * channels + c + k) * image, k * forward.plane * lanes
+                _activate(x, at, mean[c + k], scale[c + k], unit.binary, forward, padded, into)
+                _correlate(
+                    padded, into, forward, unit.depthwise, (c + k) * taps, dense, k * plane
+                )
+                if unit.inner.size:
+                    _sign_in_place(dense, k * plane, pixels, unit.inner[c + k], signs)
+            if learns:
+                _pointwise_sums(
+                    dz, signs if unit.inner.size else dense, plane, outputs, together, pixels,
+                    dpointwise, block * outputs * channels + c, channels,
+                )  # fmt: skip
+            _pointwise(
+                dz, plane, unit.pointwise[c:], 1, channels, outputs, together, backward.height,
+                backward.width, returned, backward.left * lanes, backward.pitch, padded_plane,
+            )  # fmt: skip
+            for k in range(together):
+                at = (block * channels + c + k) * image
+                start = k * padded_plane + backward.left * lanes
+                if unit.inner.size:
+                    _through_sign(
+                        dense, k * plane, unit.inner[c + k], slope, backward.height,
+                        backward.width, backward.pitch, returned, start,
+                    )  # fmt: skip
+                if learns:
+                    _tap_sums(
+                        padded, k * forward.plane * lanes, returned, start, backward.pitch,
+                        forward, ddepthwise, (block * channels + c + k) * taps,
+                    )  # fmt: skip
+                _correlate(
+                    returned, k * padded_plane, backward, unit.depthwise, (c + k) * taps, spread, 0
+                )
+                _through_activation(
+                    x, at, image // lanes, mean[c + k], scale[c + k], slope, spread, dx, add
+                )
+
+
+def separable_gradients(dy, z, norm, x, mean, scale, unit, window, slope, learns, dx=None):
+    """Backward of `separable` and of a batch norm after it.
+
+    dy, z (blocks, Cout, Ho, Wo, L): the gradient after the norm, and what the unit gave. norm: (mean (Cout,),
+    a, e, f (blocks, Cout, L)) of `lanes.norm_gradient`. x, mean, scale, unit, window: as they went
+    forward. slope: a key of SLOPES. learns: whether gradients of the weights are wanted. dx: where to add
+    the gradient, or None for a new array.
+
+    Returns (dx of the norm's output before x, like x; d depthwise (C, T) and d pointwise (Cout, C), or None).
+    """
+    blocks, channels = x.shape[:2]
+    outputs, taps = z.shape[1], unit.depthwise.size // channels
+    add, dx = dx is not None, empty(x.shape, x.dtype) if dx is None else dx
+    kept = blocks if learns else 0
+    ddepthwise = np.zeros((kept, channels, taps), x.dtype)
+    dpointwise = np.zeros((kept, outputs, channels), x.dtype)
+    z_mean, *slopes = norm
+    gradient = (
+        ready(dy).reshape(-1), ready(z).reshape(-1), z_mean, *(s.reshape(-1) for s in slopes)
+    )  # fmt: skip
+    sizes = _sizes(x.shape[2:4], window)
+    work = z.size * (channels + taps) * (3 if learns else 1)
+    run_tasks(
+        _backward_blocks, work, blocks, gradient, ready(x).reshape(-1), mean, scale, unit,
+        reading_runs(*sizes), returning_runs(*sizes), SLOPES[slope], dx.reshape(-1), add,
+        ddepthwise.reshape(-1), dpointwise.reshape(-1),
+    )  # fmt: skip
+    if not learns:
+        return dx, None, None
+    return dx, ddepthwise.sum(axis=0), dpointwise.sum(axis=0)
