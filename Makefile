@@ -26,10 +26,9 @@ table: .venv/.installed
 	    .venv/bin/bnas evaluate runs/table$$seed || exit; \
 	done
 
-# First the kernels with every index checked, so that a bad one is an error and not a crash; on one
-# thread, as Numba loses what is raised on others.
+# First the kernels with every index checked, so that a bad one is an error and not a crash.
 test: .venv/.installed-test
-	NUMBA_BOUNDSCHECK=1 NUMBA_NUM_THREADS=1 .venv/bin/python -m pytest tests/test_kernels.py tests/test_xnor.py
+	NUMBA_BOUNDSCHECK=1 .venv/bin/python -m pytest tests/test_kernels.py tests/test_xnor.py
 	.venv/bin/python -m pytest
 
 .venv/.installed: setup.cfg pyproject.toml

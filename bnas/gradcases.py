@@ -12,7 +12,9 @@ import numpy as np
 from bnas.errors import InputError
 from bnas.functional import operations
 from bnas.functional.conv import Window
+from bnas.functional.lanes import Call, Edge, Norm, Stage
 from bnas.gradcheck import Report, check_gradients
+from bnas.kernels import moments, pool_lanes, to_lanes
 
 
 class Case(NamedTuple):
@@ -245,6 +247,114 @@ def _written_cases(seed):
             Case("weights of each sample", (probabilities(4, 2), x((4, 3)), x((4, 3)))),
             Case("batch of one, 4 axes", (probabilities(1, 2), x((1, 2, 2, 2)), x((1, 2, 2, 2)))),
             Case("non-contiguous", (probabilities(2), transposed(3, 4), transposed(3, 4))),
+        ],
+        **_lane_cases(x, positive),
+    }  # fmt: skip
+
+
+def _lane_cases(x, positive):
+    """Cases of the operations in lanes: 8 images of float64 stand side by side."""
+
+    def images(batch, *shape):
+        return to_lanes(x((batch, *shape)))
+
+    def norm(training):
+        return Norm(x((2,)), positive(2), momentum=0.1, eps=0.1, training=training)
+
+    point = ((1, 1), 1, (0, 0), 1, None)
+
+    def square(k, stride=1, dilation=1):
+        """The window of a depthwise k×k convolution that keeps the size, but for the stride."""
+        return ((k, k), stride, (dilation * (k // 2),) * 2, dilation, None)
+
+    def halves(size):
+        """The windows of FactorizedReduce on images of size × size."""
+        return tuple(((1, 1), 2, (-i, -i), 1, ((size + 1) // 2,) * 2) for i in (0, 1))
+
+    def stages_of(*windows, channels=2, training=True):
+        """(stages, their weights); every stage has 2 channels, shared among its windows."""
+        stages, weights = [], []
+        for own in windows:
+            for kernel, *_ in own:
+                if kernel != (1, 1):
+                    weights.append(0.5 * x((channels, 1, *kernel)))
+                weights.append(0.5 * x((2 // len(own), channels, 1, 1)))
+            channels = 2
+            stages.append(Stage(own, norm(training)))
+        return tuple(stages), weights
+
+    def chain(name, batch, size, *windows, surrogate=None, **more):
+        """A case of ChainNorm; with a surrogate its units are 1-bit."""
+        stages, weights = stages_of(*windows, **more)
+        call = Call(batch, surrogate is not None, surrogate)
+        inputs = images(batch, more.get("channels", 2), size, size), *weights
+        return Case(name, inputs, {"call": call, "stages": stages})
+
+    def edge(name, batch, size, stride=1, *, by_sample=False, base=True, training=True, surrogate=None):
+        """A case of MixedEdge with a candidate of each kind; with a surrogate its units are 1-bit."""
+
+        def candidate(*windows):
+            return stages_of(*windows, training=training)
+
+        skip = candidate(halves(size)) if stride == 2 else ((), [])
+        dilated = candidate((square(3, stride, dilation=2),))
+        separable = candidate((square(3, stride),), (square(3),))
+        stages, weights = zip(skip, dilated, separable)
+        norms = norm(training), norm(training)
+        state = images(batch, 2, size, size)
+        pools = [pool_lanes(images(batch, 2, size, size), largest, 3, stride, 1) for largest in (True, False)]
+        inputs = (
+            positive(*(batch, 5)[not by_sample :]), images(batch, *pools[0].shape[1:4]) if base else None,
+            state, *pools, *(w for own in weights for w in own),
+        )  # fmt: skip
+        return Case(name, inputs, {
+            "call": Call(batch, surrogate is not None, surrogate),
+            "edge": Edge(stages[0], stages[1:2], stages[2:], norms),
+            "pool_moments": tuple(map(moments, pools)),
+        })  # fmt: skip
+
+    return {
+        "ToLanes": [
+            Case("a full block", (x((8, 2, 2, 3)),)),
+            Case("three images", (x((3, 2, 3, 2)),)),
+            Case("two blocks, the last not full", (x((10, 1, 2, 2)),)),
+        ],
+        "MeanOfLanes": [
+            Case("a full block", (images(8, 2, 2, 3),), {"batch": 8}),
+            Case("three images", (images(3, 2, 3, 3),), {"batch": 3}),
+            Case("two blocks, the last not full", (images(10, 2, 2, 1),), {"batch": 10}),
+        ],
+        "PoolLanes": [
+            Case(
+                f"{'max' if largest else 'avg'}, stride {stride}, {height}×{width}",
+                (images(batch, 1, height, width),), {"largest": largest, "stride": stride},
+            )
+            for largest in (True, False)
+            for stride, batch, height, width in ((1, 8, 3, 5), (2, 3, 5, 3), (2, 9, 4, 4), (1, 2, 1, 1))
+        ],
+        "ChainNorm": [
+            chain("1×1", 8, 3, (point,), channels=3),
+            chain("two stages, ragged", 5, 3, (square(3),), (square(3),)),
+            chain("halves side by side", 6, 5, halves(5), channels=3),
+            chain("halves, two blocks", 9, 4, halves(4)),
+            chain("stride 2, 5×5", 8, 5, (square(5, 2),), (square(3),)),
+            chain("evaluation", 3, 3, (square(3, dilation=2),), (point,), training=False),
+            chain("clip", 8, 3, (square(3),), (square(3),), channels=3, surrogate="clip"),
+            chain("polynomial, two blocks", 10, 3, (square(3),), (point,), surrogate="polynomial"),
+            chain("identity, stride 2", 5, 5, (square(3, 2),), (square(5),), surrogate="identity"),
+            chain("1-bit halves", 6, 5, halves(5), channels=3, surrogate="clip"),
+            chain("1-bit evaluation", 3, 3, (square(3),), (point,), training=False, surrogate="clip"),
+        ],
+        "MixedEdge": [
+            edge("shared weights", 8, 9),
+            edge("weights of each sample, no base", 5, 3, by_sample=True, base=False),
+            edge("stride 2", 6, 3, 2),
+            edge("stride 2, weights of each sample, two blocks", 9, 12, 2, by_sample=True),
+            edge("evaluation", 3, 9, by_sample=True, training=False),
+            edge("clip, weights of each sample", 8, 9, by_sample=True, surrogate="clip"),
+            edge("polynomial, stride 2", 5, 3, 2, base=False, surrogate="polynomial"),
+            edge("identity, two blocks", 9, 6, surrogate="identity"),
+            edge("1-bit evaluation", 3, 9, training=False, surrogate="clip"),
         ],
     }  # fmt: skip
 

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bnas import kernels, reference
+from bnas.kernels import threads
 
 some = settings(max_examples=40, deadline=None)
 seeds = st.integers(0, 2**32 - 1)
@@ -256,20 +257,16 @@ def test_empty_batch(module):
         assert array.size == 0 or not array.any()
 
 
-@pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS < 2, reason="needs two threads")
 @pytest.mark.parametrize("size", [3, 16])
-def test_threads_do_not_change_a_bit(size):
+def test_threads_do_not_change_a_bit(size, monkeypatch):
     x = normal(0, 70, 5, size, size, dtype=np.float32)
-    before = numba.get_num_threads()
-    try:
-        numba.set_num_threads(1)
-        alone = run_all(kernels, x)
-        numba.set_num_threads(2)
-        for _ in range(5):
+    alone = run_all(kernels, x)  # far below what sharing is worth
+    monkeypatch.setattr(threads, "WORTH_SHARING", 0)
+    for count in (1, 2, 3, 7):
+        monkeypatch.setattr(numba, "get_num_threads", lambda: count)
+        for _ in range(3):
             for a, b in zip(alone, run_all(kernels, x), strict=True):
                 assert a.tobytes() == b.tobytes()
-    finally:
-        numba.set_num_threads(before)
 
 
 @pytest.mark.parametrize("module", [kernels, reference])

@@ -558,7 +558,7 @@ print(os.waitpid(child, 0)[1])
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_threads_without_openmp_and_a_fork_after_them(tmp_path):
-    """Numba's own threads allow one caller at a time, and none of ours survives a fork."""
+    """Ours need none of Numba's, whose simplest kind allows one caller at a time; and none survives a fork."""
     pack(mixed()).save(tmp_path / "net.npz")
     environment = {
         **os.environ, "NUMBA_THREADING_LAYER": "workqueue", "NUMBA_NUM_THREADS": "2",

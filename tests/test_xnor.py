@@ -329,7 +329,6 @@ def test_conv2d_of_an_image_does_not_depend_on_its_batch(window, groups, dtype, 
         assert part.tobytes() == whole[some_images].tobytes()
 
 
-@pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS < 2, reason="needs two threads")
 @pytest.mark.parametrize("batch", [1, 2, 7])
 @pytest.mark.parametrize("groups", [1, 3])
 def test_small_work_shared_between_threads(batch, groups, monkeypatch):
@@ -350,14 +349,11 @@ def test_small_work_shared_between_threads(batch, groups, monkeypatch):
 
     alone = results()  # far below what sharing is worth
     monkeypatch.setattr(threads, "WORTH_SHARING", 0)
-    before = numba.get_num_threads()
-    try:
-        numba.set_num_threads(2)
+    for count in (2, 3, 7):
+        monkeypatch.setattr(numba, "get_num_threads", lambda: count)
         for _ in range(3):
-            for one, two in zip(alone, results(), strict=True):
-                assert one.tobytes() == two.tobytes()
-    finally:
-        numba.set_num_threads(before)
+            for one, several in zip(alone, results(), strict=True):
+                assert one.tobytes() == several.tobytes()
 
 
 @pytest.mark.parametrize("twin", ["conv2d", "xnor_conv2d"])

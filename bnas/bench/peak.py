@@ -1,9 +1,9 @@
 """The machine's peak of plain vector popcounts: nothing else, on numbers in registers."""
 
 import numpy as np
-from numba import prange
 
 from bnas.kernels.jit import jit
+from bnas.kernels.threads import run_tasks
 from bnas.kernels.vectors import broadcast, popcount, store
 
 ROUNDS = 200_000
@@ -20,13 +20,13 @@ def _count(rounds, out):
     store(out, 0, a ^ b ^ c ^ d ^ e ^ f ^ g ^ h)
 
 
-@jit(parallel=True)
-def _count_on_all(rounds, workers, out):
-    for worker in prange(workers):
+@jit
+def _count_on_all(rounds, out, first, end):
+    for worker in range(first, end):
         _count(rounds, out[worker])
 
 
 def popcounts(threads):
     """(words, call): how many 64-bit words a call counts the ones of, and the call."""
-    out = np.empty((threads, 8), np.uint64)
-    return threads * ROUNDS * 64, lambda: _count_on_all(ROUNDS, threads, out)
+    out, words = np.empty((threads, 8), np.uint64), threads * ROUNDS * 64
+    return words, lambda: run_tasks(_count_on_all, words, threads, ROUNDS, out)

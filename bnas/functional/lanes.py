@@ -5,6 +5,7 @@ from the kernel before it, its affine map goes into the kernel after it. `bnas.s
 same operations once more, one by one, in NCHW; a test holds the two together.
 """
 
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +13,9 @@ import numpy as np
 from bnas import kernels
 from bnas.autodiff import Function, Tensor
 from bnas.functional._arguments import as_images, as_tensor
+from bnas.functional._lane_surrogates import chain_norm_surrogate, mixed_edge_surrogate
 from bnas.functional.binarise import surrogate_slope
+from bnas.functional.elementwise import step_away
 from bnas.functional.shape import spread_apart
 
 
@@ -215,8 +218,9 @@ def _by_sample(values, batch, lanes):
 class ChainNorm(Function):
     """y = the last norm of a Chain of stages: a cell's input in one piece.
 
-    Backward: see `kernels.separable_gradients`. Shapes: x (blocks, C, H, W, L), then the weights of the stages,
-    y (blocks, Cout, Ho, Wo, L). Kinks: 0. gradient: exact for real units.
+    Backward: see `kernels.separable_gradients`.
+    Shapes: x (blocks, C, H, W, L), then the weights of the stages, y (blocks, Cout, Ho, Wo, L).
+    Kinks: 0, for real units. gradient: exact for real units, surrogate for 1-bit ones.
     """
 
     @staticmethod
@@ -234,6 +238,16 @@ class ChainNorm(Function):
         slopes = kernels.norm_slopes(*sums, ctx.factor, inverse, count, chain.call.batch)
         dx, gradients = chain.backward(dy, slopes, any(ctx.needs[1:]))
         return dx, *gradients
+
+    @staticmethod
+    def surrogate(*arrays, call, stages):
+        if call.binary:
+            return chain_norm_surrogate(arrays, call, stages)
+        return lambda *arrays: ChainNorm.forward(SimpleNamespace(), *arrays, call=call, stages=stages)
+
+    @staticmethod
+    def off_kinks(x, *weights, call, stages):
+        return x if call.binary else step_away(x, 0), *weights
 
 
 class Edge(NamedTuple):
@@ -269,7 +283,8 @@ class MixedEdge(Function):
     Backward: dbase = dy; ds_bm = ⟨dy_b, norm_m(o_m)_b⟩, each sample's share; s_bm dy_b goes on through
     norm m and its units.
     Shapes: s (M,) or (B, M), base (blocks, C, Ho, Wo, L) or None, x (blocks, C, H, W, L), the poolings as
-    base, then the weights of all units; y as base. Kinks: 0. gradient: exact for real units.
+    base, then the weights of all units; y as base. pool_moments: of the poolings, as `kernels.moments` has
+    them. Kinks: 0, for real units. gradient: exact for real units, surrogate for 1-bit ones.
     """
 
     @staticmethod
@@ -314,6 +329,22 @@ class MixedEdge(Function):
                 pools.append(kernels.norm_gradient(dy, z, mean, *slopes))
         dweights = np.ascontiguousarray(shares) if ctx.per_sample else shares.sum(axis=0)
         return dweights, dy, dx, *pools, *gradients
+
+    @staticmethod
+    def surrogate(*arrays, call, edge, pool_moments):
+        if call.binary:
+            return mixed_edge_surrogate(arrays, call, edge)
+
+        def function(*arrays):
+            moments = tuple(map(kernels.moments, arrays[3:5]))  # the poolings move here
+            given = {"call": call, "edge": edge, "pool_moments": moments}
+            return MixedEdge.forward(SimpleNamespace(), *arrays, **given)
+
+        return function
+
+    @staticmethod
+    def off_kinks(weights, base, x, *rest, call, edge, pool_moments):
+        return weights, base, x if call.binary else step_away(x, 0), *rest
 
 
 def to_lanes(x):

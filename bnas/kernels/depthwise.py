@@ -6,7 +6,6 @@ gradient, dw takes the dot product of the two.
 """
 
 import numpy as np
-from numba import prange
 
 from bnas.kernels.jit import jit
 from bnas.kernels.planes import (
@@ -19,7 +18,7 @@ from bnas.kernels.planes import (
     store_dense,
     store_padded,
 )
-from bnas.kernels.threads import share
+from bnas.kernels.threads import run_tasks
 
 
 @jit(allocates=False)
@@ -107,27 +106,24 @@ def _dw_task(dy, x, g, c, first, dw):
             dw[o, 0, i, j] = _dot(dense, padded[at : at + dense.size])
 
 
-# Numba's parallel index is unsigned; mixed with signed sizes it would turn into a float.
-
-
-@jit(parallel=True)
-def _forward(x, w, g, y):
-    for task in prange(x.shape[1] * g.chunks):
-        c, chunk = divmod(np.int64(task), g.chunks)
+@jit
+def _forward(x, w, g, y, first, end):
+    for task in range(first, end):
+        c, chunk = divmod(task, g.chunks)
         _forward_task(x, w, g, c, chunk * g.images, y)
 
 
-@jit(parallel=True)
-def _dx(dy, w, g, dx):
-    for task in prange(dx.shape[1] * g.chunks):
-        c, chunk = divmod(np.int64(task), g.chunks)
+@jit
+def _dx(dy, w, g, dx, first, end):
+    for task in range(first, end):
+        c, chunk = divmod(task, g.chunks)
         _dx_task(dy, w, g, c, chunk * g.images, dx)
 
 
-@jit(parallel=True)
-def _dw(dy, x, g, partial):
-    for task in prange(x.shape[1] * g.chunks):
-        c, chunk = divmod(np.int64(task), g.chunks)
+@jit
+def _dw(dy, x, g, partial, first, end):
+    for task in range(first, end):
+        c, chunk = divmod(task, g.chunks)
         _dw_task(dy, x, g, c, chunk * g.images, partial[chunk])
 
 
@@ -138,7 +134,8 @@ def depthwise_conv2d(x, w, stride, padding, dilation):
     """
     g = geometry(x.shape, w.shape[2:], stride, padding, dilation)
     y = np.empty((x.shape[0], w.shape[0], g.out_h, g.out_w), x.dtype)
-    share(_forward, y.size * len(g.taps), ready(x), ready(w), g, y)
+    work, tasks = y.size * len(g.taps), x.shape[1] * g.chunks
+    run_tasks(_forward, work, tasks, ready(x), ready(w), g, y)
     return y
 
 
@@ -146,7 +143,8 @@ def depthwise_conv2d_dx(dy, w, x_shape, stride, padding, dilation):
     """Gradient for x: dy (N, C m, Ho, Wo), w (C m, 1, Kh, Kw) -> dx of `x_shape` (N, C, H, W)."""
     g = geometry(x_shape, w.shape[2:], stride, padding, dilation)
     dx = np.empty(x_shape, dy.dtype)
-    share(_dx, dy.size * len(g.taps), ready(dy), ready(w), g, dx)
+    work, tasks = dy.size * len(g.taps), x_shape[1] * g.chunks
+    run_tasks(_dx, work, tasks, ready(dy), ready(w), g, dx)
     return dx
 
 
@@ -158,5 +156,6 @@ def depthwise_conv2d_dw(dy, x, w_shape, stride, padding, dilation):
     """
     g = geometry(x.shape, w_shape[2:], stride, padding, dilation)
     partial = np.zeros((g.chunks, *w_shape), dy.dtype)
-    share(_dw, dy.size * len(g.taps), ready(dy), ready(x), g, partial)
+    work, tasks = dy.size * len(g.taps), x.shape[1] * g.chunks
+    run_tasks(_dw, work, tasks, ready(dy), ready(x), g, partial)
     return partial.sum(axis=0)

@@ -80,9 +80,9 @@ def _remove_others(folder):
 def jit(function=None, allocates=True, **options):
     """numba.njit whose machine code is kept on disk until any kernel source changes.
 
-    Use as @jit or with Numba's options: parallel=True for a loop over all threads; forceinline=True
-    for a helper of a few lines in an inner loop, where a call would cost more than the work. Kernels
-    hold no Python objects, so they let go of the interpreter's lock.
+    Use as @jit or with Numba's options: forceinline=True for a helper of a few lines in an inner loop,
+    where a call would cost more than the work. Kernels hold no Python objects, so they let go of the
+    interpreter's lock, and `threads.run_tasks` runs them on several threads.
 
     allocates: False for a function that makes no array, as all helpers with forceinline are taken to be.
         It then counts no references to the arrays that it is given: in a small function that takes

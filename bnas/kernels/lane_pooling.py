@@ -8,6 +8,7 @@ from bnas.kernels.jit import jit
 from bnas.kernels.planes import ready
 from bnas.kernels.threads import run_tasks
 from bnas.kernels.vectors import broadcast, load, maximum, select_equal, store
+from bnas.reference import output_size
 
 
 @jit(forceinline=True)
@@ -84,27 +85,31 @@ def _largest_back(dy, y, source, x, size, kernel, stride, padding, out_size, dx,
 
 
 @jit(allocates=False)
-def _pool(x, size, kernel, stride, padding, out_size, largest, y, first, end):
-    lanes = 64 // x.itemsize
+def _pool(x, kernel, stride, padding, largest, y, first, end):
+    size, out_size, lanes = x.shape[2:4], y.shape[2:4], x.shape[4]
     image, out = size[0] * size[1] * lanes, out_size[0] * out_size[1] * lanes
+    source, target = x.reshape(-1), y.reshape(-1)
     for p in range(first, end):
         if largest:
-            _largest(x, p * image, size, kernel, stride, padding, out_size, y, p * out)
+            _largest(source, p * image, size, kernel, stride, padding, out_size, target, p * out)
         else:
-            _average(x, p * image, size, kernel, stride, padding, out_size, y, p * out)
+            _average(source, p * image, size, kernel, stride, padding, out_size, target, p * out)
 
 
 @jit(allocates=False)
-def _pool_back(dy, y, x, size, kernel, stride, padding, out_size, largest, dx, first, end):
-    lanes = 64 // dy.itemsize
+def _pool_back(dy, y, x, kernel, stride, padding, largest, dx, first, end):
+    size, out_size, lanes = x.shape[2:4], dy.shape[2:4], dy.shape[4]
     image, out = size[0] * size[1] * lanes, out_size[0] * out_size[1] * lanes
+    given, most, source, target = dy.reshape(-1), y.reshape(-1), x.reshape(-1), dx.reshape(-1)
     for p in range(first, end):
         if largest:
             _largest_back(
-                dy, y, p * out, x, size, kernel, stride, padding, out_size, dx, p * image
+                given, most, p * out, source, size, kernel, stride, padding, out_size, target, p * image
             )
         else:
-            _average_back(dy, p * out, size, kernel, stride, padding, out_size, dx, p * image)
+            _average_back(
+                given, p * out, size, kernel, stride, padding, out_size, target, p * image
+            )
 
 
 def pool_lanes(x, largest, kernel, stride, padding):
@@ -113,13 +118,11 @@ def pool_lanes(x, largest, kernel, stride, padding):
     largest: whether the largest pixel of each window, not the mean of those inside the image. kernel, stride
     and padding are one number for both axes; every window sees a pixel. NaN is larger than all.
     """
-    size = x.shape[2:4]
-    out_size = tuple((n + 2 * padding - kernel) // stride + 1 for n in size)
+    out_size = (output_size(n, kernel, stride, padding, 1) for n in x.shape[2:4])
     y = empty((*x.shape[:2], *out_size, x.shape[-1]), x.dtype)
-    work = y.size * kernel * kernel
     run_tasks(
-        _pool, work, len(x) * x.shape[1], ready(x).reshape(-1), size, kernel, stride, padding, out_size, largest,
-        y.reshape(-1),
+        _pool, y.size * kernel * kernel, len(x) * x.shape[1], ready(x), kernel, stride, padding, largest,
+        y,
     )  # fmt: skip
     return y
 
@@ -131,9 +134,7 @@ def pool_lanes_dx(dy, y, x, largest, kernel, stride, padding):
     """
     dx = zeros(x.shape, x.dtype)
     run_tasks(
-        _pool_back, dy.size * kernel * kernel, len(x) * x.shape[1],
-        ready(dy).reshape(-1), ready(y).reshape(-1),
-        ready(x).reshape(-1), x.shape[2:4], kernel, stride, padding, dy.shape[2:4], largest,
-        dx.reshape(-1),
+        _pool_back, dy.size * kernel * kernel, len(x) * x.shape[1], ready(dy), ready(y), ready(x), kernel,
+        stride, padding, largest, dx,
     )  # fmt: skip
     return dx

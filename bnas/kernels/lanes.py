@@ -5,7 +5,8 @@ vector holds the same pixel of L images, and whatever a window does (stride, dil
 2×2 pixels), every load is whole and nothing is shuffled. What belongs to one sample, such as its share of
 a gradient, is a lane and costs nothing. Lanes beyond the last image are zeros, and stay zeros.
 
-Sums over pixels are kept for each (block, channel, lane), an array of *lane sums* (blocks, C, L).
+A *plane* is all pixels of one channel of one block: vectors, one after another. Sums over the pixels of a
+plane, for each lane, are *lane sums* (blocks, C, L).
 """
 
 import numpy as np
@@ -17,39 +18,36 @@ from bnas.kernels.threads import run_tasks
 from bnas.kernels.vectors import broadcast, load, multiply_add, store
 from bnas.reference import lanes_of
 
-COST = 2  # of an element that is read or written, in the multiply-adds that `share` counts
+COST = 2  # of an element that is read or written, in the multiply-adds that `run_tasks` counts
 
 
 @jit(allocates=False)
-def _to_lanes(x, lanes, y, first, end):
-    """x (N, C P) -> y (blocks, C P, L)."""
+def _into_lanes(images, lanes, first, end):
     for block in range(first, end):
-        image = block * lanes
-        for i in range(y.shape[1]):
-            for lane in range(min(lanes, x.shape[0] - image)):
-                y[block, i, lane] = x[image + lane, i]
+        for lane in range(min(lanes.shape[2], images.shape[0] - block * lanes.shape[2])):
+            image = images[block * lanes.shape[2] + lane]
+            for i in range(image.size):
+                lanes[block, i, lane] = image[i]
 
 
 @jit(allocates=False)
-def _from_lanes(x, lanes, y, first, end):
+def _out_of_lanes(lanes, images, first, end):
     for block in range(first, end):
-        image = block * lanes
-        for i in range(x.shape[1]):
-            for lane in range(min(lanes, y.shape[0] - image)):
-                y[image + lane, i] = x[block, i, lane]
+        for lane in range(min(lanes.shape[2], images.shape[0] - block * lanes.shape[2])):
+            image = images[block * lanes.shape[2] + lane]
+            for i in range(image.size):
+                image[i] = lanes[block, i, lane]
 
 
 def to_lanes(x):
     """x (N, C, H, W) -> (blocks, C, H, W, L), the missing images of the last block zeros."""
-    lanes = lanes_of(x.dtype)
-    blocks = -(-len(x) // lanes)
-    make = empty if len(x) % lanes == 0 else zeros
+    batch, lanes = len(x), lanes_of(x.dtype)
+    blocks = -(-batch // lanes)
+    make = empty if batch % lanes == 0 else zeros
     y = make((blocks, *x.shape[1:], lanes), x.dtype)
     if x.size:
-        run_tasks(
-            _to_lanes, COST * x.size, blocks,
-            ready(x).reshape(len(x), -1), lanes, y.reshape(blocks, -1, lanes),
-        )  # fmt: skip
+        flat = ready(x).reshape(batch, -1), y.reshape(blocks, -1, lanes)
+        run_tasks(_into_lanes, COST * x.size, blocks, *flat)
     return y
 
 
@@ -57,34 +55,25 @@ def from_lanes(x, batch):
     """The way back of `to_lanes`, for a batch of so many images."""
     y = np.empty((batch, *x.shape[1:-1]), x.dtype)
     if y.size:
-        lanes = x.shape[-1]
-        run_tasks(
-            _from_lanes, COST * y.size, len(x),
-            ready(x).reshape(len(x), -1, lanes), lanes,
-            y.reshape(batch, -1),
-        )  # fmt: skip
+        flat = ready(x).reshape(len(x), -1, x.shape[-1]), y.reshape(batch, -1)
+        run_tasks(_out_of_lanes, COST * y.size, len(x), *flat)
     return y
 
 
-# Below, a plane is all pixels of one channel of one block: `pixels` vectors, one after another.
-
-
 @jit(allocates=False)
-def _weighted_sum(base, xs, means, factors, pixels, y, first, end):
-    lanes = 64 // y.itemsize
-    planes = y.size // (pixels * lanes)
-    channels = means.shape[1]
+def _weighted_sum(base, has_base, xs, means, factors, y, first, end):
+    blocks, channels, height, width, lanes = y.shape
+    out, planes, size = y.reshape(-1), blocks * channels, height * width * lanes
+    start, by = base.reshape(-1), factors.reshape(-1)
     for plane in range(first, end):
-        start = plane * pixels * lanes
-        for i in range(start, start + pixels * lanes, lanes):
+        for i in range(plane * size, (plane + 1) * size, lanes):
             total = broadcast(y.dtype.type(0))
-            if base.size:
-                total = load(base, i)
+            if has_base:
+                total = load(start, i)
             for m in range(len(xs)):
-                factor = load(factors, (m * planes + plane) * lanes)
-                centre = broadcast(means[m, plane % channels])
-                total = multiply_add(load(xs[m], i) - centre, factor, total)
-            store(y, i, total)
+                centred = load(xs[m], i) - broadcast(means[m, plane % channels])
+                total = multiply_add(centred, load(by, (m * planes + plane) * lanes), total)
+            store(out, i, total)
 
 
 def weighted_sum(base, xs, means, factors):
@@ -95,22 +84,21 @@ def weighted_sum(base, xs, means, factors):
     """
     y = empty(xs[0].shape, xs[0].dtype)
     if y.size:
-        base = np.empty(0, y.dtype) if base is None else ready(base).reshape(-1)
+        given = xs[0] if base is None else base
         run_tasks(
-            _weighted_sum, COST * y.size * len(xs), len(y) * y.shape[1],
-            base, tuple(ready(x).reshape(-1) for x in xs),
-            means, ready(factors).reshape(-1), y.shape[2] * y.shape[3], y.reshape(-1),
+            _weighted_sum, COST * y.size * len(xs), y.shape[0] * y.shape[1], ready(given),
+            base is not None, tuple(ready(x).reshape(-1) for x in xs), means, ready(factors), y,
         )  # fmt: skip
     return y
 
 
 @jit(allocates=False)
-def _dot_plane(a, b, centre, start, end):
-    """Σ a (b - centre) over a plane, lane by lane."""
+def _dot(a, b, centre, start, end):
+    """Σ a (b - centre) over a plane, for each lane, and over every second pixel apart."""
     lanes = 64 // a.itemsize
     middle = broadcast(centre)
-    zero = broadcast(a.dtype.type(0))
-    even, odd = zero, zero
+    even = broadcast(a.dtype.type(0))
+    odd = even
     for i in range(start, end - lanes, 2 * lanes):
         even = multiply_add(load(a, i), load(b, i) - middle, even)
         odd = multiply_add(load(a, i + lanes), load(b, i + lanes) - middle, odd)
@@ -120,26 +108,18 @@ def _dot_plane(a, b, centre, start, end):
 
 
 @jit(allocates=False)
-def _sum_plane(a, start, end):
-    lanes = 64 // a.itemsize
-    total = broadcast(a.dtype.type(0))
-    for i in range(start, end, lanes):
-        total = total + load(a, i)
-    return total
-
-
-@jit(allocates=False)
-def _lane_sums(dy, xs, means, pixels, sums, first, end):
-    lanes = 64 // dy.itemsize
-    planes = dy.size // (pixels * lanes)
-    channels = means.shape[1]
+def _lane_sums(dy, xs, means, sums, first, end):
+    blocks, channels, height, width, lanes = dy.shape
+    given, out, size = dy.reshape(-1), sums.reshape(-1), height * width * lanes
     for plane in range(first, end):
-        start = plane * pixels * lanes
-        end = start + pixels * lanes
-        store(sums, plane * lanes, _sum_plane(dy, start, end))
+        start, stop = plane * size, (plane + 1) * size
+        total = broadcast(dy.dtype.type(0))
+        for i in range(start, stop, lanes):
+            total = total + load(given, i)
+        store(out, plane * lanes, total)
         for m in range(len(xs)):
-            dot = _dot_plane(dy, xs[m], means[m, plane % channels], start, end)
-            store(sums, ((m + 1) * planes + plane) * lanes, dot)
+            dot = _dot(given, xs[m].reshape(-1), means[m, plane % channels], start, stop)
+            store(out, ((m + 1) * blocks * channels + plane) * lanes, dot)
 
 
 def lane_sums(dy, xs, means):
@@ -148,28 +128,28 @@ def lane_sums(dy, xs, means):
     dy and M arrays x_m (blocks, C, H, W, L), means (M, C) -> (1 + M, blocks, C, L). All that the
     backward of a weighted sum of batch norms needs to know of the whole batch.
     """
-    blocks, channels, height, width, lanes = dy.shape
-    sums = zeros((1 + len(xs), blocks, channels, lanes), dy.dtype)
+    blocks, channels, *_, lanes = dy.shape
+    sums = np.zeros((1 + len(xs), blocks, channels, lanes), dy.dtype)
     if dy.size:
         run_tasks(
-            _lane_sums, COST * dy.size * len(xs), blocks * channels,
-            ready(dy).reshape(-1),
-            tuple(ready(x).reshape(-1) for x in xs), means, height * width, sums.reshape(-1),
+            _lane_sums, COST * dy.size * len(xs), blocks * channels, ready(dy),
+            tuple(map(ready, xs)), means, sums,
         )  # fmt: skip
     return sums
 
 
 @jit(allocates=False)
-def _norm_gradient(dy, x, mean, a, e, f, pixels, out, first, end):
-    lanes = 64 // dy.itemsize
+def _norm_gradient(dy, x, mean, a, e, f, dx, first, end):
+    _, channels, height, width, lanes = dy.shape
+    given, before, out = dy.reshape(-1), x.reshape(-1), dx.reshape(-1)
+    factors, offsets, slopes = a.reshape(-1), e.reshape(-1), f.reshape(-1)
     for plane in range(first, end):
-        at = plane * lanes
-        start = at * pixels
-        factor, offset, slope = load(a, at), load(e, at), load(f, at)
-        middle = broadcast(mean[plane % mean.size])
-        for i in range(start, start + pixels * lanes, lanes):
-            value = load(dy, i) * factor - offset
-            store(out, i, value - (load(x, i) - middle) * slope)
+        factor, offset = load(factors, plane * lanes), load(offsets, plane * lanes)
+        slope, middle = load(slopes, plane * lanes), broadcast(mean[plane % channels])
+        size = height * width * lanes
+        for i in range(plane * size, (plane + 1) * size, lanes):
+            value = load(given, i) * factor - offset
+            store(out, i, value - (load(before, i) - middle) * slope)
 
 
 def norm_gradient(dy, x, mean, a, e, f):
@@ -180,101 +160,28 @@ def norm_gradient(dy, x, mean, a, e, f):
     dx = empty(dy.shape, dy.dtype)
     if dx.size:
         run_tasks(
-            _norm_gradient, COST * dx.size, len(dy) * dy.shape[1],
-            ready(dy).reshape(-1), ready(x).reshape(-1), mean,
-            a.reshape(-1), e.reshape(-1), f.reshape(-1), dy.shape[2] * dy.shape[3], dx.reshape(-1),
+            _norm_gradient, COST * dx.size, len(dy) * dy.shape[1], ready(dy), ready(x), mean, a, e, f,
+            dx,
         )  # fmt: skip
     return dx
 
 
 @jit(allocates=False)
-def _scale(dy, factor, pixels, out, first, end):
-    lanes = 64 // dy.itemsize
+def _scale(dy, factor, out, first, end):
+    size, lanes = dy.shape[2] * dy.shape[3] * dy.shape[4], dy.shape[4]
+    given, target, factors = dy.reshape(-1), out.reshape(-1), factor.reshape(-1)
     for plane in range(first, end):
-        by = load(factor, plane * lanes)
-        start = plane * pixels * lanes
-        for i in range(start, start + pixels * lanes, lanes):
-            store(out, i, load(dy, i) * by)
+        by = load(factors, plane * lanes)
+        for i in range(plane * size, (plane + 1) * size, lanes):
+            store(target, i, load(given, i) * by)
 
 
 def scale_lanes(dy, factor):
     """dy (blocks, C, H, W, L) times a factor (blocks, C, L) for each lane."""
     out = empty(dy.shape, dy.dtype)
     if out.size:
-        run_tasks(
-            _scale, COST * dy.size, len(dy) * dy.shape[1],
-            ready(dy).reshape(-1), ready(factor).reshape(-1),
-            dy.shape[2] * dy.shape[3], out.reshape(-1),
-        )  # fmt: skip
+        run_tasks(_scale, COST * dy.size, len(dy) * dy.shape[1], ready(dy), ready(factor), out)
     return out
-
-
-@jit
-def _statistics(sums, squares, batch, pixels, scale, eps, running_mean, running_var, momentum, mean, inverse):
-    lanes, count = sums.shape[2], batch * pixels
-    real = mean.dtype.type
-    for c in range(mean.size):
-        total, spread = 0.0, 0.0
-        for i in range(batch):
-            total += sums[i // lanes, c, i % lanes]
-        centre = total / count
-        for i in range(batch):
-            deviation = sums[i // lanes, c, i % lanes] / pixels - centre
-            spread += squares[i // lanes, c, i % lanes] + pixels * deviation * deviation
-        by = scale[c] if scale.size else real(1)
-        mean[c] = real(centre) * by
-        var = spread / count * by * by
-        inverse[c] = 1 / np.sqrt(var + eps)
-        if momentum > 0:
-            running_mean[c] += real(momentum) * (mean[c] - running_mean[c])
-            running_var[c] += real(momentum) * (real(var * count / (count - 1)) - running_var[c])
-
-
-def batch_statistics(sums, squares, batch, pixels, scale, eps, running_mean, running_var, momentum):
-    """(mean, 1 / √(var + eps)), both (C,), of a batch of images of `pixels` pixels.
-
-    sums, squares (blocks, C, L): Σ z and Σ (z - mean of the lane)², see `moments`. scale (C,), or empty for 1: what z was
-    multiplied by afterwards. The running arrays move towards mean and unbiased variance, in place.
-    Accumulated in float64 (Chan, Golub & LeVeque 1979): where z are integers with an integer mean,
-    z · scale - mean · scale is exactly 0.
-    """
-    mean, inverse = (np.empty(sums.shape[1], sums.dtype) for _ in range(2))
-    _statistics(
-        sums, squares, batch, pixels, scale, float(eps), running_mean, running_var, float(momentum),
-        mean, inverse,
-    )  # fmt: skip
-    return mean, inverse
-
-
-@jit
-def _norm_slopes(sum_dy, sum_dot, factor, inverse, count, batch, a, e, f):
-    lanes = a.shape[2]
-    for c in range(inverse.size):
-        total, dot, by = 0.0, 0.0, float(inverse[c])
-        for i in range(batch if count else 0):
-            weight = factor[i // lanes, i % lanes]
-            total += weight * sum_dy[i // lanes, c, i % lanes]
-            dot += weight * sum_dot[i // lanes, c, i % lanes]
-        offset, slope = 0.0, 0.0
-        if count:
-            offset, slope = by * total / count, by * by * by * dot / count
-        for i in range(a.shape[0] * lanes):
-            real = i < batch
-            a[i // lanes, c, i % lanes] = factor[i // lanes, i % lanes] * by if real else 0.0
-            e[i // lanes, c, i % lanes] = offset if real else 0.0
-            f[i // lanes, c, i % lanes] = slope if real else 0.0
-
-
-def norm_slopes(sum_dy, sum_dot, factor, inverse, count, batch):
-    """The a, e, f (blocks, C, L) of `norm_gradient`, for the gradient factor · dy of a batch norm.
-
-    sum_dy, sum_dot (blocks, C, L): two of `lane_sums`, of dy and of dy (x - mean). factor (blocks, L), one
-    for each sample; inverse (C,): 1 / √(v + ε). count: the pixels of the batch, or 0 where mean
-    and variance are constants (evaluation). Zero in lanes without an image.
-    """
-    a, e, f = (np.empty(sum_dy.shape, sum_dy.dtype) for _ in range(3))
-    _norm_slopes(sum_dy, sum_dot, factor, inverse, count, batch, a, e, f)
-    return a, e, f
 
 
 @jit(allocates=False)
@@ -301,20 +208,89 @@ def plane_moments(z, start, pixels, scale, scaled, sums, squares, at):
 
 
 @jit(allocates=False)
-def _moments(x, pixels, sums, squares, first, end):
-    lanes = 64 // x.itemsize
+def _moments(x, sums, squares, first, end):
+    pixels, lanes = x.shape[2] * x.shape[3], x.shape[4]
+    flat, out, spread = x.reshape(-1), sums.reshape(-1), squares.reshape(-1)
     for plane in range(first, end):
         at = plane * lanes
-        plane_moments(x, at * pixels, pixels, x.dtype.type(1), False, sums, squares, at)
+        plane_moments(flat, at * pixels, pixels, x.dtype.type(1), False, out, spread, at)
 
 
 def moments(x):
     """Lane sums of x (blocks, C, H, W, L): Σ x, and Σ (x - mean of the lane)², both (blocks, C, L)."""
-    blocks, channels, height, width, lanes = x.shape
-    sums, squares = (np.empty((blocks, channels, lanes), x.dtype) for _ in range(2))
-    run_tasks(
-        _moments, COST * x.size, blocks * channels,
-        ready(x).reshape(-1), height * width, sums.reshape(-1),
-        squares.reshape(-1),
-    )  # fmt: skip
+    blocks, channels, *_, lanes = x.shape
+    sums, squares = np.empty((2, blocks, channels, lanes), x.dtype)
+    run_tasks(_moments, COST * x.size, blocks * channels, ready(x), sums, squares)
     return sums, squares
+
+
+@jit(allocates=False)
+def _statistics(
+    sums, squares, batch, pixels, scale, eps, running_mean, running_var, momentum, mean, inverse
+):
+    blocks, channels, lanes = sums.shape
+    count, real = batch * pixels, mean.dtype.type
+    for c in range(channels):
+        total, spread = 0.0, 0.0
+        for block in range(blocks):
+            for lane in range(min(lanes, batch - block * lanes)):
+                total += sums[block, c, lane]
+        centre = total / count
+        for block in range(blocks):
+            for lane in range(min(lanes, batch - block * lanes)):
+                deviation = sums[block, c, lane] / pixels - centre
+                spread += squares[block, c, lane] + pixels * deviation * deviation
+        by = scale[c] if scale.size else real(1)
+        mean[c] = real(centre) * by
+        var = spread / count * by * by
+        inverse[c] = 1 / np.sqrt(var + eps)
+        if momentum > 0:
+            running_mean[c] += real(momentum) * (mean[c] - running_mean[c])
+            unbiased = real(var * count / (count - 1))
+            running_var[c] += real(momentum) * (unbiased - running_var[c])
+
+
+def batch_statistics(sums, squares, batch, pixels, scale, eps, running_mean, running_var, momentum):
+    """(mean, 1 / √(var + eps)), both (C,), of a batch of images of `pixels` pixels.
+
+    sums, squares (blocks, C, L): as of `moments`. scale (C,), or empty for 1: what z was multiplied by
+    afterwards. The running arrays move towards mean and unbiased variance, in place. Accumulated in
+    float64 (Chan, Golub & LeVeque 1979): where z are integers with an integer mean, z · scale - mean ·
+    scale is exactly 0.
+    """
+    mean, inverse = np.empty((2, sums.shape[1]), sums.dtype)
+    _statistics(
+        sums, squares, batch, pixels, scale, float(eps), running_mean, running_var, float(momentum),
+        mean, inverse,
+    )  # fmt: skip
+    return mean, inverse
+
+
+@jit(allocates=False)
+def _norm_slopes(sum_dy, sum_dot, factor, inverse, count, batch, a, e, f):
+    blocks, channels, lanes = a.shape
+    for c in range(channels):
+        total, dot, by = 0.0, 0.0, float(inverse[c])
+        for block in range(blocks):
+            for lane in range(min(lanes, batch - block * lanes)):
+                total += factor[block, lane] * sum_dy[block, c, lane]
+                dot += factor[block, lane] * sum_dot[block, c, lane]
+        offset, slope = 0.0, 0.0
+        if count:
+            offset, slope = by * total / count, by * by * by * dot / count
+        for block in range(blocks):
+            for lane in range(min(lanes, batch - block * lanes)):
+                a[block, c, lane] = factor[block, lane] * by
+                e[block, c, lane], f[block, c, lane] = offset, slope
+
+
+def norm_slopes(sum_dy, sum_dot, factor, inverse, count, batch):
+    """The a, e, f (blocks, C, L) of `norm_gradient`, for the gradient factor · dy of a batch norm.
+
+    sum_dy, sum_dot (blocks, C, L): two of `lane_sums`, of dy and of dy (x - mean). factor (blocks, L),
+    one for each sample; inverse (C,): 1 / √(v + ε). count: the values of a channel in the batch, or 0
+    where mean and variance are constants (evaluation). Zero in lanes without an image.
+    """
+    a, e, f = np.zeros((3, *sum_dy.shape), sum_dy.dtype)
+    _norm_slopes(sum_dy, sum_dot, factor, inverse, count, batch, a, e, f)
+    return a, e, f

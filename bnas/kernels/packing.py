@@ -5,12 +5,11 @@ pixels fill one vector: the convolutions work on 8 pixels of 64 channels at a ti
 """
 
 import numpy as np
-from numba import prange
 
 from bnas.kernels.jit import jit
 from bnas.kernels.planes import floats
 from bnas.kernels.sites import sites
-from bnas.kernels.threads import share
+from bnas.kernels.threads import run_tasks
 from bnas.kernels.vectors import broadcast, sign_bits, store
 from bnas.reference import WORD, unpack_bits
 
@@ -90,14 +89,14 @@ def _pack_image(x, at, channels, places, planes, offset):
         p += 1
 
 
-@jit(parallel=True)
-def _pack(x, channels, places, plane, planes):
-    """x (groups of channels) -> planes (groups, words): see `packed_planes`."""
+@jit
+def _pack(x, channels, places, plane, planes, first, end):
+    """x (groups of channels) -> planes (groups, words), a task each: see `packed_planes`."""
     words = -(-channels // WORD)
-    for task in prange(planes.size // plane):
-        group, j = divmod(np.int64(task), words)
+    for task in range(first, end):
+        group, j = divmod(task, words)
         at = (group * channels + j * WORD) * places.size
-        _pack_image(x, at, min(WORD, channels - j * WORD), places, planes, np.int64(task) * plane)
+        _pack_image(x, at, min(WORD, channels - j * WORD), places, planes, task * plane)
 
 
 def packed_planes(x, groups, margin=(0, 0)):
@@ -112,7 +111,10 @@ def packed_planes(x, groups, margin=(0, 0)):
     make = np.zeros if any(margin) else np.empty
     planes = make(n * groups * words * site.plane, np.uint64)
     if planes.size:
-        share(_pack, x.size, x.reshape(-1), c // groups, site.interior, site.plane, planes)
+        run_tasks(
+            _pack, x.size, n * groups * words,
+            x.reshape(-1), c // groups, site.interior, site.plane, planes,
+        )  # fmt: skip
     return planes
 
 

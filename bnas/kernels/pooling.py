@@ -5,7 +5,6 @@ the sum. Average pooling *is* a depthwise convolution with weights of one, divid
 """
 
 import numpy as np
-from numba import prange
 
 from bnas.kernels.depthwise import depthwise_conv2d, depthwise_conv2d_dx
 from bnas.kernels.jit import jit
@@ -18,7 +17,7 @@ from bnas.kernels.planes import (
     store_dense,
     valid_taps,
 )
-from bnas.kernels.threads import share
+from bnas.kernels.threads import run_tasks
 
 
 @jit(allocates=False)
@@ -72,10 +71,10 @@ def _max_task(x, g, c, first, y, index):
     _store_index(winner, c, first, count, g, index)
 
 
-@jit(parallel=True)
-def _max(x, g, y, index):
-    for task in prange(x.shape[1] * g.chunks):
-        c, chunk = divmod(np.int64(task), g.chunks)
+@jit
+def _max(x, g, y, index, first, end):
+    for task in range(first, end):
+        c, chunk = divmod(task, g.chunks)
         _max_task(x, g, c, chunk * g.images, y, index)
 
 
@@ -86,9 +85,9 @@ def _max_dx_plane(dy, index, dx):
             dx[index[i]] += dy[i]
 
 
-@jit(parallel=True)
-def _max_dx(dy, index, dx):
-    for plane in prange(dx.shape[0]):
+@jit(allocates=False)
+def _max_dx(dy, index, dx, first, end):
+    for plane in range(first, end):
         _max_dx_plane(dy[plane], index[plane], dx[plane])
 
 
@@ -102,7 +101,8 @@ def max_pool2d(x, kernel, stride, padding, dilation):
     g = geometry(x.shape, kernel, stride, padding, dilation)
     y = np.empty((*x.shape[:2], g.out_h, g.out_w), x.dtype)
     index = np.empty(y.shape, np.int32)
-    share(_max, y.size * len(g.taps), ready(x), g, y, index)
+    work, tasks = y.size * len(g.taps), x.shape[1] * g.chunks
+    run_tasks(_max, work, tasks, ready(x), g, y, index)
     return y, index
 
 
@@ -111,9 +111,10 @@ def max_pool2d_dx(dy, index, x_shape):
     n, c, h, w = x_shape
     dx = np.zeros(x_shape, dy.dtype)
     flat = (n * c, dy.shape[2] * dy.shape[3])
-    share(
+    run_tasks(
         _max_dx,
         dy.size,
+        n * c,
         ready(dy).reshape(flat),
         ready(index).reshape(flat),
         dx.reshape(n * c, h * w),

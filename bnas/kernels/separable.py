@@ -12,6 +12,8 @@ Sums of signs are integers, exact in floats up to 2²⁴, and β is applied to t
 (x - mean) · scale for each channel: the batch norm that stands before, if there is one.
 """
 
+from functools import lru_cache
+
 import numpy as np
 
 from bnas.kernels.buffers import empty, zeros
@@ -26,6 +28,7 @@ from bnas.kernels.vectors import (
     lane_sum,
     load,
     multiply_add,
+    number,
     select_greater,
     store,
 )
@@ -70,14 +73,16 @@ def binary_unit(depthwise, pointwise):
     return Unit(ones, inner, *signs_and_scale(pointwise), True)
 
 
-def _sizes(size, window):
-    """The arguments of `reading_runs` for a window over images of `size`, the out_size worked out."""
+@lru_cache(maxsize=256)
+def _tables(size, window):
+    """(size of the output, reading runs, returning runs) of a window over images of `size`."""
     kernel, stride, padding, dilation, out_size = window
     if out_size is None:
         out_size = tuple(
             output_size(n, k, stride, p, dilation) for n, k, p in zip(size, kernel, padding)
         )
-    return size, out_size, kernel, stride, padding, dilation
+    arguments = size, out_size, kernel, stride, padding, dilation
+    return out_size, reading_runs(*arguments), returning_runs(*arguments)
 
 
 @jit(forceinline=True)
@@ -116,8 +121,8 @@ def _correlate(planes, origin, runs, weights, first_weight, out, target):
         while j + 4 <= count:
             a, b, c, d = zero, zero, zero, zero
             for t in range(start, end):
-                w = broadcast(weights[first_weight + runs.tap[t]])
-                at = here + runs.at[t] * lanes
+                w = broadcast(number(weights, first_weight + number(runs.tap, t)))
+                at = here + number(runs.at, t) * lanes
                 a = multiply_add(load(planes, at), w, a)
                 b = multiply_add(load(planes, at + step), w, b)
                 c = multiply_add(load(planes, at + 2 * step), w, c)
@@ -130,48 +135,59 @@ def _correlate(planes, origin, runs, weights, first_weight, out, target):
         while j < count:
             a = zero
             for t in range(start, end):
-                w = broadcast(weights[first_weight + runs.tap[t]])
-                a = multiply_add(load(planes, here + runs.at[t] * lanes), w, a)
+                w = broadcast(number(weights, first_weight + number(runs.tap, t)))
+                a = multiply_add(load(planes, here + number(runs.at, t) * lanes), w, a)
             store(out, to, a)
             to, here, j = to + stride, here + step, j + 1
 
 
+@jit(forceinline=True)
+def _add(array, index, vector):
+    store(array, index, load(array, index) + vector)
+
+
 @jit(allocates=False)
-def _tap_sums(planes, origin, dense, first, pitch, runs, sums, target):
+def _tap_sums(planes, origin, dense, first, pitch, runs, totals, sums, target):
     """sums[target + t] += Σ (output gradient) · (what tap t sees), one plane; see `_correlate`.
 
     dense[first...]: the gradient, `pitch` pixels from row to row; forward runs are one for each row.
+    totals: scratch, a vector for each tap.
     """
     lanes = 64 // planes.itemsize
     zero = broadcast(planes.dtype.type(0))
     step = runs.read_step * lanes
+    for i in range(0, totals.size, lanes):
+        store(totals, i, zero)
     for run in range(runs.first.size):
         start, end, count = runs.starts[run], runs.starts[run + 1], runs.count[run]
         dy = first + run * pitch * lanes
         t = start
         while t + 4 <= end:
             a, b, c, d = zero, zero, zero, zero
-            at0, at1 = origin + runs.at[t] * lanes, origin + runs.at[t + 1] * lanes
-            at2, at3 = origin + runs.at[t + 2] * lanes, origin + runs.at[t + 3] * lanes
+            at0 = origin + number(runs.at, t) * lanes
+            at1 = origin + number(runs.at, t + 1) * lanes
+            at2 = origin + number(runs.at, t + 2) * lanes
+            at3 = origin + number(runs.at, t + 3) * lanes
             for j in range(count):
                 g = load(dense, dy + j * lanes)
                 a = multiply_add(g, load(planes, at0 + j * step), a)
                 b = multiply_add(g, load(planes, at1 + j * step), b)
                 c = multiply_add(g, load(planes, at2 + j * step), c)
                 d = multiply_add(g, load(planes, at3 + j * step), d)
-            sums[target + runs.tap[t]] += lane_sum(a)
-            sums[target + runs.tap[t + 1]] += lane_sum(b)
-            sums[target + runs.tap[t + 2]] += lane_sum(c)
-            sums[target + runs.tap[t + 3]] += lane_sum(d)
+            _add(totals, number(runs.tap, t) * lanes, a)
+            _add(totals, number(runs.tap, t + 1) * lanes, b)
+            _add(totals, number(runs.tap, t + 2) * lanes, c)
+            _add(totals, number(runs.tap, t + 3) * lanes, d)
             t += 4
         while t < end:
-            a, at0 = zero, origin + runs.at[t] * lanes
+            a, at0 = zero, origin + number(runs.at, t) * lanes
             for j in range(count):
-                a = multiply_add(
-                    load(dense, dy + j * lanes), load(planes, at0 + j * step), a
-                )
-            sums[target + runs.tap[t]] += lane_sum(a)
+                g = load(dense, dy + j * lanes)
+                a = multiply_add(g, load(planes, at0 + j * step), a)
+            _add(totals, number(runs.tap, t) * lanes, a)
             t += 1
+    for i in range(totals.size // lanes):
+        sums[target + i] += lane_sum(load(totals, i * lanes))
 
 
 @jit(allocates=False)
@@ -192,10 +208,10 @@ def _pointwise(x, plane, weights, row, column, inputs, outputs, rows, columns, y
                 v = o * row
                 for k in range(inputs):
                     value, u = load(x, at + k * plane), v + k * column
-                    a = multiply_add(value, broadcast(weights[u]), a)
-                    b = multiply_add(value, broadcast(weights[u + row]), b)
-                    c = multiply_add(value, broadcast(weights[u + 2 * row]), c)
-                    d = multiply_add(value, broadcast(weights[u + 3 * row]), d)
+                    a = multiply_add(value, broadcast(number(weights, u)), a)
+                    b = multiply_add(value, broadcast(number(weights, u + row)), b)
+                    c = multiply_add(value, broadcast(number(weights, u + 2 * row)), c)
+                    d = multiply_add(value, broadcast(number(weights, u + 3 * row)), d)
                 target = to + o * pixels
                 store(y, target, a)
                 store(y, target + pixels, b)
@@ -204,7 +220,7 @@ def _pointwise(x, plane, weights, row, column, inputs, outputs, rows, columns, y
             for o in range(outputs // 4 * 4, outputs):
                 a = zero
                 for k in range(inputs):
-                    weight = broadcast(weights[o * row + k * column])
+                    weight = broadcast(number(weights, o * row + k * column))
                     a = multiply_add(load(x, at + k * plane), weight, a)
                 store(y, to + o * pixels, a)
 
@@ -247,7 +263,9 @@ def _sign_in_place(d, at, pixels, scale, out):
 
 @jit
 def _forward_blocks(x, mean, scale, unit, runs, z, sums, squares, first, end):
-    lanes, channels, outputs = 64 // x.itemsize, mean.size, sums.shape[1]
+    _, outputs, _, _, lanes = z.shape
+    source, out, channels = x.reshape(-1), z.reshape(-1), mean.size
+    totals, spreads = sums.reshape(-1), squares.reshape(-1)
     taps = unit.depthwise.size // channels
     image, pixels = runs.height * runs.width * lanes, runs.outputs
     plane = (pixels | 1) * lanes
@@ -256,22 +274,21 @@ def _forward_blocks(x, mean, scale, unit, runs, z, sums, squares, first, end):
     for block in range(first, end):
         for c in range(channels):
             at = (block * channels + c) * image
-            _activate(x, at, mean[c], scale[c], unit.binary, runs, padded, 0)
+            _activate(source, at, mean[c], scale[c], unit.binary, runs, padded, 0)
             _correlate(padded, 0, runs, unit.depthwise, c * taps, dense, c * plane)
             if unit.inner.size:
                 _sign_in_place(dense, c * plane, pixels, unit.inner[c], dense)
         start = block * outputs * pixels * lanes
         _pointwise(
-            dense, plane, unit.pointwise, channels, 1, channels, outputs, 1, pixels, z, start,
+            dense, plane, unit.pointwise, channels, 1, channels, outputs, 1, pixels, out, start,
             pixels, pixels * lanes,
         )  # fmt: skip
         for o in range(outputs):
             at = (block * outputs + o) * lanes
             by = unit.scale[o] if unit.scale.size else x.dtype.type(1)
             plane_moments(
-                z, start + o * pixels * lanes, pixels, by, unit.scale.size > 0, sums.reshape(-1),
-                squares.reshape(-1), at,
-            )  # fmt: skip
+                out, start + o * pixels * lanes, pixels, by, unit.scale.size > 0, totals, spreads, at
+            )
 
 
 def separable(x, mean, scale, unit, window):
@@ -282,14 +299,14 @@ def separable(x, mean, scale, unit, window):
     of -1 begins at the second pixel; an out_size of None follows from the rest. sums and squares
     (blocks, Cout, L): the `moments` of z before the last β.
     """
-    blocks, channels, *size, lanes = x.shape
-    outputs = unit.pointwise.size // channels
-    sizes = _sizes(tuple(size), window)
-    z = empty((blocks, outputs, *sizes[1], lanes), x.dtype)
-    sums, squares = (np.empty((blocks, outputs, lanes), x.dtype) for _ in range(2))
+    blocks, channels, height, width, lanes = x.shape
+    out_size, runs, _ = _tables((height, width), window)
+    outputs, taps = unit.pointwise.size // channels, unit.depthwise.size // channels
+    z = empty((blocks, outputs, *out_size, lanes), x.dtype)
+    sums, squares = np.empty((2, blocks, outputs, lanes), x.dtype)
     run_tasks(
-        _forward_blocks, z.size * (channels + unit.depthwise.size // channels), blocks,
-        ready(x).reshape(-1), mean, scale, unit, reading_runs(*sizes), z.reshape(-1), sums, squares,
+        _forward_blocks, z.size * (channels + taps), blocks, ready(x), mean, scale, unit, runs, z, sums,
+        squares,
     )  # fmt: skip
     return z, sums, squares
 
@@ -351,7 +368,10 @@ def _through_activation(x, at, pixels, mean, scale, slope, dy, dx, add):
 def _backward_blocks(
     gradient, x, mean, scale, unit, forward, backward, slope, dx, add, ddepthwise, dpointwise, first, end
 ):
-    dy, z, z_mean, a, e, f = gradient
+    (dy, z), (a, e, f), z_mean = gradient
+    dy, z, a, e, f = dy.reshape(-1), z.reshape(-1), a.reshape(-1), e.reshape(-1), f.reshape(-1)
+    x, dx = x.reshape(-1), dx.reshape(-1)
+    ddepthwise, dpointwise = ddepthwise.reshape(-1), dpointwise.reshape(-1)
     lanes, channels, outputs = 64 // x.itemsize, mean.size, z_mean.size
     taps, learns = unit.depthwise.size // channels, dpointwise.size > 0
     image, pixels = forward.height * forward.width * lanes, forward.outputs
@@ -361,7 +381,7 @@ def _backward_blocks(
     dense = np.empty(GROUP * plane, x.dtype)
     signs = np.empty(GROUP * plane if unit.inner.size else 0, x.dtype)
     returned = np.zeros(GROUP * padded_plane, x.dtype)
-    spread = np.empty(image, x.dtype)
+    spread, totals = np.empty(image, x.dtype), np.empty(taps * lanes, x.dtype)
     for block in range(first, end):
         for o in range(outputs):
             at = block * outputs + o
@@ -400,7 +420,7 @@ def _backward_blocks(
                 if learns:
                     _tap_sums(
                         padded, k * forward.plane * lanes, returned, start, backward.pitch,
-                        forward, ddepthwise, (block * channels + c + k) * taps,
+                        forward, totals, ddepthwise, (block * channels + c + k) * taps,
                     )  # fmt: skip
                 _correlate(
                     returned, k * padded_plane, backward, unit.depthwise, (c + k) * taps, spread, 0
@@ -413,12 +433,13 @@ def _backward_blocks(
 def separable_gradients(dy, z, norm, x, mean, scale, unit, window, slope, learns, dx=None):
     """Backward of `separable` and of a batch norm after it.
 
-    dy, z (blocks, Cout, Ho, Wo, L): the gradient after the norm, and what the unit gave. norm: (mean (Cout,),
-    a, e, f (blocks, Cout, L)) of `lanes.norm_gradient`. x, mean, scale, unit, window: as they went
-    forward. slope: a key of SLOPES. learns: whether gradients of the weights are wanted. dx: where to add
-    the gradient, or None for a new array.
+    dy, z (blocks, Cout, Ho, Wo, L): the gradient after the norm, and what the unit gave. norm: (mean
+    (Cout,), a, e, f (blocks, Cout, L)) of `norm_gradient`. x, mean, scale, unit, window: as they went
+    forward. slope: "relu", or a surrogate of sign, "clip", "identity" or "polynomial". learns:
+    whether gradients of the weights are wanted. dx: where to add the gradient, or None for a new array.
 
-    Returns (dx of the norm's output before x, like x; d depthwise (C, T) and d pointwise (Cout, C), or None).
+    Returns (dx, the gradient for the norm's output before the activation, like x; d depthwise (C, T) and
+    d pointwise (Cout, C), or None).
     """
     blocks, channels = x.shape[:2]
     outputs, taps = z.shape[1], unit.depthwise.size // channels
@@ -426,16 +447,11 @@ def separable_gradients(dy, z, norm, x, mean, scale, unit, window, slope, learns
     kept = blocks if learns else 0
     ddepthwise = np.zeros((kept, channels, taps), x.dtype)
     dpointwise = np.zeros((kept, outputs, channels), x.dtype)
-    z_mean, *slopes = norm
-    gradient = (
-        ready(dy).reshape(-1), ready(z).reshape(-1), z_mean, *(s.reshape(-1) for s in slopes)
-    )  # fmt: skip
-    sizes = _sizes(x.shape[2:4], window)
-    work = z.size * (channels + taps) * (3 if learns else 1)
+    _, forward, backward = _tables(x.shape[2:4], window)
+    gradient = (ready(dy), ready(z)), tuple(map(ready, norm[1:])), norm[0]
     run_tasks(
-        _backward_blocks, work, blocks, gradient, ready(x).reshape(-1), mean, scale, unit,
-        reading_runs(*sizes), returning_runs(*sizes), SLOPES[slope], dx.reshape(-1), add,
-        ddepthwise.reshape(-1), dpointwise.reshape(-1),
+        _backward_blocks, z.size * (channels + taps) * (3 if learns else 1), blocks, gradient,
+        ready(x), mean, scale, unit, forward, backward, SLOPES[slope], dx, add, ddepthwise, dpointwise,
     )  # fmt: skip
     if not learns:
         return dx, None, None

@@ -1,10 +1,12 @@
-"""How many threads there are, and how many of them a kernel call is worth.
+"""How many threads there are, how many of them a kernel call is worth, and kernels on several.
 
-Handing work to another thread costs some microseconds on an idle machine, but a whole time slice of
-the scheduler, milliseconds, where another program holds that core. A search makes hundreds of
-thousands of calls, most of them tiny: those stay on the thread they are on.
+The threads are Python's, their number is Numba's setting. Handing work to another thread costs some tens of
+microseconds on an idle machine, but a whole time slice of the scheduler, milliseconds, where another
+program holds that core. A search makes hundreds of thousands of calls, most of them tiny: those stay on
+the thread they are on.
 """
 
+import os
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from functools import cache
@@ -38,41 +40,36 @@ def available():
     return min(numba.config.NUMBA_DEFAULT_NUM_THREADS, numba.config.NUMBA_NUM_THREADS)
 
 
-def share(kernel, work, *arguments):
-    """kernel(*arguments) on all threads if `work`, its inner operations, is worth it, else on one."""
-    threads = numba.get_num_threads()
-    if threads == 1 or work >= WORTH_SHARING:
-        kernel(*arguments)
-        return
-    numba.set_num_threads(1)
-    try:
-        kernel(*arguments)
-    finally:
-        numba.set_num_threads(threads)
+def pool(count):
+    """`count` threads to hand work to, the same ones each time; a forked process gets its own.
+
+    What runs on them must not wait for them, as `run_tasks` does: with all of them waiting, none would work.
+    """
+    return _pool(os.getpid(), count)
 
 
 @cache
-def _helpers(count):
+def _pool(process, count):
     return ThreadPoolExecutor(count, thread_name_prefix="bnas")
 
 
 def run_tasks(kernel, work, tasks, *arguments):
     """kernel(*arguments, first, end) for the tasks 0 to tasks - 1, on all threads if `work` is worth it.
 
-    Each thread takes one run of neighbouring tasks, which must not touch each other's results. Kernels hold no
-    lock of Python's, so threads of Python do: against Numba's parallel loops, it takes a few
-    microseconds more to start and half the time to compile.
+    work: all inner operations together. Each thread takes one run of neighbouring tasks, which must not
+    touch each other's results, and this one the first. What is raised on any thread is raised here, once
+    all have ended. Kernels hold no lock of Python's, so threads of Python do: a parallel loop of Numba's
+    starts some tens of microseconds faster, but takes twice as long to compile.
     """
     workers = min(numba.get_num_threads(), tasks) if work >= WORTH_SHARING else 1
     if workers <= 1:
         kernel(*arguments, 0, tasks)
         return
     cuts = [tasks * i // workers for i in range(workers + 1)]
-    others = [
-        _helpers(workers - 1).submit(kernel, *arguments, first, end)
-        for first, end in zip(cuts[1:-1], cuts[2:])
-    ]
+    others = []
     try:
+        for first, end in zip(cuts[1:-1], cuts[2:]):
+            others.append(pool(workers - 1).submit(kernel, *arguments, first, end))
         kernel(*arguments, 0, cuts[1])
     finally:
         wait(others)

@@ -122,6 +122,21 @@ def load(typingctx, array, index):
 
 
 @intrinsic
+def number(typingctx, array, index):
+    """array[index], without the instructions that let Python's negative indices count from the end."""
+    if not _is_flat(array):
+        return None
+    one = Vector(array.dtype, 1)
+
+    def codegen(context, builder, sig, args):
+        address = _pointer(context, builder, sig.args[0], *args, one)
+        address = builder.bitcast(address, context.get_value_type(array.dtype).as_pointer())
+        return builder.load(address, align=array.dtype.bitwidth // 8)
+
+    return array.dtype(array, types.intp), codegen
+
+
+@intrinsic
 def store(typingctx, array, index, vector):
     """array[index], array[index + 1], ... = vector"""
     if not _is_flat(array):

@@ -8,14 +8,13 @@ panel that stays in the first-level cache, and every tile of four output channel
 from typing import NamedTuple
 
 import numpy as np
-from numba import get_num_threads, prange
 
 from bnas.kernels.jit import jit
 from bnas.kernels.packing import pack_bits, packed_planes
 from bnas.kernels.panels import PANEL, ROWS, fill_panel, tiled
 from bnas.kernels.planes import floats, ready
 from bnas.kernels.sites import Sites, require_convolution, sites
-from bnas.kernels.threads import share
+from bnas.kernels.threads import run_tasks
 from bnas.kernels.tiles import count_tile
 from bnas.kernels.vectors import (
     broadcast,
@@ -28,7 +27,7 @@ from bnas.kernels.vectors import (
 from bnas.kernels.xnor_depthwise import MOST_TAPS, xnor_depthwise
 
 CACHED = 96  # numbers K of all panels laid out together, 256 bytes each: half the first-level cache
-WORTH = 64  # of a word operation, in the multiply-adds that `share` counts
+WORTH = 64  # of a word operation, in the multiply-adds that `run_tasks` counts
 
 
 @jit(forceinline=True)
@@ -58,8 +57,8 @@ def _store_row(counts, at, left, right, scale, y, target, pixels):
 
 
 @jit
-def _conv_panels(planes, weights, offsets, beta, site, where, tasks, y):
-    """The panels from tasks[0] to before tasks[1], counted through the groups of all images.
+def _conv(planes, weights, offsets, beta, site, where, y, first_task, end_task):
+    """Images and groups of planes (flat) -> y (flat), int32 or, times beta, float32. A task is a panel.
 
     As many panels as the first-level cache holds are laid out together, and each tile of weights passes
     over all of them: so results are written in long runs, and the weights are read less often.
@@ -69,10 +68,10 @@ def _conv_panels(planes, weights, offsets, beta, site, where, tasks, y):
     together = max(1, CACHED // length)
     panel = np.empty(together * length * PANEL, np.uint64)
     counts = np.empty(ROWS * PANEL, np.int32)
-    task = tasks[0]
-    while task < tasks[1]:
+    task = first_task
+    while task < end_task:
         image, number = divmod(task, panels)
-        group, last = image % groups, min(number + together, panels, number + tasks[1] - task)
+        group, last = image % groups, min(number + together, panels, number + end_task - task)
         for j in range(number, last):
             at = (j - number) * length * PANEL
             fill_panel(planes, image * stored, site, j * PANEL, where, panel, at)
@@ -91,15 +90,6 @@ def _conv_panels(planes, weights, offsets, beta, site, where, tasks, y):
                         site.pixels - first,
                     )  # fmt: skip
         task += last - number
-
-
-@jit(parallel=True)
-def _conv(planes, weights, offsets, beta, site, where, workers, y):
-    """Images and groups of planes (flat) -> y (flat), int32 or, times beta, float32."""
-    tasks = y.size // (beta.shape[1] * site.pixels) * site.classes.shape[0]
-    for worker in prange(workers):
-        mine = (tasks * worker // workers, tasks * (worker + 1) // workers)
-        _conv_panels(planes, weights, offsets, beta, site, where, mine, y)
 
 
 def border_offsets(words, outside, channels):
@@ -152,9 +142,10 @@ def multiply(product, planes, beta=None):
     y = np.empty((images, groups * channels, site.pixels), np.int32 if beta is None else np.float32)
     beta = np.ones(groups * channels, np.float32) if beta is None else ready(beta)
     if y.size:
-        share(
-            _conv, WORTH * y.size * product.where.size // 8, planes, product.tiles, product.offsets,
-            beta.reshape(groups, channels), site, product.where, get_num_threads(), y.reshape(-1),
+        run_tasks(
+            _conv, WORTH * y.size * product.where.size // 8, images * groups * len(site.classes),
+            planes, product.tiles, product.offsets, beta.reshape(groups, channels), site,
+            product.where, y.reshape(-1),
         )  # fmt: skip
     return y
 

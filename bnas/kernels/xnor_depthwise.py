@@ -7,11 +7,10 @@ negative weights together. See `planes` for how windows slide.
 """
 
 import numpy as np
-from numba import get_num_threads, prange
 
 from bnas.kernels.jit import jit
 from bnas.kernels.planes import dense_size, geometry, padded_size, ready
-from bnas.kernels.threads import share
+from bnas.kernels.threads import run_tasks
 from bnas.kernels.vectors import (
     broadcast,
     load,
@@ -23,7 +22,7 @@ from bnas.kernels.vectors import (
     store_signs,
 )
 
-COST = 16  # of an output in the multiply-adds that `share` counts: it mostly waits for memory
+COST = 16  # of an output in the multiply-adds that `run_tasks` counts: it mostly waits for memory
 MOST_TAPS = 2**15  # whose sum fits int16
 SLACK = 128  # elements that whole vectors may run over the end
 
@@ -85,14 +84,14 @@ def _store_dense(dense, at, g, stride, scale, y, target):
 
 
 @jit
-def _tasks(x, channels, offsets, flips, negatives, beta, g, stride, first_task, end, y):
-    """Chunks of images of one channel, numbered through all channels."""
+def _depthwise(x, channels, offsets, flips, negatives, beta, g, stride, y, first_task, end_task):
+    """A task is a chunk of images of one channel, numbered through all channels."""
     images = x.size // (channels * g.h * g.w)
     outputs, multiplier = beta.size, beta.size // channels
     pixels = y.size // (images * outputs)
     padded = np.zeros(padded_size(g) + SLACK, flips.dtype)
     dense = np.empty(dense_size(g, g.images) + SLACK, flips.dtype)
-    for task in range(first_task, end):
+    for task in range(first_task, end_task):
         c, chunk = divmod(task, g.chunks)
         first = chunk * g.images
         count = min(g.images, images - first)
@@ -104,14 +103,6 @@ def _tasks(x, channels, offsets, flips, negatives, beta, g, stride, first_task, 
             for b in range(count):
                 target = ((first + b) * outputs + o) * pixels
                 _store_dense(dense, b * g.rows * g.cols, g, stride, beta[o], y, target)
-
-
-@jit(parallel=True)
-def _depthwise(x, channels, offsets, flips, negatives, beta, g, stride, workers, y):
-    tasks = channels * g.chunks
-    for worker in prange(workers):
-        start, end = tasks * worker // workers, tasks * (worker + 1) // workers
-        _tasks(x, channels, offsets, flips, negatives, beta, g, stride, start, end, y)
 
 
 def xnor_depthwise(x, w, beta, stride, padding, dilation):
@@ -127,9 +118,9 @@ def xnor_depthwise(x, w, beta, stride, padding, dilation):
     y = np.empty((x.shape[0], w.shape[0], *size), np.int32 if beta is None else np.float32)
     beta = np.ones(w.shape[0], np.float32) if beta is None else ready(beta)
     if y.size:
-        share(
-            _depthwise, y.size * (COST + taps // 16), x.reshape(-1), x.shape[1],
-            np.ascontiguousarray(g.taps[:, 2]), flips, negatives, beta, g, stride, get_num_threads(),
-            y.reshape(-1),
+        run_tasks(
+            _depthwise, y.size * (COST + taps // 16), x.shape[1] * g.chunks,
+            x.reshape(-1), x.shape[1], np.ascontiguousarray(g.taps[:, 2]), flips, negatives, beta, g,
+            stride, y.reshape(-1),
         )  # fmt: skip
     return y

@@ -1,7 +1,5 @@
 """A 1-bit network that runs in 1 bit."""
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 
 import numba
@@ -9,6 +7,7 @@ import numpy as np
 
 from bnas.data import normalise
 from bnas.errors import InputError
+from bnas.kernels.threads import pool
 from bnas.packed import files
 from bnas.packed.fold import fold
 from bnas.packed.plan import Plan
@@ -29,13 +28,13 @@ class PackedNetwork:
         mean, std: of each channel of raw images (pixels 0 to 255), which normalisation took out.
         genotype: the text of the architecture.
 
-    Give one instance to one thread at a time; it uses Numba's threads itself, on chunks of images.
+    Give one instance to one thread at a time; it uses several itself, on chunks of images.
     """
 
     def __init__(self, model, shape, mean, std, genotype):
         self.model, self.shape = model, tuple(shape)
         self.mean, self.std, self.genotype = np.asarray(mean), np.asarray(std), genotype
-        self._plans, self._pools = {}, {}
+        self._plans = {}
 
     @classmethod
     def pack(cls, network, shape, mean, std, genotype=""):
@@ -85,7 +84,7 @@ class PackedNetwork:
             idle.put(plan)
 
         if threads > 1:
-            list(self._workers(threads).map(work, starts))
+            list(pool(threads).map(work, starts))
         else:
             for start in starts:
                 work(start)
@@ -132,10 +131,3 @@ class PackedNetwork:
         for plan in plans[:count]:
             idle.put(plan)
         return idle
-
-    def _workers(self, threads):
-        """Threads to share chunks out to; those of a parent process do not survive a fork."""
-        key = os.getpid(), threads
-        if key not in self._pools:
-            self._pools[key] = ThreadPoolExecutor(threads)
-        return self._pools[key]

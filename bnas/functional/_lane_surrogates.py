@@ -1,0 +1,104 @@
+"""What the backward of 1-bit units in lanes claims to be the derivative of, written plainly in NCHW.
+
+Every value is a pair: at the point where the backward is taken, and near it. An XNOR convolution is
+β (sign x ⊙ sign w) at the point; near it a change of s(x) meets sign w, and a change of s(w) meets sign x,
+s the surrogate of sign. β stays what it is at the point; norms are exact functions.
+"""
+
+import numpy as np
+
+from bnas.functional.binarise import channel_scale, sign
+from bnas.functional.conv import Window, correlate
+from bnas.reference import from_lanes, to_lanes
+
+POINTWISE = (1, 1), 1, (0, 0), 1, None  # a window of `kernels.separable`
+
+
+def chain_norm_surrogate(point, call, stages):
+    """The function of (x, *weights) that ChainNorm's backward belongs to at `point`; all in lanes."""
+
+    def function(*arrays):
+        (x, *weights) = zip(point, arrays)
+        return to_lanes(_chain(_images(x, call), stages, iter(weights), call)[1])
+
+    return function
+
+
+def mixed_edge_surrogate(point, call, edge):
+    """The same for MixedEdge, a function of (s, base, x, poolings, *unit weights)."""
+
+    def function(weights, base, *arrays):
+        x, largest, average, *rest = zip(point[2:], arrays)
+        x, *pools = (_images(pair, call) for pair in (x, largest, average))
+        rest = iter(rest)
+
+        def chains(candidates):
+            return [_chain(x, stages, rest, call)[1] for stages in candidates]
+
+        outputs = chains([edge.skip]) + chains(edge.dilated)
+        outputs += [_norm(pool, norm) for (_, pool), norm in zip(pools, edge.pool_norms)]
+        outputs += chains(edge.separable)
+        y = sum(w[..., None, None, None] * o for w, o in zip(weights.T, outputs))
+        return to_lanes(y) if base is None else base + to_lanes(y)
+
+    return function
+
+
+def _images(pair, call):
+    return tuple(from_lanes(x, call.batch) for x in pair)
+
+
+def _chain(x, stages, weights, call):
+    """A Chain and its last norm on a pair of images; weights: an iterator of pairs."""
+    for stage in stages:
+        betas, dots = [], []
+        for window in stage.windows:
+            y = x
+            if window[0] != (1, 1):
+                beta, *dot = _xnor(y, next(weights), window, call.surrogate)
+                y, window = [beta[:, None, None] * part for part in dot], POINTWISE
+            beta, *dot = _xnor(y, next(weights), window, call.surrogate)
+            betas.append(beta)
+            dots.append(dot)
+        beta = np.concatenate(betas)
+        x = tuple(_norm(np.concatenate(z, axis=1), stage.norm, beta) for z in zip(*dots))
+    return x
+
+
+def _norm(z, norm, beta=np.ones(1)):
+    """A Norm of images β z, z (N, C, H, W) and β (C,), its running arrays left alone.
+
+    Where z are integers with an integer mean, their zeros are exact: the next sign needs them.
+    """
+    mean, var = norm.running_mean, norm.running_var
+    if norm.training:
+        mean, var = z.mean(axis=(0, 2, 3)) * beta, z.var(axis=(0, 2, 3)) * beta**2
+    centred = z * beta[:, None, None] - mean[:, None, None]
+    return centred / np.sqrt(var + norm.eps)[:, None, None]
+
+
+def _xnor(x, w, window, surrogate):
+    """Pairs x and w -> (β, the pair of their XNOR convolution before β)."""
+    bits_x, bits_w = sign(x[0]), sign(w[0])
+    dot = _convolve(bits_x, bits_w, window)
+    by_x = _convolve(_change(*x, surrogate), bits_w, window)
+    by_w = _convolve(bits_x, _change(*w, surrogate), window)
+    return channel_scale(w[0]), dot, dot + by_x + by_w
+
+
+def _convolve(x, w, window):
+    _, stride, padding, dilation, _ = window
+    if padding == (-1, -1):  # begins at the second pixel, and sees a zero beyond the last
+        x, padding = np.pad(x, ((0, 0), (0, 0), (0, 1), (0, 1)))[:, :, 1:, 1:], (0, 0)
+    groups = x.shape[1] // w.shape[1]
+    return correlate(x, w, Window((stride, stride), padding, (dilation, dilation), groups))
+
+
+def _change(x0, x, surrogate):
+    """s(x) - s(x0), by the formula of s that holds at x0, see SignSTE: so nothing is a kink."""
+    if surrogate == "identity":
+        return x - x0
+    inside = np.abs(x0) <= 1
+    if surrogate == "clip":
+        return inside * (x - x0)
+    return inside * (2 * (x - x0) - np.sign(x0) * (x**2 - x0**2))
