@@ -12,6 +12,8 @@ from operator import attrgetter
 
 import numpy as np
 
+from bnas.buffers import empty
+
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 _recording = True
@@ -256,7 +258,8 @@ def _leaf_gradients(output, gradient, retain_graph):
                 elif source in summed:
                     gradients[source] += dx
                 else:
-                    gradients[source] = gradients[source] + dx
+                    total = empty(dx.shape, dx.dtype)
+                    gradients[source] = np.add(gradients[source], dx, out=total)
                     summed.add(source)
         if not retain_graph:
             node.free()

@@ -12,7 +12,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import fields
 
 from bnas import __version__
-from bnas.config import QUICK_SEARCH, QUICK_TRAIN, SearchConfig, TrainConfig
+from bnas.config import (
+    BENCH_PARTS,
+    BENCH_SCALES,
+    QUICK_SEARCH,
+    QUICK_TRAIN,
+    SearchConfig,
+    TrainConfig,
+)
 from bnas.errors import DivergedError, InputError
 
 # What a library reads before OMP_NUM_THREADS when it is imported.
@@ -186,10 +193,16 @@ training) or floats (normalised already); an IDX file; a CIFAR-10 .bin file; or 
 as they are bundled. Any of them may be gzipped. If there are labels, accuracy is printed.
 """
 BENCH = """\
-Race our kernels and packed networks against their naive twins, NumPy and (if it is
-installed) PyTorch, in turns in one process, on one and on all threads. Prints tables and
-where we lose; writes bench.json, bench.txt and bench.png. On two cores it takes
-about ten minutes; close other programs first.
+Race our kernels, packed networks and search steps against their naive twins, NumPy and (if
+it is installed) PyTorch, in turns in one process, on one and on all threads; measure the
+memory of a search step, and how its cost grows. Prints tables and where we lose; writes
+bench.json, bench.txt, bench.png and growth.png. Close other programs first: on two cores
+everything takes most of an hour, and the scale darts, which is left out unless asked for,
+as long again and 12 GB for PyTorch.
+
+examples:
+  bnas bench --only kernels networks
+  bnas bench --only steps memory --scale digits cifar darts
 """
 PLOT = """\
 Draw the figures of a search and of its trained networks, finished or not, into the
@@ -263,6 +276,18 @@ def build_parser():
     bench = command("bench", "race kernels and packed networks", BENCH)
     bench.add_argument("--out", metavar="DIR", default="bench", help="folder for results (bench)")
     bench.add_argument("--quick", action="store_true", help="a trial: few repetitions and shapes")
+    bench.add_argument(
+        "--only", nargs="+", choices=BENCH_PARTS, default=BENCH_PARTS, metavar="PART",
+        help=f"of {', '.join(BENCH_PARTS)} (all)",
+    )  # fmt: skip
+    bench.add_argument(
+        "--scale", nargs="+", choices=BENCH_SCALES, default=BENCH_SCALES[:2], metavar="NAME",
+        help=f"of search steps: {', '.join(BENCH_SCALES)} ({' '.join(BENCH_SCALES[:2])})",
+    )  # fmt: skip
+    bench.add_argument(
+        "--repeats", type=whole_number(1), metavar="N",
+        help="how often a search step is timed (9, 7 or 3 times, by scale)",
+    )  # fmt: skip
 
     plot = command("plot", "draw the figures of a run", PLOT)
     plot.add_argument("folder", metavar="RUN", help="run folder")

@@ -173,7 +173,9 @@ def bench(options):
 
     with explain("make the folder", options.out, "choose one that can be written"):
         Path(options.out).mkdir(parents=True, exist_ok=True)  # now, not after some minutes
-    results = run_all(options.quick, print)
+    results = run_all(
+        options.quick, print, tuple(options.only), tuple(options.scale), options.repeats
+    )
     print(text_report(results))
     print(*save_report(results, options.out), sep="\n")
 

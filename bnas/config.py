@@ -14,6 +14,8 @@ CURVATURES = ("fisher", "ggn", "hvp")
 SURROGATES = ("clip", "identity", "polynomial", "tanh")
 BETAS = ("closed", "learned")
 PRECISIONS = ("binary", "real")
+BENCH_PARTS = ("kernels", "networks", "steps", "memory", "growth")
+BENCH_SCALES = ("digits", "cifar", "darts")  # of a search step: image, channels, layers, batch
 
 # What --quick stands for: small enough for seconds.
 QUICK_SEARCH = {

@@ -345,16 +345,16 @@ def _lane_cases(x, positive):
             chain("1-bit halves", 6, 5, halves(5), channels=3, surrogate="clip"),
             chain("1-bit evaluation", 3, 3, (square(3),), (point,), training=False, surrogate="clip"),
         ],
-        "MixedEdge": [
-            edge("shared weights", 8, 9),
-            edge("weights of each sample, no base", 5, 3, by_sample=True, base=False),
-            edge("stride 2", 6, 3, 2),
-            edge("stride 2, weights of each sample, two blocks", 9, 12, 2, by_sample=True),
-            edge("evaluation", 3, 9, by_sample=True, training=False),
-            edge("clip, weights of each sample", 8, 9, by_sample=True, surrogate="clip"),
-            edge("polynomial, stride 2", 5, 3, 2, base=False, surrogate="polynomial"),
-            edge("identity, two blocks", 9, 6, surrogate="identity"),
-            edge("1-bit evaluation", 3, 9, training=False, surrogate="clip"),
+        "MixedEdge": [  # real ones are small: the ReLUs inside have kinks, which 1-bit units do not
+            edge("clip, stride 2, weights of each sample", 5, 12, 2, by_sample=True, surrogate="clip"),
+            edge("polynomial, two blocks", 10, 9, surrogate="polynomial"),
+            edge("identity, no base", 8, 9, base=False, surrogate="identity"),
+            edge("1-bit evaluation", 3, 9, by_sample=True, training=False, surrogate="clip"),
+            edge("real, shared weights", 5, 3),
+            edge("real, weights of each sample, no base", 8, 2, by_sample=True, base=False),
+            edge("real, stride 2", 6, 3, 2),
+            edge("real, stride 2, weights of each sample, two blocks", 9, 3, 2, by_sample=True),
+            edge("real evaluation", 5, 3, by_sample=True, training=False),
         ],
     }  # fmt: skip
 

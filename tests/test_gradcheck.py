@@ -202,6 +202,20 @@ AT_ZERO = np.array([[0.0, -0.0, 1e-7, -1e-7, 1.0], [2.0, -2.0, 1e-3, 0.0, -1e-3]
 POOL = {"kernel": (2, 2), "stride": (1, 1), "padding": (0, 0), "dilation": (1, 1)}
 STE = {"surrogate": "clip", "temperature": 1.0}
 BITS = np.resize([1.0, 0, -1, 0.5], (1, 2, 4, 4)), np.resize([0.0, -1, 1], (1, 2, 3, 3)), np.ones(1)
+
+
+
+def case_of(operation, name):
+    return next(case for case in CASES[operation] if case.name == name)
+
+
+def with_zeros(case, position):
+    """(inputs, params) of a case, every third entry of one input on the kink of ReLU or next to it."""
+    inputs = [None if a is None else a.copy() for a in case.inputs]
+    inputs[position].flat[::3] = np.resize(AT_ZERO[0, :4], inputs[position].flat[::3].size)
+    return tuple(inputs), case.params
+
+
 ON_KINKS = {
     "ReLU": ((AT_ZERO,), {}),
     "PReLU": ((AT_ZERO, np.array([0.25])), {}),
@@ -212,6 +226,9 @@ ON_KINKS = {
     "SignSTE": ((np.array([-1.0, 1.0, 0.0, 0.5, 1 + 1e-7]),), STE),
     "XnorConv2d": (BITS, CASES["XnorConv2d"][0].params),
     "ReconstructionLoss": ((AT_ZERO, None), {}),
+    "PoolLanes": ((np.zeros((1, 2, 4, 4, 8)),), {"largest": True, "stride": 1}),
+    "ChainNorm": with_zeros(case_of("ChainNorm", "1×1"), 0),
+    "MixedEdge": with_zeros(case_of("MixedEdge", "real, shared weights"), 2),
 }  # fmt: skip
 
 

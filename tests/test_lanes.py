@@ -8,10 +8,9 @@ from hypothesis import strategies as st
 from test_kernels import assert_twins, dtypes, normal, seeds, some, tolerance
 
 import bnas.functional as F
-from bnas import kernels, nn, reference
+from bnas import kernels, reference
 from bnas.autodiff import Tensor, no_grad
 from bnas.candidates import BINARY, REAL, Precision
-from bnas.kernels import buffers
 from bnas.supernet import Supernet
 
 few = settings(max_examples=12, deadline=None)
@@ -61,7 +60,6 @@ def test_weighted_sums_lane_sums_and_scaling(case, terms, seed, with_base):
     assert_twins("weighted_sum", x if with_base else None, xs, means, factors, tolerance=loose)
     assert_twins("lane_sums", x, xs, means, tolerance=loose)
     assert_twins("scale_lanes", x, factors[0])
-    assert_twins("norm_gradient", x, xs[0], means[0], *(factors[[0]] * 3), *factors[[0, -1]][:2], tolerance=loose) if False else None
     a, e, f = (like(x, seed + i, blocks, channels, lanes) for i in range(3))
     assert_twins("norm_gradient", x, xs[0], means[0], a, e, f, tolerance=loose)
 
@@ -152,8 +150,7 @@ def unit_windows(draw):
     kind = draw(st.sampled_from(["depthwise", "pointwise", "shifted"]))
     if kind == "depthwise":
         k, dilation = draw(st.sampled_from([(3, 1), (3, 2), (5, 1), (5, 2), (2, 1)]))
-        padding = dilation * (k - 1) // 2
-        shape = (k, draw(st.sampled_from([k, 3])))
+        shape = k, draw(st.sampled_from([k, 3]))
         padding = tuple(dilation * (n - 1) // 2 for n in shape)
         return shape, draw(st.integers(1, 3)), padding, dilation, None
     return (1, 1), 1 if kind == "pointwise" else 2, (0, 0), 1, None

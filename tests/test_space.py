@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 import bnas.functional as F
 from bnas import gradcheck, nn
 from bnas.autodiff import Tensor, grad
-from bnas.candidates import BINARY, REAL, FactorizedReduce, Precision, make_candidate
+from bnas.candidates import BINARY, REAL, FactorizedReduce, Precision, Skip, make_candidate
 from bnas.genotypes import OPERATIONS, PRIMITIVES, edges
 from bnas.skeleton import reduction_layers
 from bnas.supernet import MixedCell, Supernet
@@ -210,20 +210,42 @@ def test_normal_and_reduction_cells_read_their_own_alpha():
             assert not gradient[0].any()
 
 
+def shift(candidate):
+    """Let a candidate, called by itself, give 1 more; returns what undoes that."""
+    forward = candidate.forward
+    candidate.forward = lambda x: forward(x) + 1.0
+    return lambda: delattr(candidate, "forward")
+
+
+def shift_norm(candidate):
+    """The same by the running mean of its last norm, which all ways to compute it read."""
+    mean = [module for module in candidate.modules() if isinstance(module, nn.BatchNorm2d)][-1].running_mean
+    before = mean.copy()
+    mean -= 1.0
+
+    def undo():
+        mean[...] = before
+
+    return undo
+
+
 @both
+@pytest.mark.parametrize("lanes", [False, True], ids=["one by one", "in lanes"])
 @pytest.mark.parametrize("m", range(1, 8), ids=PRIMITIVES[1:])
-def test_an_operation_without_weight_has_no_influence(precision, m):
+def test_an_operation_without_weight_has_no_influence(precision, m, lanes):
     net = spread_alpha(supernet(precision)).eval()
+    net.lanes = lanes
     x = images(2, 1, 8, 8)
     candidates = [edge[m] for cell in net.cells for edge in cell.edges]
+    if lanes:  # the identity has no norm, and nothing else to change
+        candidates = [c for c in candidates if not isinstance(c, Skip)]
 
     def influence():
         before = net(x).data
-        for candidate in candidates:
-            candidate.forward = lambda x, forward=candidate.forward: forward(x) + 1.0
+        undo = [(shift_norm if lanes else shift)(candidate) for candidate in candidates]
         after = net(x).data
-        for candidate in candidates:
-            del candidate.forward
+        for call in undo:
+            call()
         return np.abs(after - before).max()
 
     assert influence() > 1e-3
@@ -256,6 +278,7 @@ def test_the_gradients_of_the_supernet_match_finite_differences(monkeypatch):
     monkeypatch.setattr(gradcheck, "TOLERANCE", 1e-5)  # rounding adds up in a network this deep
     monkeypatch.setattr(gradcheck, "SMALL_JACOBIAN", 0)  # random projections, to save time
     net = spread_alpha(supernet(nodes=1).astype(np.float64))
+    net.lanes = False  # where F.relu is called
     x = images(4, 1, 5, 5, dtype=np.float64)
     places = [
         (module, name)

@@ -84,13 +84,14 @@ def test_an_error_of_compiled_code_arrives_from_every_thread(use_threads):
 
 
 FORKING = """
-import os, signal
+import os, signal, time
 import numba, numpy as np
 from bnas.kernels.threads import WORTH_SHARING, run_tasks
 
 numba.get_num_threads = lambda: 3
 
 def add(done, first, end):
+    time.sleep(0.05)  # so that no thread does the work of two
     done[first:end] += 1
 
 def all_done():

@@ -6,19 +6,17 @@ import numba
 
 from bnas.bench import growth, kernels, networks, steps
 from bnas.bench.machine import machine_record
-
-PARTS = ("kernels", "networks", "steps", "memory", "growth")
-DEFAULT_SCALES = ("digits", "cifar")  # darts takes most of an hour, and 12 GB for PyTorch
+from bnas.config import BENCH_PARTS, BENCH_SCALES
 
 
-def run_all(quick, tell, only=PARTS, scales=DEFAULT_SCALES, repeats=None):
+def run_all(quick, tell, only=BENCH_PARTS, scales=BENCH_SCALES[:2], repeats=None):
     """Measure the parts in `only`; returns the results that bnas.bench describes.
 
     Args:
         quick: one shape of each kind, few repetitions.
         tell: called with a line before every table.
-        only: some of PARTS. Memory and growth are measured on all threads.
-        scales: of search steps and their memory, names in steps.SCALES; quick takes the first.
+        only: some of BENCH_PARTS. Memory and growth are measured on all threads.
+        scales: of search steps and their memory, some of BENCH_SCALES; quick takes the first.
         repeats: measurements of a search step, in place of what its scale says.
     """
     machine = machine_record()

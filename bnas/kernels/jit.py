@@ -7,6 +7,7 @@ first new entry. Whatever is wrong with the cache, a kernel is compiled as if th
 """
 
 import hashlib
+import os
 import shutil
 import time
 from contextlib import suppress
@@ -25,9 +26,8 @@ def _digest(folder):
 
 
 SOURCES = _digest(Path(__file__).parent)
-
-
 STARTED = time.time()
+OPTIMISATION = config._OptLevel(2)  # LLVM's; 3 takes a third longer, for kernels that are no faster
 
 
 class _KernelCache(FunctionCache):
@@ -77,6 +77,21 @@ def _remove_others(folder):
                 shutil.rmtree(other, ignore_errors=True)
 
 
+def _at_our_level(compile_one):
+    """`compile_one` with LLVM's optimisation at OPTIMISATION, unless NUMBA_OPT says otherwise."""
+
+    def compile_signature(signature):
+        before = config.OPT
+        if "NUMBA_OPT" not in os.environ:
+            config.OPT = OPTIMISATION
+        try:
+            return compile_one(signature)
+        finally:
+            config.OPT = before
+
+    return compile_signature
+
+
 def jit(function=None, allocates=True, **options):
     """numba.njit whose machine code is kept on disk until any kernel source changes.
 
@@ -92,6 +107,7 @@ def jit(function=None, allocates=True, **options):
         return lambda function: jit(function, allocates, **options)
     counts_references = allocates and not options.get("forceinline")
     dispatcher = numba.njit(nogil=True, _nrt=counts_references, **options)(function)
+    dispatcher.compile = _at_our_level(dispatcher.compile)
     with suppress(RuntimeError):  # Numba found no folder that can be written
         dispatcher._cache = _KernelCache(function)  # what cache=True does, with a cache of ours
     return dispatcher

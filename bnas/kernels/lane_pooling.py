@@ -3,7 +3,7 @@
 Nothing is stored for the backward of max pooling: the maximum is looked for again.
 """
 
-from bnas.kernels.buffers import empty, zeros
+from bnas.buffers import empty, zeros
 from bnas.kernels.jit import jit
 from bnas.kernels.planes import ready
 from bnas.kernels.threads import run_tasks

@@ -11,7 +11,7 @@ plane, for each lane, are *lane sums* (blocks, C, L).
 
 import numpy as np
 
-from bnas.kernels.buffers import empty, zeros
+from bnas.buffers import empty, zeros
 from bnas.kernels.jit import jit
 from bnas.kernels.planes import ready
 from bnas.kernels.threads import run_tasks

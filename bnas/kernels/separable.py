@@ -16,7 +16,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from bnas.kernels.buffers import empty, zeros
+from bnas.buffers import empty, zeros
 from bnas.kernels.jit import jit
 from bnas.kernels.lanes import plane_moments
 from bnas.kernels.planes import ready
@@ -261,6 +261,12 @@ def _sign_in_place(d, at, pixels, scale, out):
         store(out, i, select_greater(load(d, i) * by, zero, one, zero - one))
 
 
+@jit(allocates=False)
+def _clear(array):
+    for i in range(array.size):
+        array[i] = 0
+
+
 @jit
 def _forward_blocks(x, mean, scale, unit, runs, z, sums, squares, first, end):
     _, outputs, _, _, lanes = z.shape
@@ -269,8 +275,8 @@ def _forward_blocks(x, mean, scale, unit, runs, z, sums, squares, first, end):
     taps = unit.depthwise.size // channels
     image, pixels = runs.height * runs.width * lanes, runs.outputs
     plane = (pixels | 1) * lanes
-    padded = np.zeros(runs.plane * lanes, x.dtype)
-    dense = np.empty(channels * plane, x.dtype)
+    padded, dense = np.empty(runs.plane * lanes, x.dtype), np.empty(channels * plane, x.dtype)
+    _clear(padded)  # for its margins, which nobody writes
     for block in range(first, end):
         for c in range(channels):
             at = (block * channels + c) * image
@@ -377,10 +383,12 @@ def _backward_blocks(
     image, pixels = forward.height * forward.width * lanes, forward.outputs
     plane, padded_plane = (pixels | 1) * lanes, backward.plane * lanes
     dz = np.empty(outputs * plane, x.dtype)
-    padded = np.zeros(GROUP * forward.plane * lanes, x.dtype)
+    padded = np.empty(GROUP * forward.plane * lanes, x.dtype)
     dense = np.empty(GROUP * plane, x.dtype)
     signs = np.empty(GROUP * plane if unit.inner.size else 0, x.dtype)
-    returned = np.zeros(GROUP * padded_plane, x.dtype)
+    returned = np.empty(GROUP * padded_plane, x.dtype)
+    _clear(padded)  # for the margins, which nobody writes
+    _clear(returned)
     spread, totals = np.empty(image, x.dtype), np.empty(taps * lanes, x.dtype)
     for block in range(first, end):
         for o in range(outputs):
