@@ -471,7 +471,7 @@ def _unit_forward(x, mean, scale, unit, window):
 
 
 def separable(x, mean, scale, unit, window):
-    """Activation, depthwise, pointwise: x (blocks, C, H, W, L) -> (z (blocks, Cout, Ho, Wo, L), sums, squares).
+    """One unit: x (blocks, C, H, W, L) -> (z (blocks, Cout, Ho, Wo, L), sums, squares).
 
     real     x -> norm -> max(., 0) -> depthwise w ----------------> pointwise v
     1-bit    x -> norm -> sign ------> depthwise sign w, times β -> sign -> pointwise sign v, times β

@@ -69,7 +69,7 @@ def _conv_image(x, at, site, where, tiles, shift, panel, sums, y, target):
 
 @jit
 def _conv(x, stored, site, where, tiles, shift, y, first, end):
-    """Images of x (N groups, stored) -> y (N groups, Cout / groups, pixels), both flat; a task is an image."""
+    """Images of x (N groups, stored) -> y (N groups, Cout / groups, pixels), both flat, one a task."""
     groups, channels = shift.shape
     pitch = channels * site.pixels
     panel = np.empty(where.size * PANEL, x.dtype)

@@ -34,8 +34,8 @@ def fill_panel(planes, at, site, first, where, panel, target=0):
     """Lay out what 32 output pixels from `first` on see: panel (K 32,), number k of every pixel.
 
     planes (flat) from index `at` on: an image; where (K,): what to add to the base of a pixel for
-    number k. The panel begins at panel[target]. Pixels that lie side by side, or with a stride of 2, move as one vector; where a row
-    ends between them they move one by one.
+    number k. The panel begins at panel[target]. Pixels that lie side by side, or with a stride of 2,
+    move as one vector; where a row ends between them they move one by one.
     """
     lanes = 64 // panel.itemsize
     for p in range(0, PANEL, lanes):

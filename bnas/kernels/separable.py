@@ -1,7 +1,7 @@
 """Activation, depthwise and pointwise convolution as one kernel, real and 1-bit, forward and backward.
 
-This is where a search spends its time: four of the seven candidates of an edge are made of it. Arrays are in lanes
-(see `lanes`), so every number of a weight meets whole vectors. A task is a block of images: the
+This is where a search spends its time: four of the seven candidates of an edge are made of it. Arrays
+are in lanes (see `lanes`), so every number of a weight meets whole vectors. A task is a block of images: the
 activated input and the depthwise result live in scratch memory and are computed anew in the backward,
 which is cheaper than to write and read them.
 
@@ -317,8 +317,8 @@ def separable(x, mean, scale, unit, window):
     return z, sums, squares
 
 
-# The derivative that stands for an activation's in the backward: that of max(., 0), and those of the surrogates
-# of sign (see `bnas.functional.binarise`).
+# The derivative that stands for an activation's in the backward: that of max(., 0), and those of the
+# surrogates of sign (see `bnas.functional.binarise`).
 SLOPES = {"relu": 0, "clip": 1, "identity": 2, "polynomial": 3}
 
 
