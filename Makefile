@@ -28,7 +28,7 @@ table: .venv/.installed
 
 # First the kernels with every index checked, so that a bad one is an error and not a crash.
 test: .venv/.installed-test
-	NUMBA_BOUNDSCHECK=1 .venv/bin/python -m pytest tests/test_kernels.py tests/test_xnor.py
+	NUMBA_BOUNDSCHECK=1 .venv/bin/python -m pytest tests/test_kernels.py tests/test_xnor.py tests/test_lanes.py
 	.venv/bin/python -m pytest
 
 .venv/.installed: setup.cfg pyproject.toml

@@ -1,7 +1,8 @@
 """Memory that is used again: a step of the search allocates what the step before it let go of.
 
 The system hands out fresh memory page by page and zeroed, which takes longer than many a kernel needs to
-fill it. So large arrays lie in blocks that come from a pool and go back to it with their last view.
+fill it. So large arrays lie in blocks that come from a pool and go back to it with their last view. The
+pool keeps what came back until `release`.
 """
 
 from collections import defaultdict
@@ -16,7 +17,10 @@ _made = defaultdict(int)  # {bytes: how many pieces of memory there are}
 
 
 class _Block(np.ndarray):
-    """A piece of memory while it is in use: all views refer to it, and it ends with the last of them."""
+    """A piece of memory while it is in use: all views refer to it, and it ends with the last of them.
+
+    They refer to this block and not to what it is a view of, because a bytearray is no ndarray.
+    """
 
     def __del__(self):
         if isinstance(self.base, bytearray):  # else it is a view itself
@@ -51,6 +55,13 @@ def _block(size):
     block = _Block(size, np.uint8, memory, start)
     block.start = start
     return block
+
+
+def release():
+    """Give the memory that nobody uses back to the system: for when the next arrays have other sizes."""
+    for size, pieces in _free.items():
+        _made[size] -= len(pieces)
+        pieces.clear()
 
 
 def held():

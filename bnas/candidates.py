@@ -42,7 +42,6 @@ class Precision:
         """What stands before a convolution: ReLU, or nothing where the convolution takes the sign."""
         return x if self.binary else F.relu(x)
 
-
     @property
     def runs_in_lanes(self):
         """Whether `bnas.functional.lanes` can compute with it."""
@@ -63,13 +62,22 @@ class Candidate(nn.Module):
     def kernels(self):
         return [m.kernel() for m in self.modules() if isinstance(m, (nn.Conv2d, nn.XnorConv2d))]
 
+    def squared_norm(self):
+        """R(w) = ‖w‖², without making the kernels of convolutions where there are any (Eq. 4.53)."""
+        convolutions = [m for m in self.modules() if isinstance(m, (nn.Conv2d, nn.XnorConv2d))]
+        if convolutions:
+            return sum(convolution.squared_norm() for convolution in convolutions)
+        return sum(float(np.vdot(kernel, kernel)) for kernel in self.kernels())
+
     def stages(self, size):
         """What `forward` does to images of `size` (H, W), for `F.mixed_edge`: (stages, their weights)."""
-        return (), []
+        raise NotImplementedError(f"{type(self).__name__} cannot be computed in stages")
 
 
 def norm_of(bn):
-    """A BatchNorm2d without γ and β for `F.mixed_edge`."""
+    """A BatchNorm2d without γ and β for `F.mixed_edge`; refuses one that has them."""
+    if bn.weight is not None:
+        raise ValueError("in lanes a batch norm has no γ and β; make it with affine=False")
     return F.Norm(bn.running_mean, bn.running_var, bn.momentum, bn.eps, bn.training)
 
 
@@ -94,6 +102,9 @@ class Skip(Candidate):
 
     def kernels(self):
         return [np.ones((self.channels, 1, 1, 1), np.float32)]
+
+    def stages(self, size):
+        return (), []
 
 
 class FactorizedReduce(Candidate):

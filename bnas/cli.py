@@ -198,7 +198,8 @@ it is installed) PyTorch, in turns in one process, on one and on all threads; me
 memory of a search step, and how its cost grows. Prints tables and where we lose; writes
 bench.json, bench.txt, bench.png and growth.png. Close other programs first: on two cores
 everything takes most of an hour, and the scale darts, which is left out unless asked for,
-as long again and 12 GB for PyTorch.
+as long again and 12 GB for PyTorch. If it is interrupted, bench.json has the tables
+that were complete.
 
 examples:
   bnas bench --only kernels networks
@@ -273,7 +274,7 @@ def build_parser():
     predict.add_argument("network", metavar="FILE", help="packed network, from bnas export")
     predict.add_argument("images", metavar="IMAGES", help="file of images")
 
-    bench = command("bench", "race kernels and packed networks", BENCH)
+    bench = command("bench", "race kernels, packed networks and search steps", BENCH)
     bench.add_argument("--out", metavar="DIR", default="bench", help="folder for results (bench)")
     bench.add_argument("--quick", action="store_true", help="a trial: few repetitions and shapes")
     bench.add_argument(

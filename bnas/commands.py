@@ -168,14 +168,16 @@ def predict(options):
 
 
 def bench(options):
-    from bnas.bench import save_report, text_report
+    from bnas.bench import save_report, save_results, text_report
     from bnas.bench.cases import run_all
 
     with explain("make the folder", options.out, "choose one that can be written"):
         Path(options.out).mkdir(parents=True, exist_ok=True)  # now, not after some minutes
+    # Hours may pass: what has been measured stays, whatever happens to the rest.
     results = run_all(
-        options.quick, print, tuple(options.only), tuple(options.scale), options.repeats
-    )
+        options.quick, print, tuple(options.only), tuple(options.scale), options.repeats,
+        lambda results: save_results(results, options.out),
+    )  # fmt: skip
     print(text_report(results))
     print(*save_report(results, options.out), sep="\n")
 

@@ -118,6 +118,8 @@ class Supernet(Skeleton):
         x = x if isinstance(x, Tensor) else Tensor(x)
         if not self.lanes:
             return self.run(x, lambda cell, *inputs: cell(*inputs, by_kind[cell.reduction]))
+        if not self.precision.runs_in_lanes:
+            raise ValueError(f"no lanes for {self.precision}; set lanes = False to compute with it")
         call = F.Call(len(x), self.precision.binary, self.precision.surrogate)
         return self.run(
             x,

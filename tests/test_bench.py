@@ -16,7 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
 from bnas.bench import cases, growth, machine, machine_record, race, races, save_report, steps
-from bnas.bench import text_report, threads
+from bnas.bench import save_results, text_report, threads
 from bnas.bench.costs import growth_figure
 from bnas.bench.memory import peak_of_call
 from bnas.bench.report import ratio_figure
@@ -668,6 +668,21 @@ def test_only_the_parts_and_scales_that_were_asked_for_are_measured(no_race):
         f"{scale}, {network}" for scale in ("cifar", "digits") for network in ("Parent", "Child")
     ]
     assert len(told) == len(names) + 1
+
+
+def test_what_was_measured_is_kept_when_the_rest_is_not(no_race, monkeypatch, tmp_path):
+    def stopped(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(steps, "memory_table", stopped)
+
+    def keep(results):
+        save_results(results, tmp_path)
+
+    with pytest.raises(KeyboardInterrupt):
+        cases.run_all(False, print, ("steps", "memory"), ("digits",), 1, keep)
+    kept = json.loads((tmp_path / "bench.json").read_text())
+    assert len(kept["tables"]) == len({1, numba.get_num_threads()}) and kept["memory"] == []
 
 
 ALLOCATED = 200 * 2**20

@@ -113,3 +113,18 @@ def test_the_pool_does_not_grow_with_the_steps(network, monkeypatch):
     early = steps(3)
     assert early[0] > 20  # so the pool is in use
     assert steps(STEPS) == early
+
+
+def test_release_gives_back_what_nobody_uses():
+    kept, (pieces, _) = empty((SIZE,), np.uint8), held()
+    del kept
+    used = empty((SIZE,), np.uint8)
+    buffers.release()
+    assert held()[0] <= pieces and used.size == SIZE
+    used[...] = 7
+    other = empty((SIZE,), np.uint8)
+    other[...] = 1
+    assert (used == 7).all()
+    del used, other
+    buffers.release()
+    assert not any(buffers._free.values())

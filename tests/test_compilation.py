@@ -355,3 +355,17 @@ def test_checked_code_catches_every_vector_outside_and_never_comes_from_an_unche
     assert run(tmp_path, both, BOUNDSCHECK=1) == [checked, *new]
     assert run(tmp_path, both, BOUNDSCHECK=1) == [checked, *reused]
     assert run(tmp_path, inside) == [fine, *reused]
+
+
+def test_compiling_leaves_numbas_level_of_optimisation_as_it_was(tmp_path):
+    code = """
+import numpy as np
+from numba.core import config
+from bnas import kernels
+before = config.OPT
+kernels.to_lanes(np.ones((3, 1, 2, 2)))
+print(int(before), int(config.OPT), int(kernels.jit.OPTIMISATION))
+"""
+    empty = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=empty)
+    assert done.stdout.split() == ["3", "3", "2"], done.stdout + done.stderr

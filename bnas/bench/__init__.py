@@ -41,7 +41,7 @@ which a peer is faster; `save_report` writes bench.json, bench.txt, bench.png an
 """
 
 from bnas.bench.machine import machine_record
-from bnas.bench.report import save_report, text_report
+from bnas.bench.report import save_report, save_results, text_report
 from bnas.bench.timing import race, threads
 
-__all__ = ["machine_record", "race", "save_report", "text_report", "threads"]
+__all__ = ["machine_record", "race", "save_report", "save_results", "text_report", "threads"]

@@ -9,7 +9,9 @@ from bnas.bench.machine import machine_record
 from bnas.config import BENCH_PARTS, BENCH_SCALES
 
 
-def run_all(quick, tell, only=BENCH_PARTS, scales=BENCH_SCALES[:2], repeats=None):
+def run_all(
+    quick, tell, only=BENCH_PARTS, scales=BENCH_SCALES[:2], repeats=None, keep=lambda results: None
+):
     """Measure the parts in `only`; returns the results that bnas.bench describes.
 
     Args:
@@ -18,36 +20,39 @@ def run_all(quick, tell, only=BENCH_PARTS, scales=BENCH_SCALES[:2], repeats=None
         only: some of BENCH_PARTS. Memory and growth are measured on all threads.
         scales: of search steps and their memory, some of BENCH_SCALES; quick takes the first.
         repeats: measurements of a search step, in place of what its scale says.
+        keep: called with the results so far after every table but those of growth, which come last.
     """
-    machine = machine_record()
+    results = {"machine": machine_record(), "peak": {}, "tables": [], "memory": [], "growth": []}
     torch = importlib.util.find_spec("torch") is not None
     most = numba.get_num_threads()
     everything = sorted({1, most})
     scales = scales[:1] if quick else scales
-    peak = kernels.popcount_peak(everything) if "kernels" in only else {}
+    if "kernels" in only:
+        results["peak"] = kernels.popcount_peak(everything)
     makers = [
         make
         for name, part in (("kernels", kernels), ("networks", networks))
         if name in only
         for make in part.TABLES
     ]
-    tables = []
+
+    def add(part, table):
+        results[part].append(table)
+        keep(results)
+
     for threads in everything:
         on = f"On {threads} thread{'s' * (threads > 1)} ..."
         for make in makers:
             if threads > 1 and make in kernels.ONE_THREAD_ONLY:
                 continue
             tell(f"{make.__doc__.splitlines()[0]} {on}")
-            tables.append(make(threads, torch, quick))
+            add("tables", make(threads, torch, quick))
         for name in scales if "steps" in only else ():
             tell(f"A step of the search, {name} scale. {on}")
-            tables.append(steps.step_table(name, threads, torch, quick, repeats))
-    memory, grown = [], []
+            add("tables", steps.step_table(name, threads, torch, quick, repeats))
     if "memory" in only:
         tell("Peak memory of a step of the search ...")
-        memory.append(steps.memory_table(scales, most, torch, quick))
+        add("memory", steps.memory_table(scales, most, torch, quick))
     if "growth" in only:
-        grown = growth.growth_tables(most, torch, quick, tell, repeats)
-    return {
-        "machine": machine, "peak": peak, "tables": tables, "memory": memory, "growth": grown,
-    }  # fmt: skip
+        results["growth"] = growth.growth_tables(most, torch, quick, tell, repeats)
+    return results

@@ -41,11 +41,19 @@ def save_report(results, folder):
     ValueError for results with NaN or infinity.
     """
     contents = {
-        "bench.json": json.dumps(results, indent=2, allow_nan=False) + "\n",
         "bench.txt": text_report(results) + "\n",
         "bench.png": _png(ratio_figure(results)),
         "growth.png": _png(growth_figure(results)),
     }
+    saved = [save_results(results, folder)]
+    for name, data in contents.items():
+        atomic_write(Path(folder) / name, data)
+        saved.append(Path(folder) / name)
+    return saved
+
+
+def save_results(results, folder):
+    """Write bench.json alone, as `save_report` does; returns its path."""
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -53,9 +61,8 @@ def save_report(results, folder):
         raise InputError(
             f"cannot make the folder {folder}: {error.strerror}; choose one that can be written"
         ) from None
-    for name, data in contents.items():
-        atomic_write(folder / name, data)
-    return [folder / name for name in contents]
+    atomic_write(folder / "bench.json", json.dumps(results, indent=2, allow_nan=False) + "\n")
+    return folder / "bench.json"
 
 
 def _png(figure):

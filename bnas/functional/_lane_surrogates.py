@@ -49,7 +49,7 @@ def _images(pair, call):
 
 
 def _chain(x, stages, weights, call):
-    """A Chain and its last norm on a pair of images; weights: an iterator of pairs."""
+    """A StageRun and its last norm on a pair of images; weights: an iterator of pairs."""
     for stage in stages:
         betas, dots = [], []
         for window in stage.windows:

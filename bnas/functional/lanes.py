@@ -1,8 +1,8 @@
 """The supernet's operations on images in lanes: into the layout, out of it, and the mixed operation.
 
-`bnas.kernels.lanes` says what the layout is. A batch norm is never computed by itself here: its sums come
-from the kernel before it, its affine map goes into the kernel after it. `bnas.supernet` has the
-same operations once more, one by one, in NCHW; a test holds the two together.
+`bnas.kernels.lanes` says what the layout is. The batch norms of an edge are never computed by themselves:
+their sums come from the kernel before, their affine maps go into the kernel after. `bnas.supernet`
+has the same operations once more, one by one, in NCHW; a test holds the two together.
 """
 
 from types import SimpleNamespace
@@ -90,6 +90,11 @@ class Norm(NamedTuple):
             inverse = (1 / np.sqrt(self.running_var + self.eps)).astype(self.running_mean.dtype)
             return self.running_mean.copy(), inverse, 0
         pixels = z.shape[2] * z.shape[3]
+        if batch * pixels < 2:
+            raise ValueError(
+                f"batch norm: {batch * pixels} value per channel has no variance; train with a larger batch "
+                "or image"
+            )
         mean, inverse = kernels.batch_statistics(
             sums, squares, batch, pixels, scale, self.eps, self.running_mean, self.running_var,
             self.momentum,
@@ -125,7 +130,7 @@ class Link(NamedTuple):
     z: np.ndarray
 
 
-class Chain:
+class StageRun:
     """Stages one after another, the norm of the last left to who uses `z`.
 
     Attributes:
@@ -216,7 +221,7 @@ def _by_sample(values, batch, lanes):
 
 
 class ChainNorm(Function):
-    """y = the last norm of a Chain of stages: a cell's input in one piece.
+    """y = the last norm of a StageRun of stages: a cell's input in one piece.
 
     Backward: see `kernels.separable_gradients`.
     Shapes: x (blocks, C, H, W, L), then the weights of the stages, y (blocks, Cout, Ho, Wo, L).
@@ -225,7 +230,7 @@ class ChainNorm(Function):
 
     @staticmethod
     def forward(ctx, x, *weights, call, stages):
-        chain = ctx.chain = Chain(call, x, stages, weights)
+        chain = ctx.chain = StageRun(call, x, stages, weights)
         ctx.factor = _by_sample(np.ones(1, x.dtype), call.batch, x.shape[-1])[0]
         mean, inverse, _ = chain.statistics
         factors = ctx.factor[None, :, None] * inverse[:, None]
@@ -233,6 +238,7 @@ class ChainNorm(Function):
 
     @staticmethod
     def backward(ctx, dy):
+        dy = np.ascontiguousarray(dy)
         chain, (mean, inverse, count) = ctx.chain, ctx.chain.statistics
         sums = kernels.lane_sums(dy, (chain.z,), mean[None])
         slopes = kernels.norm_slopes(*sums, ctx.factor, inverse, count, chain.call.batch)
@@ -266,11 +272,11 @@ class Edge(NamedTuple):
 
 
 class Branch(NamedTuple):
-    """One candidate: its z and statistics as in Chain, and the Chain, if it was computed here."""
+    """One candidate: its z and statistics as in StageRun, and the StageRun, if it was computed here."""
 
     z: np.ndarray
     statistics: tuple
-    chain: Chain | None = None
+    chain: StageRun | None = None
 
 
 class MixedEdge(Function):
@@ -294,7 +300,7 @@ class MixedEdge(Function):
         def chain(stages):
             count = sum(map(weights_of, stages))
             own, rest[:] = rest[:count], rest[count:]
-            made = Chain(call, x, stages, own)
+            made = StageRun(call, x, stages, own)
             return Branch(made.z, made.statistics, made)
 
         def pooled(z, norm, moments):
@@ -314,9 +320,13 @@ class MixedEdge(Function):
 
     @staticmethod
     def backward(ctx, dy):
+        dy = np.ascontiguousarray(dy)  # one copy of a part of the cell's output, for all its edges
         branches, batch = ctx.branches, ctx.call.batch
         sums = kernels.lane_sums(dy, tuple(branch.z for branch in branches), ctx.means)
         shares = np.einsum("mbcl,mc->blm", sums[1:], ctx.inverses).reshape(-1, len(branches))[:batch]
+        dweights = np.ascontiguousarray(shares) if ctx.per_sample else shares.sum(axis=0)
+        if not any(ctx.needs[2:]):  # of the first cells, while α alone learns
+            return dweights, dy, *[None] * (len(ctx.needs) - 2)
         learns, dx, gradients, pools = any(ctx.needs[5:]), None, [], []
         for m, (z, (mean, inverse, count), chain) in enumerate(branches):
             slopes = kernels.norm_slopes(sums[0], sums[1 + m], ctx.samples[m], inverse, count, batch)
@@ -327,7 +337,6 @@ class MixedEdge(Function):
                 dx = kernels.scale_lanes(dy, slopes[0])
             else:
                 pools.append(kernels.norm_gradient(dy, z, mean, *slopes))
-        dweights = np.ascontiguousarray(shares) if ctx.per_sample else shares.sum(axis=0)
         return dweights, dy, dx, *pools, *gradients
 
     @staticmethod

@@ -1,8 +1,8 @@
 """The array floor: Numba kernels, arrays in and arrays out, no Tensor.
 
 Every name here has a twin in `bnas.reference` with the same signature in plain NumPy: read that
-one first, it says what is computed; the kernels say how to do it fast. Arrays are NCHW, float32
-or float64; spatial arguments are pairs (height, width). The convolutions check
+one first, it says what is computed; the kernels say how to do it fast. Arrays are NCHW, or in lanes
+where the name or `bnas.kernels.lanes` says so, float32 or float64; spatial arguments are pairs (height, width). The convolutions check
 that shapes fit; everything else is validated one floor up.
 """
 

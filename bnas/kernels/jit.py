@@ -2,7 +2,7 @@
 
 Numba compiles the helpers that a function calls into it, but looks for edits only in the
 function's own file. Here an entry of the cache is valid for exactly the sources of all kernels as
-they are now, and for one setting of bounds checking. What other sources left behind goes away with the
+they are now, and for one setting of bounds checking and of LLVM's optimisation. What other sources left behind goes away with the
 first new entry. Whatever is wrong with the cache, a kernel is compiled as if there were none.
 """
 
@@ -16,6 +16,7 @@ from pathlib import Path
 import numba
 from numba.core import config
 from numba.core.caching import FunctionCache, IndexDataCacheFile
+from numba.core.compiler_lock import global_compiler_lock
 
 
 def _digest(folder):
@@ -42,7 +43,8 @@ class _KernelCache(FunctionCache):
         self._folder = Path(self.cache_path) / f"kernels-{SOURCES[:16]}"
 
     def _index_key(self, signature, codegen):
-        return *super()._index_key(signature, codegen), SOURCES, config.BOUNDSCHECK
+        own = SOURCES, config.BOUNDSCHECK, int(config.OPT)
+        return *super()._index_key(signature, codegen), *own
 
     def load_overload(self, signature, context):
         with suppress(Exception):  # damaged, cut short, or just removed by another process
@@ -81,13 +83,14 @@ def _at_our_level(compile_one):
     """`compile_one` with LLVM's optimisation at OPTIMISATION, unless NUMBA_OPT says otherwise."""
 
     def compile_signature(signature):
-        before = config.OPT
-        if "NUMBA_OPT" not in os.environ:
-            config.OPT = OPTIMISATION
-        try:
-            return compile_one(signature)
-        finally:
-            config.OPT = before
+        with global_compiler_lock:  # of this setting, too, there is one for all threads
+            before = config.OPT
+            if "NUMBA_OPT" not in os.environ:
+                config.OPT = OPTIMISATION
+            try:
+                return compile_one(signature)
+            finally:
+                config.OPT = before
 
     return compile_signature
 

@@ -3,7 +3,8 @@
 An array in *lanes* is (blocks, C, H, W, L): image 16 i + l of a float32 batch is lane l of block i. So one
 vector holds the same pixel of L images, and whatever a window does (stride, dilation, borders, images of
 2×2 pixels), every load is whole and nothing is shuffled. What belongs to one sample, such as its share of
-a gradient, is a lane and costs nothing. Lanes beyond the last image are zeros, and stay zeros.
+a gradient, is a lane and costs nothing. Lanes beyond the last image are zeros in all states and gradients,
+as their factors in `weighted_sum` and `norm_gradient` are; what a unit makes of them in between is ignored.
 
 A *plane* is all pixels of one channel of one block: vectors, one after another. Sums over the pixels of a
 plane, for each lane, are *lane sums* (blocks, C, L).

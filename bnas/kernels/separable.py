@@ -25,10 +25,10 @@ from bnas.kernels.threads import run_tasks
 from bnas.kernels.vectors import (
     broadcast,
     clamp,
+    element,
     lane_sum,
     load,
     multiply_add,
-    number,
     select_greater,
     store,
 )
@@ -121,8 +121,8 @@ def _correlate(planes, origin, runs, weights, first_weight, out, target):
         while j + 4 <= count:
             a, b, c, d = zero, zero, zero, zero
             for t in range(start, end):
-                w = broadcast(number(weights, first_weight + number(runs.tap, t)))
-                at = here + number(runs.at, t) * lanes
+                w = broadcast(element(weights, first_weight + element(runs.tap, t)))
+                at = here + element(runs.at, t) * lanes
                 a = multiply_add(load(planes, at), w, a)
                 b = multiply_add(load(planes, at + step), w, b)
                 c = multiply_add(load(planes, at + 2 * step), w, c)
@@ -135,8 +135,8 @@ def _correlate(planes, origin, runs, weights, first_weight, out, target):
         while j < count:
             a = zero
             for t in range(start, end):
-                w = broadcast(number(weights, first_weight + number(runs.tap, t)))
-                a = multiply_add(load(planes, here + number(runs.at, t) * lanes), w, a)
+                w = broadcast(element(weights, first_weight + element(runs.tap, t)))
+                a = multiply_add(load(planes, here + element(runs.at, t) * lanes), w, a)
             store(out, to, a)
             to, here, j = to + stride, here + step, j + 1
 
@@ -164,27 +164,27 @@ def _tap_sums(planes, origin, dense, first, pitch, runs, totals, sums, target):
         t = start
         while t + 4 <= end:
             a, b, c, d = zero, zero, zero, zero
-            at0 = origin + number(runs.at, t) * lanes
-            at1 = origin + number(runs.at, t + 1) * lanes
-            at2 = origin + number(runs.at, t + 2) * lanes
-            at3 = origin + number(runs.at, t + 3) * lanes
+            at0 = origin + element(runs.at, t) * lanes
+            at1 = origin + element(runs.at, t + 1) * lanes
+            at2 = origin + element(runs.at, t + 2) * lanes
+            at3 = origin + element(runs.at, t + 3) * lanes
             for j in range(count):
                 g = load(dense, dy + j * lanes)
                 a = multiply_add(g, load(planes, at0 + j * step), a)
                 b = multiply_add(g, load(planes, at1 + j * step), b)
                 c = multiply_add(g, load(planes, at2 + j * step), c)
                 d = multiply_add(g, load(planes, at3 + j * step), d)
-            _add(totals, number(runs.tap, t) * lanes, a)
-            _add(totals, number(runs.tap, t + 1) * lanes, b)
-            _add(totals, number(runs.tap, t + 2) * lanes, c)
-            _add(totals, number(runs.tap, t + 3) * lanes, d)
+            _add(totals, element(runs.tap, t) * lanes, a)
+            _add(totals, element(runs.tap, t + 1) * lanes, b)
+            _add(totals, element(runs.tap, t + 2) * lanes, c)
+            _add(totals, element(runs.tap, t + 3) * lanes, d)
             t += 4
         while t < end:
-            a, at0 = zero, origin + number(runs.at, t) * lanes
+            a, at0 = zero, origin + element(runs.at, t) * lanes
             for j in range(count):
                 g = load(dense, dy + j * lanes)
                 a = multiply_add(g, load(planes, at0 + j * step), a)
-            _add(totals, number(runs.tap, t) * lanes, a)
+            _add(totals, element(runs.tap, t) * lanes, a)
             t += 1
     for i in range(totals.size // lanes):
         sums[target + i] += lane_sum(load(totals, i * lanes))
@@ -208,10 +208,10 @@ def _pointwise(x, plane, weights, row, column, inputs, outputs, rows, columns, y
                 v = o * row
                 for k in range(inputs):
                     value, u = load(x, at + k * plane), v + k * column
-                    a = multiply_add(value, broadcast(number(weights, u)), a)
-                    b = multiply_add(value, broadcast(number(weights, u + row)), b)
-                    c = multiply_add(value, broadcast(number(weights, u + 2 * row)), c)
-                    d = multiply_add(value, broadcast(number(weights, u + 3 * row)), d)
+                    a = multiply_add(value, broadcast(element(weights, u)), a)
+                    b = multiply_add(value, broadcast(element(weights, u + row)), b)
+                    c = multiply_add(value, broadcast(element(weights, u + 2 * row)), c)
+                    d = multiply_add(value, broadcast(element(weights, u + 3 * row)), d)
                 target = to + o * pixels
                 store(y, target, a)
                 store(y, target + pixels, b)
@@ -220,7 +220,7 @@ def _pointwise(x, plane, weights, row, column, inputs, outputs, rows, columns, y
             for o in range(outputs // 4 * 4, outputs):
                 a = zero
                 for k in range(inputs):
-                    weight = broadcast(number(weights, o * row + k * column))
+                    weight = broadcast(element(weights, o * row + k * column))
                     a = multiply_add(load(x, at + k * plane), weight, a)
                 store(y, to + o * pixels, a)
 
@@ -253,7 +253,7 @@ def _pointwise_sums(dy, x, plane, outputs, inputs, pixels, sums, target, row):
 
 
 @jit(allocates=False)
-def _sign_in_place(d, at, pixels, scale, out):
+def _signs(d, at, pixels, scale, out):
     """out = sign(d scale) for a dense plane."""
     lanes = 64 // d.itemsize
     zero, one, by = broadcast(d.dtype.type(0)), broadcast(d.dtype.type(1)), broadcast(scale)
@@ -283,7 +283,7 @@ def _forward_blocks(x, mean, scale, unit, runs, z, sums, squares, first, end):
             _activate(source, at, mean[c], scale[c], unit.binary, runs, padded, 0)
             _correlate(padded, 0, runs, unit.depthwise, c * taps, dense, c * plane)
             if unit.inner.size:
-                _sign_in_place(dense, c * plane, pixels, unit.inner[c], dense)
+                _signs(dense, c * plane, pixels, unit.inner[c], dense)
         start = block * outputs * pixels * lanes
         _pointwise(
             dense, plane, unit.pointwise, channels, 1, channels, outputs, 1, pixels, out, start,
@@ -336,7 +336,7 @@ def _sloped(slope, x, dy, zero, one):
 
 
 @jit(allocates=False)
-def _norm_gradient(dy, z, at, pixels, middle, factor, offset, slope, scale, out, target):
+def _through_norm(dy, z, at, pixels, middle, factor, offset, slope, scale, out, target):
     """out = (factor dy - offset - slope (z - middle)) scale, one plane; see `lanes.norm_gradient`."""
     centre, by = broadcast(middle), broadcast(scale)
     for i in range(0, pixels * (64 // z.itemsize), 64 // z.itemsize):
@@ -394,7 +394,7 @@ def _backward_blocks(
         for o in range(outputs):
             at = block * outputs + o
             by = unit.scale[o] if unit.scale.size else x.dtype.type(1)
-            _norm_gradient(
+            _through_norm(
                 dy, z, at * pixels * lanes, pixels, z_mean[o], load(a, at * lanes),
                 load(e, at * lanes), load(f, at * lanes), by, dz, o * plane,
             )  # fmt: skip
@@ -406,8 +406,8 @@ def _backward_blocks(
                 _correlate(
                     padded, into, forward, unit.depthwise, (c + k) * taps, dense, k * plane
                 )
-                if unit.inner.size:
-                    _sign_in_place(dense, k * plane, pixels, unit.inner[c + k], signs)
+                if unit.inner.size and learns:
+                    _signs(dense, k * plane, pixels, unit.inner[c + k], signs)
             if learns:
                 _pointwise_sums(
                     dz, signs if unit.inner.size else dense, plane, outputs, together, pixels,

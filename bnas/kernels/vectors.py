@@ -122,7 +122,7 @@ def load(typingctx, array, index):
 
 
 @intrinsic
-def number(typingctx, array, index):
+def element(typingctx, array, index):
     """array[index], without the instructions that let Python's negative indices count from the end."""
     if not _is_flat(array):
         return None

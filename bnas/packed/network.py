@@ -78,10 +78,12 @@ class PackedNetwork:
 
         def work(start):
             part, plan = images[start : start + CHUNK], idle.get()
-            plan.input[: len(part)] = part
-            plan.run()
-            logits[start : start + CHUNK] = plan.logits[: len(part)]
-            idle.put(plan)
+            try:
+                plan.input[: len(part)] = part
+                plan.run()
+                logits[start : start + CHUNK] = plan.logits[: len(part)]
+            finally:
+                idle.put(plan)
 
         if threads > 1:
             list(pool(threads).map(work, starts))

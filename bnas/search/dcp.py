@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bnas import buffers
 from bnas.candidates import REAL, Precision
 from bnas.data import batches, default_augmentation
 from bnas.evaluation import BATCH, accuracy
@@ -91,16 +92,19 @@ class Search:
         figures = self.phase.run_epoch(
             epoch.index, self.dataset, self.augment, rng, label, progress
         )
+        buffers.release()  # what follows comes in batches of other sizes
         if epoch.phase == "parent" and epoch.index == epoch.length - 1:
             self.t = tangent_direction(self.parent, batches(self.dataset.validation, BATCH))
         supernet = self.phase.supernet
+        validation_accuracy = accuracy(supernet, self.dataset.validation)
+        buffers.release()
         return {
             "round": epoch.round,
             "phase": epoch.phase,
             "distance": None,  # what only the Child has
             "angle": None,
             **figures,
-            "validation_accuracy": accuracy(supernet, self.dataset.validation),
+            "validation_accuracy": validation_accuracy,
             "alpha": supernet.alpha.data.tolist(),
             "seconds": time.perf_counter() - start,
         }

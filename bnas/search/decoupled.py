@@ -7,7 +7,6 @@ a step along the old α, as long as a learned factor ψ of the edge says.
 
 import numpy as np
 
-from bnas import nn
 from bnas.loop import join_states, part_of, require_finite
 
 INITIAL_PSI = 1.0
@@ -25,16 +24,8 @@ def weight_norms(supernet):
         cells[int(cell.reduction)] += 1
         for e, candidates in enumerate(cell.edges):
             for m, candidate in enumerate(candidates):
-                norms[int(cell.reduction), e, m] += _squared_norm(candidate)
+                norms[int(cell.reduction), e, m] += candidate.squared_norm()
     return norms / np.maximum(cells, 1)[:, None, None]
-
-
-def _squared_norm(candidate):
-    """‖w‖² of an operation, without making the kernels of its convolutions where it has any."""
-    convolutions = [m for m in candidate.modules() if isinstance(m, (nn.Conv2d, nn.XnorConv2d))]
-    if convolutions:
-        return sum(convolution.squared_norm() for convolution in convolutions)
-    return sum(float(np.vdot(kernel, kernel)) for kernel in candidate.kernels())
 
 
 def selected(norms, tau):
