@@ -295,6 +295,7 @@ def test_convolutions_refuse(what, convolution):
         (lambda: F.sign_ste(LOGITS, "clipp"), "surrogate must be one of .*'clipp'"),
         (lambda: F.sign_ste(LOGITS, "tanh", 0), "temperature must be positive"),
         (lambda: F.reconstruction_loss(KERNEL, ones(3)), r"beta must have shape \(4,\)"),
+        (lambda: F.reconstruction_loss(KERNEL, None, KERNEL), "pairs of them, got 1 more"),
     ],
 )  # fmt: skip
 def test_operations_refuse_values(call, message):

@@ -48,10 +48,10 @@ from bnas.functional.shape import concat, getitem, max, mean, pad, reshape, sum,
 __all__ = [
     "Call", "Edge", "Norm", "Stage", "add", "avg_pool2d", "batch_norm", "chain_norm",
     "channel_scale", "clip", "concat", "conv2d", "cross_entropy", "div", "drop_path", "dropout", "exp",
-    "getitem", "global_avg_pool2d", "kl_div", "linear", "log", "log_softmax", "matmul", "max", "max_pool2d", "mean", "mean_of_lanes",
-    "mixed_edge", "mixed_sum", "mul", "neg",
-    "operations", "pad", "pools_in_lanes", "pow", "prelu", "reconstruction_loss", "relu", "reshape",
-    "sign_ste", "softmax", "sub", "sum", "tanh", "to_lanes", "transpose", "xnor_conv2d",
+    "getitem", "global_avg_pool2d", "kl_div", "linear", "log", "log_softmax", "matmul", "max",
+    "max_pool2d", "mean", "mean_of_lanes", "mixed_edge", "mixed_sum", "mul", "neg", "operations", "pad",
+    "pools_in_lanes", "pow", "prelu", "reconstruction_loss", "relu", "reshape", "sign_ste", "softmax",
+    "sub", "sum", "tanh", "to_lanes", "transpose", "xnor_conv2d",
 ]  # fmt: skip
 
 

@@ -224,8 +224,12 @@ def reconstruction_loss(w, beta=None, *more):
     `more` are w and beta of further layers, over all of which L_R is summed.
     Shapes: w (Cout, ...), beta (Cout,) -> scalar.
     """
+    if len(more) % 2:
+        raise ValueError(
+            f"reconstruction_loss: after w and beta come pairs of them, got {len(more)} more arguments"
+        )
     pairs = []
-    for w, beta in zip((w, *more[::2]), (beta, *more[1::2]), strict=True):
+    for w, beta in zip((w, *more[::2]), (beta, *more[1::2])):
         w = as_tensor(w, "reconstruction_loss")
         if beta is not None:
             beta = as_tensor(beta, "reconstruction_loss")

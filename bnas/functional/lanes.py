@@ -16,6 +16,7 @@ from bnas.functional._arguments import as_images, as_tensor
 from bnas.functional._lane_surrogates import chain_norm_surrogate, mixed_edge_surrogate
 from bnas.functional.binarise import surrogate_slope
 from bnas.functional.elementwise import step_away
+from bnas.functional.norm import require_variance
 from bnas.functional.shape import spread_apart
 
 
@@ -90,11 +91,7 @@ class Norm(NamedTuple):
             inverse = (1 / np.sqrt(self.running_var + self.eps)).astype(self.running_mean.dtype)
             return self.running_mean.copy(), inverse, 0
         pixels = z.shape[2] * z.shape[3]
-        if batch * pixels < 2:
-            raise ValueError(
-                f"batch norm: {batch * pixels} value per channel has no variance; train with a larger batch "
-                "or image"
-            )
+        require_variance(batch * pixels, (batch, *z.shape[1:4]))
         mean, inverse = kernels.batch_statistics(
             sums, squares, batch, pixels, scale, self.eps, self.running_mean, self.running_var,
             self.momentum,
@@ -168,13 +165,15 @@ class StageRun:
                 ones = np.ones((len(dy), dy.shape[-1]), dy.dtype)
                 slopes = kernels.norm_slopes(*sums, ones, *link.before[1:], self.call.batch)
                 after = link.before
+        if learns:
+            gradients = [g.reshape(w.shape) for g, w in zip(gradients, self.weights)]
         if learns and self.call.binary:
             pairs = zip(gradients, self.weights)
             gradients = [g * surrogate_slope(w, self.call.surrogate) for g, w in pairs]
         return dy, gradients
 
     def _stage_backward(self, number, dy, mean, slopes, learns, dx):
-        """The gradients of one stage, of its units side by side."""
+        """(dx, gradients of the weights, flat) of one stage, of its units side by side."""
         link, call = self.links[number], self.call
         into, first, gradients = None if number else dx, 0, []
         for window, unit in zip(self.stages[number].windows, link.units):
@@ -186,11 +185,6 @@ class StageRun:
             )  # fmt: skip
             gradients += [depthwise, pointwise] if has_depthwise(window) else [pointwise]
             first = part.stop
-        if learns:
-            count = len(gradients)
-            start = sum(map(weights_of, self.stages[:number]))
-            shapes = [w.shape for w in self.weights[start : start + count]]
-            gradients = [g.reshape(shape) for g, shape in zip(gradients, shapes)]
         return into, gradients
 
 
@@ -323,8 +317,11 @@ class MixedEdge(Function):
         dy = np.ascontiguousarray(dy)  # one copy of a part of the cell's output, for all its edges
         branches, batch = ctx.branches, ctx.call.batch
         sums = kernels.lane_sums(dy, tuple(branch.z for branch in branches), ctx.means)
-        shares = np.einsum("mbcl,mc->blm", sums[1:], ctx.inverses).reshape(-1, len(branches))[:batch]
-        dweights = np.ascontiguousarray(shares) if ctx.per_sample else shares.sum(axis=0)
+        dweights = None
+        if ctx.needs[0]:
+            shares = np.einsum("mbcl,mc->blm", sums[1:], ctx.inverses)
+            shares = shares.reshape(-1, len(branches))[:batch]
+            dweights = np.ascontiguousarray(shares) if ctx.per_sample else shares.sum(axis=0)
         if not any(ctx.needs[2:]):  # of the first cells, while α alone learns
             return dweights, dy, *[None] * (len(ctx.needs) - 2)
         learns, dx, gradients, pools = any(ctx.needs[5:]), None, [], []

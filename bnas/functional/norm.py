@@ -67,6 +67,15 @@ def evaluation_affine(gamma, beta, mean, var, eps, dtype):
     return inverse, scale, shift.astype(dtype)
 
 
+def require_variance(count, shape):
+    """Raise ValueError unless a channel of images of `shape` has at least two values."""
+    if count < 2:
+        raise ValueError(
+            f"batch_norm: {count} value per channel has no variance, x {shape}; "
+            "train with a larger batch or image"
+        )
+
+
 def batch_norm(
     x, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5
 ):
@@ -101,11 +110,6 @@ def batch_norm(
         return BatchNormEvaluation.apply(
             x, gamma, beta, mean=running_mean, var=running_var, eps=eps
         )
-    count = x.size // channels
-    if count < 2:
-        raise ValueError(
-            f"batch_norm: {count} value per channel has no variance, x {x.shape}; "
-            "train with a larger batch or image"
-        )
+    require_variance(x.size // channels, x.shape)
     running = {"running_mean": running_mean, "running_var": running_var, "momentum": momentum}
     return BatchNorm.apply(x, gamma, beta, eps=eps, **running)

@@ -16,7 +16,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from bnas.buffers import empty, zeros
+from bnas.buffers import empty
 from bnas.kernels.jit import jit
 from bnas.kernels.lanes import plane_moments
 from bnas.kernels.planes import ready
