@@ -69,16 +69,24 @@ class Candidate(nn.Module):
             return sum(convolution.squared_norm() for convolution in convolutions)
         return sum(float(np.vdot(kernel, kernel)) for kernel in self.kernels())
 
+    runs_in_lanes = True
+
     def stages(self, size):
-        """What `forward` does to images of `size` (H, W), for `F.mixed_edge`: (stages, their weights)."""
+        """What `forward` does to images of `size` (H, W), for `F.chain_norm`: (stages, their weights)."""
         raise NotImplementedError(f"{type(self).__name__} cannot be computed in stages")
 
+    def in_lanes(self, x, call, base=None, keep=None):
+        """base + keep ∘ forward(x) for a Tensor in lanes; arguments as of `F.chain_norm`."""
+        stages, weights = self.stages(x.shape[2:4])
+        return F.chain_norm(x, weights, call, stages, base, keep)
 
-def norm_of(bn):
-    """A BatchNorm2d without γ and β for `F.mixed_edge`; refuses one that has them."""
-    if bn.weight is not None:
-        raise ValueError("in lanes a batch norm has no γ and β; make it with affine=False")
-    return F.Norm(bn.running_mean, bn.running_var, bn.momentum, bn.eps, bn.training)
+
+def stage_of(windows, convolutions, bn):
+    """(stages, their weights) of one stage: convolutions with such windows, then a BatchNorm2d."""
+    weights = [convolution.weight for convolution in convolutions]
+    affine = bn.weight is not None
+    norm = F.Norm(bn.running_mean, bn.running_var, bn.momentum, bn.eps, bn.training, affine)
+    return (F.Stage(windows, norm),), weights + ([bn.weight, bn.bias] if affine else [])
 
 
 class None_(Candidate):
@@ -106,6 +114,9 @@ class Skip(Candidate):
     def stages(self, size):
         return (), []
 
+    def in_lanes(self, x, call, base=None, keep=None):
+        return x if base is None else base + x
+
 
 class FactorizedReduce(Candidate):
     """Half the size by two 1×1 convolutions of stride 2, one of them looking a pixel further; BN."""
@@ -128,13 +139,14 @@ class FactorizedReduce(Candidate):
     def stages(self, size):
         half = tuple(-(-n // 2) for n in size)
         windows = tuple(((1, 1), 2, (-offset, -offset), 1, half) for offset in (0, 1))
-        return (F.Stage(windows, norm_of(self.bn)),), [self.conv1.weight, self.conv2.weight]
+        return stage_of(windows, (self.conv1, self.conv2), self.bn)
 
 
 class Pool(Candidate):
     """3×3 pooling, then BN; it counts as a kernel of 1/K² for every channel."""
 
     def __init__(self, kind, channels, stride, affine):
+        self.window = kind == "max", stride
         self.pool = nn.MaxPool2d(3, stride, 1)
         if kind == "avg":
             self.pool = nn.AvgPool2d(3, stride, 1, count_include_pad=False)
@@ -146,6 +158,13 @@ class Pool(Candidate):
 
     def kernels(self):
         return [np.full((self.channels, 1, 3, 3), 1 / 9, np.float32)]
+
+    def stages(self, size):
+        """The norm; what it is computed on has been pooled before."""
+        return stage_of((), (), self.bn)
+
+    def in_lanes(self, x, call, base=None, keep=None):
+        return super().in_lanes(F.pool_lanes(x, *self.window), call, base, keep)
 
 
 class Separable(Candidate):
@@ -168,8 +187,7 @@ class Separable(Candidate):
         stride, padding, dilation, _ = self.depthwise.window
         kernel = self.depthwise.weight.shape[2:]
         window = kernel, stride, (padding, padding), dilation, None
-        weights = [self.depthwise.weight, self.pointwise.weight]
-        return (F.Stage((window,), norm_of(self.bn)),), weights
+        return stage_of((window,), (self.depthwise, self.pointwise), self.bn)
 
 
 class Chain(Candidate):
@@ -188,6 +206,8 @@ class Chain(Candidate):
 
 class Factorized7(Candidate):
     """1×7, then 7×1, then BN: conv_7x1_1x7 of AmoebaNet."""
+
+    runs_in_lanes = False
 
     def __init__(self, channels, stride, precision, affine, rng):
         self.precision = precision

@@ -10,9 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from bnas.errors import InputError
-from bnas.functional import operations
+from bnas.functional import Call, Edge, Norm, Stage, operations
 from bnas.functional.conv import Window
-from bnas.functional.lanes import Call, Edge, Norm, Stage
 from bnas.gradcheck import Report, check_gradients
 from bnas.kernels import moments, pool_lanes, to_lanes
 
@@ -258,8 +257,8 @@ def _lane_cases(x, positive):
     def images(batch, *shape):
         return to_lanes(x((batch, *shape)))
 
-    def norm(training):
-        return Norm(x((2,)), positive(2), momentum=0.1, eps=0.1, training=training)
+    def norm(training, affine=False):
+        return Norm(x((2,)), positive(2), 0.1, 0.1, training, affine)
 
     point = ((1, 1), 1, (0, 0), 1, None)
 
@@ -271,7 +270,7 @@ def _lane_cases(x, positive):
         """The windows of FactorizedReduce on images of size × size."""
         return tuple(((1, 1), 2, (-i, -i), 1, ((size + 1) // 2,) * 2) for i in (0, 1))
 
-    def stages_of(*windows, channels=2, training=True):
+    def stages_of(*windows, channels=2, training=True, affine=False):
         """(stages, their weights); every stage has 2 channels, shared among its windows."""
         stages, weights = [], []
         for own in windows:
@@ -280,15 +279,21 @@ def _lane_cases(x, positive):
                     weights.append(0.5 * x((channels, 1, *kernel)))
                 weights.append(0.5 * x((2 // len(own), channels, 1, 1)))
             channels = 2
-            stages.append(Stage(own, norm(training)))
+            stages.append(Stage(own, norm(training, affine)))
+            weights += [x((2,)), 0.3 * x((2,))] if affine else []
         return tuple(stages), weights
 
-    def chain(name, batch, size, *windows, surrogate=None, **more):
-        """A case of ChainNorm; with a surrogate its units are 1-bit."""
+    def chain(name, batch, size, *windows, surrogate=None, bits=True, base=None, keep=None, **more):
+        """A case of ChainNorm; with a surrogate its units are 1-bit, without bits in the inputs alone.
+
+        base: the size of the images to add to; keep: whether each sample has a factor.
+        """
         stages, weights = stages_of(*windows, **more)
-        call = Call(batch, surrogate is not None, surrogate)
-        inputs = images(batch, more.get("channels", 2), size, size), *weights
-        return Case(name, inputs, {"call": call, "stages": stages})
+        call = Call(batch, surrogate is not None, surrogate, bits)
+        base = None if base is None else images(batch, 2, base, base)
+        keep = positive(batch) if keep else None
+        inputs = images(batch, more.get("channels", 2), size, size), base, *weights
+        return Case(name, inputs, {"call": call, "stages": stages, "keep": keep})
 
     def edge(name, batch, size, stride=1, *, by_sample=False, base=True, training=True, surrogate=None):
         """A case of MixedEdge with a candidate of each kind; with a surrogate its units are 1-bit."""
@@ -343,6 +348,13 @@ def _lane_cases(x, positive):
             chain("polynomial, two blocks", 10, 3, (square(3),), (point,), surrogate="polynomial"),
             chain("identity, stride 2", 5, 5, (square(3, 2),), (square(5),), surrogate="identity"),
             chain("1-bit halves", 6, 5, halves(5), channels=3, surrogate="clip"),
+            chain("a norm alone", 5, 3, (), affine=True, base=3, keep=True),
+            chain("γ and β, added to", 5, 3, (square(3),), (square(3),), affine=True, base=3, keep=True),
+            chain("γ and β in evaluation", 3, 3, (square(3),), (point,), affine=True, training=False),
+            chain("1-bit, γ and β", 9, 5, (square(3, 2),), (square(3),), affine=True, base=3, keep=True,
+                  surrogate="clip"),
+            chain("1-bit inputs", 6, 3, (square(3),), (square(3),), affine=True, surrogate="clip", bits=False),
+            chain("1-bit inputs, halves", 6, 5, halves(5), surrogate="polynomial", bits=False),
             chain("1-bit evaluation", 3, 3, (square(3),), (point,), training=False, surrogate="clip"),
         ],
         "MixedEdge": [  # real ones are small: the ReLUs inside have kinks, which 1-bit units do not

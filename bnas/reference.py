@@ -289,13 +289,14 @@ def _by_channel(values):
     return values[:, None, None, None]
 
 
-def weighted_sum(base, xs, means, factors):
-    """y = base + Σ_m factors_m (x_m - means_m): batch norms and their weighted sum in one pass.
+def weighted_sum(base, xs, means, factors, offset):
+    """y = base + offset + Σ_m factors_m (x_m - means_m): batch norms and their weighted sum in one pass.
 
     base: (blocks, C, H, W, L) or None for zero; xs: M such arrays; means (M, C); factors (M, blocks,
-    C, L), zero in lanes without an image -> (blocks, C, H, W, L).
+    C, L) and offset (blocks, C, L), zero in lanes without an image -> (blocks, C, H, W, L).
     """
     y = np.zeros(xs[0].shape, xs[0].dtype) if base is None else base.copy()
+    y += offset[:, :, None, None]
     for x, mean, factor in zip(xs, means, factors):
         y += (x - _by_channel(mean)) * factor[:, :, None, None]
     return y
@@ -422,8 +423,16 @@ def real_unit(depthwise, pointwise):
     return Unit(depthwise.ravel(), nothing, pointwise.ravel(), nothing, False)
 
 
-def binary_unit(depthwise, pointwise):
-    """The Unit of latent weights, of the shapes as in `real_unit`: signs, and β = mean|w| (Eq. 4.23)."""
+def binary_unit(depthwise, pointwise, binary_weights=True):
+    """The Unit of 1-bit inputs and latent weights, of the shapes as in `real_unit`: signs, and β = mean|w|
+    (Eq. 4.23).
+
+    Without `binary_weights` the weights are real and the scales ones.
+    """
+    if not binary_weights:
+        unit = real_unit(depthwise, pointwise)
+        inner = [] if depthwise is None else np.ones(len(depthwise))
+        return unit._replace(inner=np.array(inner, pointwise.dtype), binary=True)
 
     def parts(w):
         return _signs(w).ravel(), np.abs(w).mean(axis=(1, 2, 3)).astype(w.dtype)
@@ -459,9 +468,10 @@ def _unit_depthwise(x, w, window):
     )
 
 
-def _unit_forward(x, mean, scale, unit, window):
+def _unit_forward(x, norm, unit, window):
     """(normed input, activated input, depthwise result times β, its activation), all NCHW."""
-    normed = (from_lanes(x, len(x) * x.shape[-1]) - mean[:, None, None]) * scale[:, None, None]
+    mean, scale, shift = (part[:, None, None] for part in norm)
+    normed = (from_lanes(x, len(x) * x.shape[-1]) - mean) * scale + shift
     activated = _signs(normed) if unit.binary else np.maximum(normed, 0)
     dense = _unit_depthwise(activated, unit.depthwise.reshape(len(mean), -1), window)
     if not unit.inner.size:
@@ -470,19 +480,19 @@ def _unit_forward(x, mean, scale, unit, window):
     return normed, activated, dense, _signs(dense)
 
 
-def separable(x, mean, scale, unit, window):
+def separable(x, norm, unit, window):
     """One unit: x (blocks, C, H, W, L) -> (z (blocks, Cout, Ho, Wo, L), sums, squares).
 
     real     x -> norm -> max(., 0) -> depthwise w ----------------> pointwise v
     1-bit    x -> norm -> sign ------> depthwise sign w, times β -> sign -> pointwise sign v, times β
 
-    mean, scale: (C,), of the norm (x - mean) · scale. unit: a Unit. window: (kernel, stride, padding,
-    dilation, out_size); kernel, padding and out_size are (height, width), stride and dilation one number;
-    a padding of -1 begins at the second pixel; an out_size of None follows from the rest. sums and squares
-    (blocks, Cout, L): the `moments` of z before the last β.
+    norm: (mean, scale, shift), each (C,), for (x - mean) · scale + shift. unit: a Unit. window: (kernel,
+    stride, padding, dilation, out_size); kernel, padding and out_size are (height, width), stride and
+    dilation one number; a padding of -1 begins at the second pixel; an out_size of None follows from the
+    rest. sums and squares (blocks, Cout, L): the `moments` of z before the last β.
     """
-    *_, signal = _unit_forward(x, mean, scale, unit, window)
-    z = to_lanes(np.einsum("oc,ncij->noij", unit.pointwise.reshape(-1, len(mean)), signal))
+    *_, signal = _unit_forward(x, norm, unit, window)
+    z = to_lanes(np.einsum("oc,ncij->noij", unit.pointwise.reshape(-1, x.shape[1]), signal))
     sums, squares = moments(z)
     return z * _by_channel(unit.scale) if unit.scale.size else z, sums, squares
 
@@ -498,26 +508,26 @@ def _slope(x, slope):
     return np.ones_like(x)
 
 
-def separable_gradients(dy, z, norm, x, mean, scale, unit, window, slope, learns, dx=None):
+def separable_gradients(dy, z, after, x, norm, unit, window, slope, learns, dx=None):
     """Backward of `separable` and of a batch norm after it.
 
-    dy, z (blocks, Cout, Ho, Wo, L): the gradient after the norm, and what the unit gave. norm: (mean
-    (Cout,), a, e, f (blocks, Cout, L)) of `norm_gradient`. x, mean, scale, unit, window: as they went
+    dy, z (blocks, Cout, Ho, Wo, L): the gradient after the norm, and what the unit gave. after:
+    (mean (Cout,), a, e, f (blocks, Cout, L)) of `norm_gradient`. x, norm, unit, window: as they went
     forward. slope: "relu", or a surrogate of sign, "clip", "identity" or "polynomial". learns:
     whether gradients of the weights are wanted. dx: where to add the gradient, or None for a new array.
 
     Returns (dx, the gradient for the norm's output before the activation, like x; d depthwise (C, T) and
     d pointwise (Cout, C), or None).
     """
-    dz = norm_gradient(dy, z, *norm)
+    dz = norm_gradient(dy, z, *after)
     if unit.scale.size:
         dz = dz * _by_channel(unit.scale)
     dz = from_lanes(dz, len(x) * x.shape[-1])
-    normed, activated, dense, signal = _unit_forward(x, mean, scale, unit, window)
-    ddense = np.einsum("oc,noij->ncij", unit.pointwise.reshape(-1, len(mean)), dz)
+    normed, activated, dense, signal = _unit_forward(x, norm, unit, window)
+    ddense = np.einsum("oc,noij->ncij", unit.pointwise.reshape(-1, x.shape[1]), dz)
     if unit.inner.size:
         ddense = ddense * _slope(dense, slope) * unit.inner[:, None, None]
-    w = unit.depthwise.reshape(len(mean), -1)
+    w = unit.depthwise.reshape(x.shape[1], -1)
     framed = np.zeros((*activated.shape[:2], *(n + 1 for n in activated.shape[2:])), x.dtype)
     seen = np.pad(activated, ((0, 0), (0, 0), (0, 1), (0, 1)))
     dw = np.empty_like(w)

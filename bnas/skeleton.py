@@ -6,7 +6,7 @@ inputs, and the classifier.
 
 import bnas.functional as F
 from bnas import nn
-from bnas.candidates import REAL, FactorizedReduce, norm_of
+from bnas.candidates import REAL, FactorizedReduce, stage_of
 
 STEM_MULTIPLIER = 3  # as in DARTS
 
@@ -36,6 +36,14 @@ class Cell(nn.Module):
             self.input0 = ReLUConvBN(older, channels, affine, rng)
         self.input1 = ReLUConvBN(newer, channels, affine, rng)
 
+    def inputs_in_lanes(self, older, newer, call):
+        """The cell's two inputs, for Tensors in lanes; call: F.Call of its candidates."""
+        states = []
+        for x, part in ((older, self.input0), (newer, self.input1)):
+            stages, weights = part.stages(x.shape[2:4])
+            states.append(F.chain_norm(x, weights, call._replace(binary=False), stages))
+        return states
+
     def stride(self, predecessor):
         """Stride of an edge from state `predecessor`; 0 and 1 are the cell's inputs."""
         return 2 if self.reduction and predecessor < 2 else 1
@@ -53,8 +61,7 @@ class ReLUConvBN(nn.Module):
 
     def stages(self, size):
         """As of bnas.candidates.Candidate."""
-        window = (1, 1), 1, (0, 0), 1, None
-        return (F.Stage((window,), norm_of(self.bn)),), [self.conv.weight]
+        return stage_of((((1, 1), 1, (0, 0), 1, None),), (self.conv,), self.bn)
 
 
 class Skeleton(nn.Module):
@@ -84,15 +91,22 @@ class Skeleton(nn.Module):
         self.cells = nn.Sequential(*cells)
         self.classifier = nn.Linear(before[1], classes, rng=rng)
 
-    def run(self, x, run_cell, into=lambda y: y, out_of=F.global_avg_pool2d):
-        """Logits (B, N) of images (B, C, H, W); run_cell(cell, older, newer) -> the cell's output.
+    def run(self, x, run_cell):
+        """Logits (B, N) of images (B, C, H, W); run_cell(cell, older, newer) -> the cell's output."""
+        return self.classifier(F.global_avg_pool2d(self._run_cells(self.stem(x), run_cell)))
 
-        into, out_of: what stands between stem and cells, and between cells and classifier (to (B, C)).
-        """
-        older = newer = into(self.stem(x))
+    def run_in_lanes(self, x, run_cell, call):
+        """`run` where cells take and give Tensors in lanes; call: F.Call of the candidates."""
+        conv, bn = self.stem
+        stages, weights = stage_of((), (), bn)
+        y = F.chain_norm(F.to_lanes(conv(x)), weights, call, stages)
+        return self.classifier(F.mean_of_lanes(self._run_cells(y, run_cell), call.batch))
+
+    def _run_cells(self, stem, run_cell):
+        older = newer = stem
         for cell in self.cells:
             older, newer = newer, run_cell(cell, older, newer)
-        return self.classifier(out_of(newer))
+        return newer
 
     def reset_betas(self):
         """Let every learned β start from the closed form of the present ŵ."""

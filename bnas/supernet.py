@@ -8,7 +8,7 @@ import numpy as np
 import bnas.functional as F
 from bnas import nn
 from bnas.autodiff import Tensor
-from bnas.candidates import make_candidate, norm_of
+from bnas.candidates import make_candidate
 from bnas.genotypes import PRIMITIVES, edges
 from bnas.skeleton import Cell, Skeleton
 
@@ -52,10 +52,7 @@ class MixedCell(Cell):
 
     def in_lanes(self, older, newer, weights, call):
         """`forward` for Tensors in lanes, an edge at a time; call: F.Call of the candidates."""
-        states = []
-        for x, part in ((older, self.input0), (newer, self.input1)):
-            stages, own = part.stages(x.shape[2:4])
-            states.append(F.chain_norm(x, own, call._replace(binary=False), stages))
+        states = self.inputs_in_lanes(older, newer, call)
         pools, incoming = {}, None
         for e, ((i, j), candidates) in enumerate(zip(edges(self.nodes), self.edges)):
             x = states[i]
@@ -74,7 +71,7 @@ def edge_of(candidates, size):
     _, skip, dilated3, dilated5, largest, average, separable3, separable5 = candidates
     chains = [part.stages(size) for part in (skip, dilated3, dilated5, separable3, separable5)]
     stages = [stages for stages, _ in chains]
-    norms = norm_of(largest.bn), norm_of(average.bn)
+    norms = [pool.stages(size)[0][0].norm for pool in (largest, average)]
     edge = F.Edge(stages[0], tuple(stages[1:3]), tuple(stages[3:]), norms)
     return edge, [weight for _, weights in chains for weight in weights]
 
@@ -92,7 +89,7 @@ class Supernet(Skeleton):
 
     Attributes:
         alpha: Parameter (2, E, M), logits of the normal (0) and the reduction cell (1).
-        lanes: whether to compute in lanes (see `bnas.functional.lanes`), not candidate by candidate; the
+        lanes: whether to compute in lanes (see `bnas.kernels.lanes`), not candidate by candidate; the
             results agree but for rounding.
     """
 
@@ -121,11 +118,8 @@ class Supernet(Skeleton):
         if not self.precision.runs_in_lanes:
             raise ValueError(f"no lanes for {self.precision}; set lanes = False to compute with it")
         call = F.Call(len(x), self.precision.binary, self.precision.surrogate)
-        return self.run(
-            x,
-            lambda cell, *inputs: cell.in_lanes(*inputs, by_kind[cell.reduction], call),
-            F.to_lanes,
-            lambda y: F.mean_of_lanes(y, len(x)),
+        return self.run_in_lanes(
+            x, lambda cell, *inputs: cell.in_lanes(*inputs, by_kind[cell.reduction], call), call
         )
 
     def weight_parameters(self):

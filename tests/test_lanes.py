@@ -1,4 +1,4 @@
-"""Kernels on images in lanes against their NumPy twins; whole supernets in lanes against candidates
+"""Kernels on images in lanes against their NumPy twins; whole networks in lanes against operations
 one by one."""
 
 import numpy as np
@@ -11,6 +11,8 @@ import bnas.functional as F
 from bnas import kernels, nn, reference
 from bnas.autodiff import Tensor, no_grad
 from bnas.candidates import BINARY, REAL, Precision
+from bnas.genotypes import OPERATIONS, PUBLISHED, Genotype
+from bnas.network import Network
 from bnas.supernet import Supernet
 
 few = settings(max_examples=12, deadline=None)
@@ -57,7 +59,8 @@ def test_weighted_sums_lane_sums_and_scaling(case, terms, seed, with_base):
     xs = tuple(like(x, seed + m) for m in range(terms))
     means, factors = like(x, seed, terms, channels), like(x, seed, terms, blocks, channels, lanes)
     loose = 20 * tolerance(x.dtype)
-    assert_twins("weighted_sum", x if with_base else None, xs, means, factors, tolerance=loose)
+    base, offset = x if with_base else None, like(x, seed + 9, blocks, channels, lanes)
+    assert_twins("weighted_sum", base, xs, means, factors, offset, tolerance=loose)
     assert_twins("lane_sums", x, xs, means, tolerance=loose)
     assert_twins("scale_lanes", x, factors[0])
     a, e, f = (like(x, seed + i, blocks, channels, lanes) for i in range(3))
@@ -154,8 +157,11 @@ def unit_windows(draw):
 
 
 @few
-@given(images_in_lanes(), unit_windows(), st.integers(1, 9), seeds, st.booleans(), st.data())
-def test_units_and_their_gradients(case, window, outputs, seed, binary, data):
+@given(
+    images_in_lanes(), unit_windows(), st.integers(1, 9), seeds,
+    st.sampled_from(["real", "real, of 1-bit inputs", "1-bit"]), st.data(),
+)  # fmt: skip
+def test_units_and_their_gradients(case, window, outputs, seed, weights, data):
     x, batch = case
     blocks, channels, height, width, lanes = x.shape
     kernel, stride, padding, dilation, out_size = window
@@ -166,26 +172,30 @@ def test_units_and_their_gradients(case, window, outputs, seed, binary, data):
     window = kernel, stride, padding, dilation, out_size
     depthwise = None if kernel == (1, 1) else like(x, seed + 1, channels, 1, *kernel)
     pointwise = like(x, seed + 2, outputs, channels, 1, 1)
-    make = "binary_unit" if binary else "real_unit"
-    unit, other = (getattr(m, make)(depthwise, pointwise) for m in (kernels, reference))
+    binary = weights != "real"
+    if binary:
+        arguments = depthwise, pointwise, weights == "1-bit"
+        unit, other = (m.binary_unit(*arguments) for m in (kernels, reference))
+    else:
+        unit, other = (m.real_unit(depthwise, pointwise) for m in (kernels, reference))
     for mine, twin in zip(unit, other):
         np.testing.assert_allclose(mine, twin, rtol=1e-6)
-    mean, scale = like(x, seed + 3, channels), abs(like(x, seed + 4, channels))
-    arguments = x, mean, scale, other, window
+    norm = tuple(like(x, seed + i, channels) for i in (3, 4, 11))
+    arguments = x, norm, other, window
     ours, theirs = kernels.separable(*arguments), reference.separable(*arguments)
     for mine, twin in zip(ours, theirs):
         assert_close(mine, twin, x.dtype)
-    if binary:
+    if weights == "1-bit":
         np.testing.assert_array_equal(ours[0], theirs[0])
 
     z, dy = theirs[0], np.repeat(like(theirs[0], seed + 5), 2, axis=1)[:, ::2]  # not contiguous
-    norm = like(x, seed + 6, outputs), *(like(x, seed + i, blocks, outputs, lanes) for i in (7, 8, 9))
+    after = like(x, seed + 6, outputs), *(like(x, seed + i, blocks, outputs, lanes) for i in (7, 8, 9))
     slope = data.draw(st.sampled_from(["clip", "identity", "polynomial"] if binary else ["relu"]))
     learns, given = data.draw(st.booleans(), "learns"), data.draw(st.booleans(), "given dx")
     results = []
     for module in (kernels, reference):
         dx = like(x, seed + 10) if given else None
-        results.append(module.separable_gradients(dy, z, norm, *arguments, slope, learns, dx))
+        results.append(module.separable_gradients(dy, z, after, *arguments, slope, learns, dx))
         assert not given or results[-1][0] is dx
     assert learns == (results[0][1] is not None)
     for mine, twin in zip(*results):
@@ -193,7 +203,7 @@ def test_units_and_their_gradients(case, window, outputs, seed, binary, data):
             assert_close(mine, twin, x.dtype)
 
 
-# ------------------------------------------------------------------------ whole supernets
+# ------------------------------------------------------------------------ whole networks
 
 
 def ties_to_zero(net):
@@ -211,9 +221,9 @@ def ties_to_zero(net):
             module.forward = patched(module.forward)
 
 
-def passes(net, x, labels, alpha):
+def passes(net, x, labels, alpha=None):
     """Logits, gradients and statistics of one pass, forward and backward."""
-    logits = net(x, alpha)
+    logits = net(x) if alpha is None else net(x, alpha)
     F.cross_entropy(logits, labels).backward()
     gradients = {name: p.grad for name, p in net.named_parameters() if p.grad is not None}
     if alpha is not None:
@@ -248,6 +258,65 @@ def test_a_supernet_in_lanes_is_the_sum_of_its_candidates(
     for name, expected in theirs.items():
         limit = 1e-8 * max(np.abs(expected).max(), 1e-6)
         np.testing.assert_allclose(ours[name], expected, rtol=0, atol=limit, err_msg=name)
+
+
+@st.composite
+def genotypes(draw):
+    """Random genotypes of 1 or 2 nodes, of all operations that run in lanes."""
+    names = [name for name in OPERATIONS if name not in ("none", "conv_7x1_1x7")]
+    nodes = draw(st.integers(1, 2))
+
+    def cell():
+        return tuple(
+            (draw(st.sampled_from(names)), predecessor)
+            for node in range(nodes)
+            for predecessor in draw(st.permutations(range(node + 2)))[:2]
+        )
+
+    concat = tuple(range(2, nodes + 2))
+    return Genotype(cell(), concat, cell(), concat)
+
+
+@few
+@given(
+    genotypes(), st.sampled_from([REAL, BINARY, Precision(True, "polynomial"), Precision(True, "identity")]),
+    st.booleans(), st.integers(2, 19), st.integers(4, 8), st.integers(1, 4), st.integers(1, 4),
+    st.sampled_from([0, 0.3]), seeds,
+)  # fmt: skip
+def test_a_network_in_lanes_is_its_operations_one_by_one(
+    genotype, precision, binary_weights, batch, size, channels, layers, drop_path, seed
+):
+    """Logits, all gradients, running statistics, with any γ and β."""
+    x, labels = normal(seed, batch, 1, size, size), np.random.default_rng(seed).integers(0, 3, batch)
+    results = []
+    for lanes in (False, True):
+        rng = np.random.default_rng(seed)
+        net = Network(genotype, 1, 3, 2 * channels, layers, precision, rng, drop_path)
+        net.astype(np.float64)
+        net.lanes = lanes
+        net.binarise_weights(binary_weights)
+        for module in net.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.weight.data, module.bias.data = rng.standard_normal((2, len(module.bias.data)))
+        ties_to_zero(net)
+        results.append(passes(net, x, labels))
+    ours, theirs = results[1], results[0]
+    assert ours.keys() == theirs.keys()
+    for name, expected in theirs.items():
+        limit = 1e-8 * max(np.abs(expected).max(), 1e-3)  # two values a channel leave rounding errors alone
+        np.testing.assert_allclose(ours[name], expected, rtol=0, atol=limit, err_msg=name)
+
+
+def test_evaluation_and_7_by_1_convolutions_stay_out_of_lanes():
+    """A packed network repeats the bits of an evaluation, which in lanes come in another order."""
+    x = normal(0, 3, 1, 8, 8, dtype=np.float32)
+    rng = np.random.default_rng(0)
+    nets = {name: Network(PUBLISHED[name], 1, 3, 4, 3, BINARY, rng) for name in ("DARTS_V2", "AmoebaNet")}
+    assert {name: net.lanes for name, net in nets.items()} == {"DARTS_V2": True, "AmoebaNet": False}
+    net = nets["DARTS_V2"].eval()
+    found = net(x).data
+    net.lanes = False
+    np.testing.assert_array_equal(net(x).data, found)
 
 
 def test_what_lanes_cannot_compute_is_refused():

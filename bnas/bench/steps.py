@@ -11,6 +11,7 @@ import numpy as np
 
 from bnas.bench.memory import peak_of_call
 from bnas.bench.races import ours, row, table
+from bnas.buffers import release
 from bnas.config import SearchConfig
 from bnas.data import Dataset, Split
 from bnas.search.dcp import Search
@@ -117,6 +118,8 @@ def race_steps(name, network, scale, threads, torch, quick):
 
 def peaks(network, scale, threads, torch):
     """{label: bytes that a step takes at its peak}, each in a process of its own."""
+    gc.collect()  # what the races before took is given back: a step may need all memory that there is
+    release()
     contenders = makers(network, scale, threads, torch).items()
     return {label: peak_of_call(make, threads) for label, make in contenders}
 

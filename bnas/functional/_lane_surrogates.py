@@ -2,7 +2,8 @@
 
 Every value is a pair: at the point where the backward is taken, and near it. An XNOR convolution is
 β (sign x ⊙ sign w) at the point; near it a change of s(x) meets sign w, and a change of s(w) meets sign x,
-s the surrogate of sign. β stays what it is at the point; norms are exact functions.
+s the surrogate of sign. β stays what it is at the point; norms are exact functions. With real weights w
+stands for sign w and for s(w), and β is 1.
 """
 
 import numpy as np
@@ -14,12 +15,14 @@ from bnas.reference import from_lanes, to_lanes
 POINTWISE = (1, 1), 1, (0, 0), 1, None  # a window of `kernels.separable`
 
 
-def chain_norm_surrogate(point, call, stages):
-    """The function of (x, *weights) that ChainNorm's backward belongs to at `point`; all in lanes."""
+def chain_norm_surrogate(point, call, stages, keep):
+    """The function of (x, base, *weights) that ChainNorm's backward belongs to at `point`; all in lanes."""
 
     def function(*arrays):
-        (x, *weights) = zip(point, arrays)
-        return to_lanes(_chain(_images(x, call), stages, iter(weights), call)[1])
+        x, (_, base), *weights = zip(point, arrays)
+        y = _chain(_images(x, call), stages, iter(weights), call)[1]
+        y = to_lanes(y if keep is None else keep[:, None, None, None] * y)
+        return y if base is None else base + y
 
     return function
 
@@ -51,17 +54,20 @@ def _images(pair, call):
 def _chain(x, stages, weights, call):
     """A StageRun and its last norm on a pair of images; weights: an iterator of pairs."""
     for stage in stages:
-        betas, dots = [], []
+        betas, dots = ([], []) if stage.windows else ([np.ones(1)], [x])
         for window in stage.windows:
             y = x
             if window[0] != (1, 1):
-                beta, *dot = _xnor(y, next(weights), window, call.surrogate)
+                beta, *dot = _xnor(y, next(weights), window, call)
                 y, window = [beta[:, None, None] * part for part in dot], POINTWISE
-            beta, *dot = _xnor(y, next(weights), window, call.surrogate)
+            beta, *dot = _xnor(y, next(weights), window, call)
             betas.append(beta)
             dots.append(dot)
         beta = np.concatenate(betas)
         x = tuple(_norm(np.concatenate(z, axis=1), stage.norm, beta) for z in zip(*dots))
+        if stage.norm.affine:
+            own = zip(x, next(weights), next(weights))
+            x = tuple(gamma[:, None, None] * y + shift[:, None, None] for y, gamma, shift in own)
     return x
 
 
@@ -77,13 +83,14 @@ def _norm(z, norm, beta=np.ones(1)):
     return centred / np.sqrt(var + norm.eps)[:, None, None]
 
 
-def _xnor(x, w, window, surrogate):
+def _xnor(x, w, window, call):
     """Pairs x and w -> (β, the pair of their XNOR convolution before β)."""
-    bits_x, bits_w = sign(x[0]), sign(w[0])
+    bits_x, bits_w, beta, change_w = sign(x[0]), w[0], np.ones(len(w[0])), w[1] - w[0]
+    if call.binary_weights:
+        bits_w, beta, change_w = sign(w[0]), channel_scale(w[0]), _change(*w, call.surrogate)
     dot = _convolve(bits_x, bits_w, window)
-    by_x = _convolve(_change(*x, surrogate), bits_w, window)
-    by_w = _convolve(bits_x, _change(*w, surrogate), window)
-    return channel_scale(w[0]), dot, dot + by_x + by_w
+    by_x = _convolve(_change(*x, call.surrogate), bits_w, window)
+    return beta, dot, dot + by_x + _convolve(bits_x, change_w, window)
 
 
 def _convolve(x, w, window):

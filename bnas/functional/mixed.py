@@ -1,11 +1,22 @@
-"""The mixed operation: what makes an architecture differentiable (Eq. 4.28)."""
+"""The mixed operation: what makes an architecture differentiable (Eq. 4.28).
+
+MixedSum takes the results of the candidates. MixedEdge is the candidates and their sum in one piece, on
+images in lanes: what a search runs.
+"""
 
 import math
+from types import SimpleNamespace
+from typing import NamedTuple
 
 import numpy as np
 
-from bnas.autodiff import Function
+from bnas import kernels
+from bnas.autodiff import Function, Tensor
 from bnas.functional._arguments import as_tensor
+from bnas.functional._lane_surrogates import mixed_edge_surrogate
+from bnas.functional.chains import Affine, StageRun, by_sample
+from bnas.functional.elementwise import step_away
+from bnas.functional.lanes import pool_lanes
 
 
 class MixedSum(Function):
@@ -69,3 +80,136 @@ def mixed_sum(weights, tensors):
             f"mixed_sum: weights must have shape {expected[0]} or {expected[1]}, got {weights.shape}"
         )
     return MixedSum.apply(weights, *tensors)
+
+
+class Edge(NamedTuple):
+    """The candidates of an edge, as MixedEdge has them, without their weights.
+
+    Attributes:
+        skip: stages of skip_connect; none if it is the identity.
+        dilated, separable: two tuples of stages each, for 3×3 and 5×5.
+        pool_norms: the norms of max and average pooling.
+
+    No norm has γ and β: the weights s take their place.
+    """
+
+    skip: tuple
+    dilated: tuple
+    separable: tuple
+    pool_norms: tuple
+
+
+class Branch(NamedTuple):
+    """One candidate: its z and affine as in StageRun, and the StageRun, if it was computed here."""
+
+    z: np.ndarray
+    affine: Affine
+    chain: StageRun | None = None
+
+
+class MixedEdge(Function):
+    """y = base + Σ_m s_m norm_m(o_m(x)), s_m one for all samples or one for each (Eqs. 4.27, 4.28).
+
+    The candidates are those of PRIMITIVES in their order, but "none". The two poolings are inputs, as all
+    edges from a state share them. No result of a norm is ever held: z, and sums over pixels, are all that
+    the backward needs of a candidate.
+
+    Backward: dbase = dy; ds_bm = ⟨dy_b, norm_m(o_m)_b⟩, each sample's share; s_bm dy_b goes on through
+    norm m and its units.
+    Shapes: s (M,) or (B, M), base (blocks, C, Ho, Wo, L) or None, x (blocks, C, H, W, L), the poolings as
+    base, then the weights of all units; y as base. pool_moments: of the poolings, as `kernels.moments` has
+    them. Kinks: 0, for real units. gradient: exact for real units, surrogate for 1-bit ones.
+    """
+
+    @staticmethod
+    def forward(ctx, weights, base, x, largest, average, *unit_weights, call, edge, pool_moments):
+        rest = list(unit_weights)
+
+        def chain(stages):
+            count = sum(stage.weights() for stage in stages)
+            own, rest[:] = rest[:count], rest[count:]
+            made = StageRun(call, x, stages, own)
+            return Branch(made.z, made.affine, made)
+
+        def pooled(z, norm, moments):
+            nothing = np.empty(0, z.dtype)
+            return Branch(z, norm.on(*moments, call.batch, z, nothing))
+
+        skip = chain(edge.skip) if edge.skip else Branch(x, Affine.identity(x))
+        dilated = [chain(stages) for stages in edge.dilated]
+        pools = map(pooled, (largest, average), edge.pool_norms, pool_moments)
+        branches = [skip, *dilated, *pools, *(chain(stages) for stages in edge.separable)]
+        means = np.stack([branch.affine.map[0] for branch in branches])
+        inverses = np.stack([branch.affine.inverse for branch in branches])
+        samples = by_sample(weights, call.batch, x.shape[-1])
+        ctx.call, ctx.branches, ctx.means, ctx.inverses = call, branches, means, inverses
+        ctx.samples, ctx.per_sample = samples, weights.ndim == 2
+        factors = samples[:, :, None] * inverses[:, None, :, None]
+        offset = np.zeros(factors.shape[1:], x.dtype)
+        return kernels.weighted_sum(base, tuple(b.z for b in branches), means, factors, offset)
+
+    @staticmethod
+    def backward(ctx, dy):
+        dy = np.ascontiguousarray(dy)  # one copy of a part of the cell's output, for all its edges
+        branches, batch = ctx.branches, ctx.call.batch
+        sums = kernels.lane_sums(dy, tuple(branch.z for branch in branches), ctx.means)
+        dweights = None
+        if ctx.needs[0]:
+            shares = np.einsum("mbcl,mc->blm", sums[1:], ctx.inverses)
+            shares = shares.reshape(-1, len(branches))[:batch]
+            dweights = np.ascontiguousarray(shares) if ctx.per_sample else shares.sum(axis=0)
+        if not any(ctx.needs[2:]):  # of the first cells, while α alone learns
+            return dweights, dy, *[None] * (len(ctx.needs) - 2)
+        learns, dx, gradients, pools = any(ctx.needs[5:]), None, [], []
+        for m, (z, affine, chain) in enumerate(branches):
+            slopes = affine.slopes(sums[0], sums[1 + m], ctx.samples[m], batch)
+            if chain is not None:
+                dx, own = chain.backward(dy, slopes, learns, dx)
+                gradients += own
+            elif m == 0:
+                dx = kernels.scale_lanes(dy, slopes[0])
+            else:
+                pools.append(kernels.norm_gradient(dy, z, affine.map[0], *slopes))
+        if not learns:
+            gradients = [None] * (len(ctx.needs) - 5)
+        return dweights, dy, dx, *pools, *gradients
+
+    @staticmethod
+    def surrogate(*arrays, call, edge, pool_moments):
+        if call.binary:
+            return mixed_edge_surrogate(arrays, call, edge)
+
+        def function(*arrays):
+            moments = tuple(map(kernels.moments, arrays[3:5]))  # the poolings move here
+            given = {"call": call, "edge": edge, "pool_moments": moments}
+            return MixedEdge.forward(SimpleNamespace(), *arrays, **given)
+
+        return function
+
+    @staticmethod
+    def off_kinks(weights, base, x, *rest, call, edge, pool_moments):
+        return weights, base, x if call.binary else step_away(x, 0), *rest
+
+
+class Pools(NamedTuple):
+    """What the edges from one state share: its poolings, Tensors, and their `kernels.moments`."""
+
+    largest: Tensor
+    average: Tensor
+    moments: tuple
+
+
+def pools_in_lanes(x, stride):
+    """3×3 max and average pooling with padding 1 of a Tensor in lanes, for `mixed_edge`."""
+    pools = [pool_lanes(x, largest, stride) for largest in (True, False)]
+    return Pools(*pools, tuple(kernels.moments(pool.data) for pool in pools))
+
+
+def mixed_edge(weights, base, x, pools, unit_weights, call, edge):
+    """All candidates of an edge, normed, weighted and added to `base` (a Tensor or None); see MixedEdge.
+
+    weights: Tensor (M,) or (B, M); x: Tensor in lanes; pools: of `pools_in_lanes`; unit_weights:
+    Tensors, in the order of the stages of `edge`.
+    """
+    tensors = weights, base, x, pools.largest, pools.average, *unit_weights
+    return MixedEdge.apply(*tensors, call=call, edge=edge, pool_moments=pools.moments)

@@ -17,23 +17,31 @@ class Dropout(Function):
         return (dy * ctx.mask,)
 
 
-def _drop(x, p, rng, shape):
-    keep = rng.random(shape) >= p
-    return Dropout.apply(x, mask=keep.astype(x.dtype) / x.dtype.type(1 - p))
+def _factors(p, rng, shape, dtype):
+    """Zeros with probability p, else 1/(1-p)."""
+    return (rng.random(shape) >= p).astype(dtype) / dtype.type(1 - p)
 
 
-def _check(p, training, rng, operation):
+def _drops(p, training, rng, operation):
+    """Whether anything is to be dropped at all."""
     if not 0 <= p < 1:
         raise ValueError(f"{operation}: p must lie in [0, 1), got {p}")
     if training and p > 0 and rng is None:
         raise ValueError(f"{operation}: pass rng=, a numpy.random.Generator")
+    return training and p > 0
 
 
 def dropout(x, p=0.5, training=True, rng=None):
     """Zero each element with probability p and scale the rest by 1/(1-p), in training."""
     x = as_tensor(x, "dropout")
-    _check(p, training, rng, "dropout")
-    return _drop(x, p, rng, x.shape) if training and p > 0 else x
+    if not _drops(p, training, rng, "dropout"):
+        return x
+    return Dropout.apply(x, mask=_factors(p, rng, x.shape, x.dtype))
+
+
+def path_factors(samples, dtype, p, rng):
+    """The factor (N,) of each sample in `drop_path`, or None if p is 0."""
+    return _factors(p, rng, samples, dtype) if _drops(p, True, rng, "path_factors") else None
 
 
 def drop_path(x, p=0.0, training=True, rng=None):
@@ -42,5 +50,7 @@ def drop_path(x, p=0.0, training=True, rng=None):
     Source: Larsson et al. 2017 (FractalNet), as DARTS uses it. Shapes: x (N, ...).
     """
     x = as_tensor(x, "drop_path")
-    _check(p, training, rng, "drop_path")
-    return _drop(x, p, rng, (x.shape[0],) + (1,) * (x.ndim - 1)) if training and p > 0 else x
+    if not _drops(p, training, rng, "drop_path"):
+        return x
+    factors = _factors(p, rng, len(x), x.dtype)
+    return Dropout.apply(x, mask=factors.reshape(-1, *[1] * (x.ndim - 1)))

@@ -19,6 +19,7 @@ from bnas.kernels.threads import run_tasks
 from bnas.kernels.vectors import broadcast, load, multiply_add, store
 from bnas.reference import lanes_of
 
+UNSCALED = np.bool_(False)  # a literal False would be a type, and compiled for, of its own
 COST = 2  # of an element that is read or written, in the multiply-adds that `run_tasks` counts
 
 
@@ -62,33 +63,35 @@ def from_lanes(x, batch):
 
 
 @jit(allocates=False)
-def _weighted_sum(base, has_base, xs, means, factors, y, first, end):
+def _weighted_sum(base, has_base, xs, means, factors, offset, y, first, end):
     blocks, channels, height, width, lanes = y.shape
     out, planes, size = y.reshape(-1), blocks * channels, height * width * lanes
-    start, by = base.reshape(-1), factors.reshape(-1)
+    start, by, shift = base.reshape(-1), factors.reshape(-1), offset.reshape(-1)
     for plane in range(first, end):
+        constant = load(shift, plane * lanes)
         for i in range(plane * size, (plane + 1) * size, lanes):
-            total = broadcast(y.dtype.type(0))
+            total = constant
             if has_base:
-                total = load(start, i)
+                total = total + load(start, i)
             for m in range(len(xs)):
                 centred = load(xs[m], i) - broadcast(means[m, plane % channels])
                 total = multiply_add(centred, load(by, (m * planes + plane) * lanes), total)
             store(out, i, total)
 
 
-def weighted_sum(base, xs, means, factors):
-    """y = base + Σ_m factors_m (x_m - means_m): batch norms and their weighted sum in one pass.
+def weighted_sum(base, xs, means, factors, offset):
+    """y = base + offset + Σ_m factors_m (x_m - means_m): batch norms and their weighted sum in one pass.
 
     base: (blocks, C, H, W, L) or None for zero; xs: M such arrays; means (M, C); factors (M, blocks,
-    C, L), zero in lanes without an image -> (blocks, C, H, W, L).
+    C, L) and offset (blocks, C, L), zero in lanes without an image -> (blocks, C, H, W, L).
     """
     y = empty(xs[0].shape, xs[0].dtype)
     if y.size:
         given = xs[0] if base is None else base
         run_tasks(
             _weighted_sum, COST * y.size * len(xs), y.shape[0] * y.shape[1], ready(given),
-            base is not None, tuple(ready(x).reshape(-1) for x in xs), means, ready(factors), y,
+            base is not None, tuple(ready(x).reshape(-1) for x in xs), means, ready(factors),
+            ready(offset), y,
         )  # fmt: skip
     return y
 
@@ -214,7 +217,7 @@ def _moments(x, sums, squares, first, end):
     flat, out, spread = x.reshape(-1), sums.reshape(-1), squares.reshape(-1)
     for plane in range(first, end):
         at = plane * lanes
-        plane_moments(flat, at * pixels, pixels, x.dtype.type(1), False, out, spread, at)
+        plane_moments(flat, at * pixels, pixels, x.dtype.type(1), UNSCALED, out, spread, at)
 
 
 def moments(x):

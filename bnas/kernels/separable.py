@@ -9,7 +9,7 @@ real     x -> norm -> max(., 0) -> depthwise w ----------------> pointwise v
 1-bit    x -> norm -> sign ------> depthwise sign w, times β -> sign -> pointwise sign v, times β
 
 Sums of signs are integers, exact in floats up to 2²⁴, and β is applied to the finished sum. norm is
-(x - mean) · scale for each channel: the batch norm that stands before, if there is one.
+(x - mean) · scale + shift for each channel: the batch norm that stands before, if there is one.
 """
 
 from functools import lru_cache
@@ -35,6 +35,7 @@ from bnas.kernels.vectors import (
 from bnas.reference import Unit, output_size
 
 GROUP = 4  # channels that go through a backward together
+START, NEXT = np.int64(0), np.int64(1)  # a literal 0 or 1 would be a type, and compiled for, of its own
 CHUNK = 64  # pixels over which a pointwise gradient sums in registers: 4 planes of that fit the cache
 
 
@@ -64,8 +65,15 @@ def real_unit(depthwise, pointwise):
     return Unit(ready(depthwise).reshape(-1), nothing, ready(pointwise).reshape(-1), nothing, False)
 
 
-def binary_unit(depthwise, pointwise):
-    """The Unit of latent weights, of the shapes as in `real_unit`: their signs and scales."""
+def binary_unit(depthwise, pointwise, binary_weights=True):
+    """The Unit of 1-bit inputs and latent weights, of the shapes as in `real_unit`: signs and scales.
+
+    Without `binary_weights` the weights are real and the scales ones.
+    """
+    if not binary_weights:
+        unit = real_unit(depthwise, pointwise)
+        inner = unit.inner if depthwise is None else np.ones(len(depthwise), pointwise.dtype)
+        return unit._replace(inner=inner, binary=True)
     if depthwise is None:
         ones, inner = np.ones(pointwise.shape[1], pointwise.dtype), np.empty(0, pointwise.dtype)
     else:
@@ -91,15 +99,15 @@ def _magnitude(x, zero):
 
 
 @jit(allocates=False)
-def _activate(x, at, mean, scale, binary, runs, planes, target):
+def _activate(x, at, norm, c, binary, runs, planes, target):
     """The activated plane x[at...], with margins (left as they are), to planes[target...]."""
     lanes = 64 // x.itemsize
     zero, one = broadcast(x.dtype.type(0)), broadcast(x.dtype.type(1))
-    middle, factor = broadcast(mean), broadcast(scale)
+    middle, factor, offset = broadcast(norm[0][c]), broadcast(norm[1][c]), broadcast(norm[2][c])
     for row in range(runs.height):
         to = target + (row * runs.pitch + runs.left) * lanes
         for i in range(0, runs.width * lanes, lanes):
-            value = (load(x, at + i) - middle) * factor
+            value = multiply_add(load(x, at + i) - middle, factor, offset)
             if binary:
                 value = select_greater(value, zero, one, zero - one)
             else:
@@ -268,9 +276,9 @@ def _clear(array):
 
 
 @jit
-def _forward_blocks(x, mean, scale, unit, runs, z, sums, squares, first, end):
+def _forward_blocks(x, norm, unit, runs, z, sums, squares, first, end):
     _, outputs, _, _, lanes = z.shape
-    source, out, channels = x.reshape(-1), z.reshape(-1), mean.size
+    source, out, channels = x.reshape(-1), z.reshape(-1), norm[0].size
     totals, spreads = sums.reshape(-1), squares.reshape(-1)
     taps = unit.depthwise.size // channels
     image, pixels = runs.height * runs.width * lanes, runs.outputs
@@ -280,13 +288,13 @@ def _forward_blocks(x, mean, scale, unit, runs, z, sums, squares, first, end):
     for block in range(first, end):
         for c in range(channels):
             at = (block * channels + c) * image
-            _activate(source, at, mean[c], scale[c], unit.binary, runs, padded, 0)
-            _correlate(padded, 0, runs, unit.depthwise, c * taps, dense, c * plane)
+            _activate(source, at, norm, c, unit.binary, runs, padded, START)
+            _correlate(padded, START, runs, unit.depthwise, c * taps, dense, c * plane)
             if unit.inner.size:
                 _signs(dense, c * plane, pixels, unit.inner[c], dense)
         start = block * outputs * pixels * lanes
         _pointwise(
-            dense, plane, unit.pointwise, channels, 1, channels, outputs, 1, pixels, out, start,
+            dense, plane, unit.pointwise, channels, NEXT, channels, outputs, NEXT, pixels, out, start,
             pixels, pixels * lanes,
         )  # fmt: skip
         for o in range(outputs):
@@ -297,13 +305,13 @@ def _forward_blocks(x, mean, scale, unit, runs, z, sums, squares, first, end):
             )
 
 
-def separable(x, mean, scale, unit, window):
+def separable(x, norm, unit, window):
     """One unit: x (blocks, C, H, W, L) -> (z (blocks, Cout, Ho, Wo, L), sums, squares).
 
-    mean, scale: (C,), of the norm before. unit: a Unit. window: (kernel, stride, padding, dilation,
-    out_size); kernel, padding and out_size are (height, width), stride and dilation one number; a padding
-    of -1 begins at the second pixel; an out_size of None follows from the rest. sums and squares
-    (blocks, Cout, L): the `moments` of z before the last β.
+    norm: (mean, scale, shift), each (C,), of the norm before. unit: a Unit. window: (kernel, stride,
+    padding, dilation, out_size); kernel, padding and out_size are (height, width), stride and dilation one
+    number; a padding of -1 begins at the second pixel; an out_size of None follows from the rest. sums and
+    squares (blocks, Cout, L): the `moments` of z before the last β.
     """
     blocks, channels, height, width, lanes = x.shape
     out_size, runs, _ = _tables((height, width), window)
@@ -311,8 +319,7 @@ def separable(x, mean, scale, unit, window):
     z = empty((blocks, outputs, *out_size, lanes), x.dtype)
     sums, squares = np.empty((2, blocks, outputs, lanes), x.dtype)
     run_tasks(
-        _forward_blocks, z.size * (channels + taps), blocks, ready(x), mean, scale, unit, runs, z, sums,
-        squares,
+        _forward_blocks, z.size * (channels + taps), blocks, ready(x), norm, unit, runs, z, sums, squares,
     )  # fmt: skip
     return z, sums, squares
 
@@ -358,13 +365,14 @@ def _through_sign(d, at, scale, slope, rows, columns, pitch, dy, target):
 
 
 @jit(allocates=False)
-def _through_activation(x, at, pixels, mean, scale, slope, dy, dx, add):
-    """dx (+)= dy times the derivative of the activation at (x - mean) scale, one plane of each."""
+def _through_activation(x, at, pixels, norm, c, slope, dy, dx, add):
+    """dx (+)= dy times the derivative of the activation at the normed x, one plane of each."""
     lanes = 64 // x.itemsize
     zero, one = broadcast(x.dtype.type(0)), broadcast(x.dtype.type(1))
-    middle, factor = broadcast(mean), broadcast(scale)
+    middle, factor, offset = broadcast(norm[0][c]), broadcast(norm[1][c]), broadcast(norm[2][c])
     for i in range(0, pixels * lanes, lanes):
-        value = _sloped(slope, (load(x, at + i) - middle) * factor, load(dy, i), zero, one)
+        normed = multiply_add(load(x, at + i) - middle, factor, offset)
+        value = _sloped(slope, normed, load(dy, i), zero, one)
         if add:
             value = value + load(dx, at + i)
         store(dx, at + i, value)
@@ -372,13 +380,13 @@ def _through_activation(x, at, pixels, mean, scale, slope, dy, dx, add):
 
 @jit
 def _backward_blocks(
-    gradient, x, mean, scale, unit, forward, backward, slope, dx, add, ddepthwise, dpointwise, first, end
+    gradient, x, norm, unit, forward, backward, slope, dx, add, ddepthwise, dpointwise, first, end
 ):
     (dy, z), (a, e, f), z_mean = gradient
     dy, z, a, e, f = dy.reshape(-1), z.reshape(-1), a.reshape(-1), e.reshape(-1), f.reshape(-1)
     x, dx = x.reshape(-1), dx.reshape(-1)
     ddepthwise, dpointwise = ddepthwise.reshape(-1), dpointwise.reshape(-1)
-    lanes, channels, outputs = 64 // x.itemsize, mean.size, z_mean.size
+    lanes, channels, outputs = 64 // x.itemsize, norm[0].size, z_mean.size
     taps, learns = unit.depthwise.size // channels, dpointwise.size > 0
     image, pixels = forward.height * forward.width * lanes, forward.outputs
     plane, padded_plane = (pixels | 1) * lanes, backward.plane * lanes
@@ -402,7 +410,7 @@ def _backward_blocks(
             together = min(GROUP, channels - c)
             for k in range(together if learns or unit.inner.size else 0):
                 at, into = (block * channels + c + k) * image, k * forward.plane * lanes
-                _activate(x, at, mean[c + k], scale[c + k], unit.binary, forward, padded, into)
+                _activate(x, at, norm, c + k, unit.binary, forward, padded, into)
                 _correlate(
                     padded, into, forward, unit.depthwise, (c + k) * taps, dense, k * plane
                 )
@@ -414,7 +422,7 @@ def _backward_blocks(
                     dpointwise, block * outputs * channels + c, channels,
                 )  # fmt: skip
             _pointwise(
-                dz, plane, unit.pointwise[c:], 1, channels, outputs, together, backward.height,
+                dz, plane, unit.pointwise[c:], NEXT, channels, outputs, together, backward.height,
                 backward.width, returned, backward.left * lanes, backward.pitch, padded_plane,
             )  # fmt: skip
             for k in range(together):
@@ -433,16 +441,14 @@ def _backward_blocks(
                 _correlate(
                     returned, k * padded_plane, backward, unit.depthwise, (c + k) * taps, spread, 0
                 )
-                _through_activation(
-                    x, at, image // lanes, mean[c + k], scale[c + k], slope, spread, dx, add
-                )
+                _through_activation(x, at, image // lanes, norm, c + k, slope, spread, dx, add)
 
 
-def separable_gradients(dy, z, norm, x, mean, scale, unit, window, slope, learns, dx=None):
+def separable_gradients(dy, z, after, x, norm, unit, window, slope, learns, dx=None):
     """Backward of `separable` and of a batch norm after it.
 
-    dy, z (blocks, Cout, Ho, Wo, L): the gradient after the norm, and what the unit gave. norm: (mean
-    (Cout,), a, e, f (blocks, Cout, L)) of `norm_gradient`. x, mean, scale, unit, window: as they went
+    dy, z (blocks, Cout, Ho, Wo, L): the gradient after the norm, and what the unit gave. after:
+    (mean (Cout,), a, e, f (blocks, Cout, L)) of `norm_gradient`. x, norm, unit, window: as they went
     forward. slope: "relu", or a surrogate of sign, "clip", "identity" or "polynomial". learns:
     whether gradients of the weights are wanted. dx: where to add the gradient, or None for a new array.
 
@@ -456,10 +462,10 @@ def separable_gradients(dy, z, norm, x, mean, scale, unit, window, slope, learns
     ddepthwise = np.zeros((kept, channels, taps), x.dtype)
     dpointwise = np.zeros((kept, outputs, channels), x.dtype)
     _, forward, backward = _tables(x.shape[2:4], window)
-    gradient = (ready(dy), ready(z)), tuple(map(ready, norm[1:])), norm[0]
+    gradient = (ready(dy), ready(z)), tuple(map(ready, after[1:])), after[0]
     run_tasks(
         _backward_blocks, z.size * (channels + taps) * (3 if learns else 1), blocks, gradient,
-        ready(x), mean, scale, unit, forward, backward, SLOPES[slope], dx, add, ddepthwise, dpointwise,
+        ready(x), norm, unit, forward, backward, SLOPES[slope], dx, add, ddepthwise, dpointwise,
     )  # fmt: skip
     if not learns:
         return dx, None, None

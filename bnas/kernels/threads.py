@@ -1,9 +1,9 @@
 """How many threads there are, how many of them a kernel call is worth, and kernels on several.
 
 The threads are Python's, their number is Numba's setting. Handing work to another thread costs some tens of
-microseconds on an idle machine, but a whole time slice of the scheduler, milliseconds, where another
-program holds that core. A search makes hundreds of thousands of calls, most of them tiny: those stay on
-the thread they are on.
+microseconds while it is awake, a hundred once it sleeps, but a whole time slice of the scheduler,
+milliseconds, where another program holds that core. A search makes hundreds of thousands of calls, most of
+them tiny: those stay on the thread they are on.
 """
 
 import os
@@ -14,8 +14,12 @@ from queue import SimpleQueue
 from threading import Thread
 
 import numba
+import numpy as np
 
-WORTH_SHARING = 4_000_000  # multiply-adds or the like: about half a millisecond on one thread
+from bnas.kernels.jit import jit
+from bnas.kernels.vectors import latest
+
+WORTH_SHARING = 2_000_000  # multiply-adds or the like: about a quarter of a millisecond on one thread
 
 
 @contextmanager
@@ -55,19 +59,39 @@ def _pool(process, count):
     return ThreadPoolExecutor(count, thread_name_prefix="bnas")
 
 
-class _Helper(Thread):
-    """A thread that computes what `jobs` holds: (kernel, arguments, queue for None or what was raised).
+LOOKS = 2_000_000  # at a number in memory, some 400 microseconds, before a thread sleeps
+PAUSE = 100_000  # looks, some 20 microseconds: until the other thread has let go of Python's lock
+GIVEN, DONE = 0, 8  # places in `signals`, in two cache lines
 
-    An executor's future costs fifty microseconds more, a tenth of a typical call.
+
+@jit(allocates=False)
+def _wait(signals, place, value, own, reached, pause):
+    """signals[own] = reached; then look whether signals[place] has come to the value, until LOOKS are done."""
+    signals[own] = reached
+    for _ in range(LOOKS):
+        if latest(signals, place) >= value:
+            for _ in range(pause):
+                latest(signals, place)
+            return
+
+
+class _Helper(Thread):
+    """A thread that computes what it is given: a kernel and its arguments, one call after another.
+
+    To wake a sleeping thread takes up to a hundred microseconds, a fifth of a typical call. So both sides look
+    out for each other for a while before they sleep, without Python's lock. What they find does not
+    count: jobs and results go through queues.
     """
 
     def __init__(self):
         super().__init__(name="bnas", daemon=True)
-        self.jobs = SimpleQueue()
+        self.jobs, self.signals = SimpleQueue(), np.zeros(16, np.int64)
         self.start()
 
     def run(self):
+        number = 0
         while True:
+            _wait(self.signals, GIVEN, number + 1, DONE, number, PAUSE)
             kernel, arguments, done = self.jobs.get()
             try:
                 kernel(*arguments)
@@ -76,6 +100,20 @@ class _Helper(Thread):
             else:
                 done.put(None)
             del kernel, arguments, done  # or the arrays would live until the next job
+            number += 1
+
+    def give(self, kernel, arguments):
+        """Have it compute kernel(*arguments); what to hand to `result_of`."""
+        done = SimpleQueue()
+        self.jobs.put((kernel, arguments, done))
+        self.signals[GIVEN] += 1
+        return done
+
+    def result_of(self, done):
+        """What the last job that was given has raised, or None, once it has ended."""
+        given = self.signals[GIVEN]
+        _wait(self.signals, DONE, given, GIVEN, given, 0)
+        return done.get()
 
 
 @cache
@@ -97,14 +135,15 @@ def run_tasks(kernel, work, tasks, *arguments):
         kernel(*arguments, 0, tasks)
         return
     cuts = [tasks * i // workers for i in range(workers + 1)]
-    done = SimpleQueue()
-    for number in range(1, workers):
-        part = *arguments, cuts[number], cuts[number + 1]
-        _helper(os.getpid(), number).jobs.put((kernel, part, done))
+    helpers = [_helper(os.getpid(), number) for number in range(1, workers)]
+    given = [
+        helper.give(kernel, (*arguments, *part))
+        for helper, part in zip(helpers, zip(cuts[1:], cuts[2:]))
+    ]
     try:
         kernel(*arguments, 0, cuts[1])
     finally:
-        errors = [done.get() for _ in range(1, workers)]
+        errors = [helper.result_of(done) for helper, done in zip(helpers, given)]
     for error in errors:
         if error is not None:
             raise error

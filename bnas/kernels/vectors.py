@@ -137,6 +137,20 @@ def element(typingctx, array, index):
 
 
 @intrinsic
+def latest(typingctx, array, index):
+    """array[index], int64, as other threads have left it: read from memory each time."""
+    if not _is_flat(array) or array.dtype != types.int64:
+        return None
+
+    def codegen(context, builder, sig, args):
+        address = _pointer(context, builder, sig.args[0], *args, Vector(types.int64, 1))
+        address = builder.bitcast(address, context.get_value_type(types.int64).as_pointer())
+        return builder.load_atomic(address, "acquire", 8)
+
+    return types.int64(array, types.intp), codegen
+
+
+@intrinsic
 def store(typingctx, array, index, vector):
     """array[index], array[index + 1], ... = vector"""
     if not _is_flat(array):
