@@ -5,6 +5,7 @@ the kernel before, its affine map goes into the kernel after. `bnas.candidates` 
 more, one by one, in NCHW; a test holds the two together.
 """
 
+from functools import cache
 from types import SimpleNamespace
 from typing import NamedTuple
 
@@ -65,7 +66,7 @@ class Norm(NamedTuple):
             mean = self.running_mean.copy()
             inverse = (1 / np.sqrt(self.running_var + self.eps)).astype(mean.dtype)
         if gamma is None:
-            return Affine((mean, inverse, np.zeros_like(mean)), inverse, count)
+            return Affine((mean, inverse, _zeros(len(mean), mean.dtype)), inverse, count)
         return Affine((mean, gamma * inverse, beta), inverse, count, gamma)
 
 
@@ -84,12 +85,6 @@ class Affine(NamedTuple):
     count: int
     gamma: np.ndarray | None = None
 
-    @classmethod
-    def identity(cls, x):
-        """No norm at all, for x in lanes."""
-        ones = np.ones(x.shape[1], x.dtype)
-        return cls((np.zeros_like(ones), ones, np.zeros_like(ones)), ones, 0)
-
     def slopes(self, sum_dy, sum_dot, factor, batch):
         """(a, e, f) of `kernels.norm_slopes`, times γ."""
         found = kernels.norm_slopes(sum_dy, sum_dot, factor, self.inverse, self.count, batch)
@@ -103,6 +98,18 @@ class Affine(NamedTuple):
             return []
         dgamma, dbeta = (np.einsum("bcl,bl->c", part, factor) for part in (sum_dot, sum_dy))
         return [dgamma * self.inverse, dbeta]
+
+
+@cache
+def _zeros(channels, dtype):
+    return np.zeros(channels, dtype)  # nobody writes to it: made once
+
+
+@cache
+def identity(channels, dtype):
+    """The Affine that leaves so many channels as they are."""
+    ones, zeros = np.ones(channels, dtype), _zeros(channels, dtype)
+    return Affine((zeros, ones, zeros), ones, 0)
 
 
 class Stage(NamedTuple):
@@ -144,17 +151,20 @@ class StageRun:
 
     def __init__(self, call, x, stages, weights):
         self.call, self.stages, self.weights, self.links = call, stages, weights, []
-        rest, affine = iter(weights), Affine.identity(x)
+        rest, affine = iter(weights), identity(x.shape[1], x.dtype)
         for stage in stages:
-            units, results = [], []
-            for window in stage.windows:
-                units.append(call.unit(next(rest) if has_depthwise(window) else None, next(rest)))
-                results.append(kernels.separable(x, affine.map, units[-1], window))
+            units = [
+                call.unit(next(rest) if has_depthwise(window) else None, next(rest))
+                for window in stage.windows
+            ]
             if units:
-                z, *sums = map(_joined, zip(*results))
-                scale = np.concatenate([unit.scale for unit in units])
+                results = [
+                    (*kernels.separable(x, affine.map, unit, window), unit.scale)
+                    for unit, window in zip(units, stage.windows)
+                ]
+                z, *sums, scale = results[0] if len(units) == 1 else _side_by_side(results)
             else:
-                z, sums, scale = x, kernels.moments(x), np.empty(0, x.dtype)
+                z, *sums, scale = x, *kernels.moments(x), _zeros(0, x.dtype)
             self.links.append(Link(x, affine, units, z))
             own = (next(rest), next(rest)) if stage.norm.affine else ()
             x, affine = z, stage.norm.on(*sums, call.batch, z, scale, *own)
@@ -200,14 +210,16 @@ class StageRun:
 
     def _for_latent(self, gradient, weight):
         """The gradient for a weight from that for what the unit computes with."""
-        gradient = gradient.reshape(weight.shape)
-        if not (self.call.binary and self.call.binary_weights):
-            return gradient
-        return gradient * surrogate_slope(weight, self.call.surrogate)
+        gradient, call = gradient.reshape(weight.shape), self.call
+        if call.binary and call.binary_weights:
+            gradient *= surrogate_slope(weight, call.surrogate)
+        return gradient
 
 
-def _joined(arrays):
-    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis=1)
+def _side_by_side(results):
+    """Tuples (z, sums, squares, scale) as one, their channels joined."""
+    *parts, scales = zip(*results)
+    return *(np.concatenate(part, axis=1) for part in parts), np.concatenate(scales)
 
 
 def by_sample(values, batch, lanes):

@@ -14,7 +14,7 @@ from bnas import kernels
 from bnas.autodiff import Function, Tensor
 from bnas.functional._arguments import as_tensor
 from bnas.functional._lane_surrogates import mixed_edge_surrogate
-from bnas.functional.chains import Affine, StageRun, by_sample
+from bnas.functional.chains import Affine, StageRun, by_sample, identity
 from bnas.functional.elementwise import step_away
 from bnas.functional.lanes import pool_lanes
 
@@ -135,7 +135,7 @@ class MixedEdge(Function):
             nothing = np.empty(0, z.dtype)
             return Branch(z, norm.on(*moments, call.batch, z, nothing))
 
-        skip = chain(edge.skip) if edge.skip else Branch(x, Affine.identity(x))
+        skip = chain(edge.skip) if edge.skip else Branch(x, identity(x.shape[1], x.dtype))
         dilated = [chain(stages) for stages in edge.dilated]
         pools = map(pooled, (largest, average), edge.pool_norms, pool_moments)
         branches = [skip, *dilated, *pools, *(chain(stages) for stages in edge.separable)]
