@@ -74,12 +74,19 @@ def test_drop_path_acts_in_training_only_and_is_its_generators():
     np.testing.assert_array_equal(dropped.eval()(x).data, whole.eval()(x).data)
 
 
-def test_drop_path_spares_identities(monkeypatch):
-    calls = []
-    monkeypatch.setattr(F, "drop_path", lambda y, *args: calls.append(args) or y)
-    Network(TINY, 1, 4, 2, 3, REAL, rng(), drop_path=0.3)(images(2, 1, 8, 8))
-    assert len(calls) == 1 + 2 * 2  # a normal cell with an identity, two reductions without
-    assert all(args[:2] == (0.3, True) for args in calls)
+@pytest.mark.parametrize("lanes", [False, True])
+def test_drop_path_spares_identities(lanes):
+    drawn = []
+
+    class Generator:
+        def random(self, shape):
+            drawn.append(np.zeros(shape).size)
+            return np.ones(shape)
+
+    network = Network(TINY, 1, 4, 2, 3, REAL, rng(), drop_path=0.3)
+    network.lanes, network.path_rng = lanes, Generator()
+    network(images(2, 1, 8, 8))
+    assert drawn == [2] * (1 + 2 * 2)  # a normal cell with an identity, two reductions without
 
 
 def test_binarise_weights_switches_every_1_bit_convolution():
