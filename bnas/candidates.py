@@ -44,7 +44,7 @@ class Precision:
 
     @property
     def runs_in_lanes(self):
-        """Whether `bnas.functional.lanes` can compute with it."""
+        """Whether units in lanes (`bnas.functional.chains`) can compute with it."""
         return not self.binary or (self.beta == "closed" and self.surrogate != "tanh")
 
 
@@ -57,7 +57,12 @@ class Candidate(nn.Module):
 
     `kernels()` lists the arrays that count for R(w) (Eq. 4.53): those of its convolutions, or what the
     book counts for an operation without any.
+
+    Attributes:
+        runs_in_lanes: whether there is an `in_lanes` that computes what `forward` does.
     """
+
+    runs_in_lanes = True
 
     def kernels(self):
         return [m.kernel() for m in self.modules() if isinstance(m, (nn.Conv2d, nn.XnorConv2d))]
@@ -69,11 +74,9 @@ class Candidate(nn.Module):
             return sum(convolution.squared_norm() for convolution in convolutions)
         return sum(float(np.vdot(kernel, kernel)) for kernel in self.kernels())
 
-    runs_in_lanes = True
-
     def stages(self, size):
         """What `forward` does to images of `size` (H, W), for `F.chain_norm`: (stages, their weights)."""
-        raise NotImplementedError(f"{type(self).__name__} cannot be computed in stages")
+        raise NotImplementedError(f"no lanes for {type(self).__name__}; set lanes = False")
 
     def in_lanes(self, x, call, base=None, keep=None):
         """base + keep ∘ forward(x) for a Tensor in lanes; arguments as of `F.chain_norm`."""
@@ -81,16 +84,22 @@ class Candidate(nn.Module):
         return F.chain_norm(x, weights, call, stages, base, keep)
 
 
+def norm_of(bn):
+    """A BatchNorm2d as an F.Norm."""
+    affine = bn.weight is not None
+    return F.Norm(bn.running_mean, bn.running_var, bn.momentum, bn.eps, bn.training, affine)
+
+
 def stage_of(windows, convolutions, bn):
     """(stages, their weights) of one stage: convolutions with such windows, then a BatchNorm2d."""
-    weights = [convolution.weight for convolution in convolutions]
-    affine = bn.weight is not None
-    norm = F.Norm(bn.running_mean, bn.running_var, bn.momentum, bn.eps, bn.training, affine)
-    return (F.Stage(windows, norm),), weights + ([bn.weight, bn.bias] if affine else [])
+    weights, norm = [convolution.weight for convolution in convolutions], norm_of(bn)
+    return (F.Stage(windows, norm),), weights + ([bn.weight, bn.bias] if norm.affine else [])
 
 
 class None_(Candidate):
     """Zero: the edge is absent. Without weights: R = 0."""
+
+    runs_in_lanes = False
 
     def __init__(self, stride):
         self.stride = stride
@@ -115,6 +124,7 @@ class Skip(Candidate):
         return (), []
 
     def in_lanes(self, x, call, base=None, keep=None):
+        """base + x; an identity is never dropped."""
         return x if base is None else base + x
 
 
@@ -146,7 +156,7 @@ class Pool(Candidate):
     """3×3 pooling, then BN; it counts as a kernel of 1/K² for every channel."""
 
     def __init__(self, kind, channels, stride, affine):
-        self.window = kind == "max", stride
+        self.largest, self.stride = kind == "max", stride
         self.pool = nn.MaxPool2d(3, stride, 1)
         if kind == "avg":
             self.pool = nn.AvgPool2d(3, stride, 1, count_include_pad=False)
@@ -164,7 +174,7 @@ class Pool(Candidate):
         return stage_of((), (), self.bn)
 
     def in_lanes(self, x, call, base=None, keep=None):
-        return super().in_lanes(F.pool_lanes(x, *self.window), call, base, keep)
+        return super().in_lanes(F.pool_lanes(x, self.largest, self.stride), call, base, keep)
 
 
 class Separable(Candidate):

@@ -258,7 +258,7 @@ def _lane_cases(x, positive):
         return to_lanes(x((batch, *shape)))
 
     def norm(training, affine=False):
-        return Norm(x((2,)), positive(2), 0.1, 0.1, training, affine)
+        return Norm(x((2,)), positive(2), momentum=0.1, eps=0.1, training=training, affine=affine)
 
     point = ((1, 1), 1, (0, 0), 1, None)
 
@@ -349,11 +349,14 @@ def _lane_cases(x, positive):
             chain("identity, stride 2", 5, 5, (square(3, 2),), (square(5),), surrogate="identity"),
             chain("1-bit halves", 6, 5, halves(5), channels=3, surrogate="clip"),
             chain("a norm alone", 5, 3, (), affine=True, base=3, keep=True),
+            chain("a norm alone, 1-bit call", 9, 3, (), affine=True, surrogate="clip"),
+            chain("a norm alone in evaluation", 5, 3, (), affine=True, training=False, keep=True),
             chain("γ and β, added to", 5, 3, (square(3),), (square(3),), affine=True, base=3, keep=True),
             chain("γ and β in evaluation", 3, 3, (square(3),), (point,), affine=True, training=False),
             chain("1-bit, γ and β", 9, 5, (square(3, 2),), (square(3),), affine=True, base=3, keep=True,
                   surrogate="clip"),
-            chain("1-bit inputs", 6, 3, (square(3),), (square(3),), affine=True, surrogate="clip", bits=False),
+            chain("1-bit inputs", 6, 3, (square(3),), (square(3),), affine=True,
+                  surrogate="clip", bits=False),
             chain("1-bit inputs, halves", 6, 5, halves(5), surrogate="polynomial", bits=False),
             chain("1-bit evaluation", 3, 3, (square(3),), (point,), training=False, surrogate="clip"),
         ],

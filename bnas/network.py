@@ -35,8 +35,8 @@ class FixedCell(Cell):
             states.append(first + drop_path(operation, operation(states[predecessor])))
         return F.concat([states[i] for i in self.concat], axis=1)
 
-    def in_lanes(self, older, newer, keep, call):
-        """`forward` for Tensors in lanes; keep(operation) -> None, or the factors of drop path."""
+    def in_lanes(self, older, newer, call, keep):
+        """`forward` for Tensors in lanes; keep(operation) -> None, or its factors (B,) of drop path."""
         states = self.inputs_in_lanes(older, newer, call)
         arriving = iter(zip(self.operations, self.predecessors))
         for operation, predecessor in arriving:
@@ -61,7 +61,9 @@ class Network(Skeleton):
     Attributes:
         path_rng: numpy.random.Generator of drop path; the training loop sets it for each epoch.
         lanes: whether to train in lanes (see `bnas.kernels.lanes`), not operation by operation; the
-            results agree but for rounding. Evaluation never does: a packed network repeats its bits.
+            results agree but for rounding. That takes as long as whole blocks of 16 images do. Evaluation
+            never does: a packed network repeats its bits. Nor does training with real weights in some
+            1-bit layers and not in others.
     """
 
     def __init__(
@@ -76,40 +78,36 @@ class Network(Skeleton):
 
         super().__init__(in_channels, classes, channels, layers, make_cell, rng)
         self.drop_path, self.path_rng = drop_path, rng
-        self.precision, self.binary_weights = precision, True
+        self.precision = precision
         operations = [operation for cell in self.cells for operation in cell.operations]
         self.lanes = precision.runs_in_lanes and all(o.runs_in_lanes for o in operations)
 
     def forward(self, x):
         """Logits (B, N) of images (B, C, H, W)."""
-        x = x if isinstance(x, Tensor) else Tensor(x)
-        if self.training and self.lanes:
-            return self._in_lanes(x)
+
+        def rate(operation):
+            return self.drop_path if self.training and not isinstance(operation, Skip) else 0.0
 
         def drop(operation, y):
-            if isinstance(operation, Skip):
-                return y
-            return F.drop_path(y, self.drop_path, self.training, self.path_rng)
-
-        return self.run(x, lambda cell, *inputs: cell(*inputs, drop))
-
-    def _in_lanes(self, x):
-        """`forward` in training."""
-        precision = self.precision
-        call = F.Call(len(x), precision.binary, precision.surrogate, self.binary_weights)
+            return F.drop_path(y, rate(operation), rng=self.path_rng)
 
         def keep(operation):
-            if isinstance(operation, Skip):
-                return None
-            return F.path_factors(len(x), x.dtype, self.drop_path, self.path_rng)
+            return F.path_factors(x, rate(operation), self.path_rng)
 
-        return self.run_in_lanes(
-            x, lambda cell, *inputs: cell.in_lanes(*inputs, keep, call), call
-        )
+        x = x if isinstance(x, Tensor) else Tensor(x)
+        layers = (m.binary_weights for m in self.modules() if isinstance(m, nn.XnorConv2d))
+        binary_weights = set(layers) or {True}
+        if self.training and self.lanes and len(binary_weights) == 1:
+            return self.run_in_lanes(
+                x,
+                lambda cell, *inputs: cell.in_lanes(*inputs, keep),
+                self.precision,
+                *binary_weights,
+            )
+        return self.run(x, lambda cell, *inputs: cell(*inputs, drop))
 
     def binarise_weights(self, on):
         """Switch the 1-bit convolutions between real (False) and 1-bit weights (True)."""
-        self.binary_weights = on
         for module in self.modules():
             if isinstance(module, nn.XnorConv2d):
                 module.binary_weights = on

@@ -95,12 +95,20 @@ class Skeleton(nn.Module):
         """Logits (B, N) of images (B, C, H, W); run_cell(cell, older, newer) -> the cell's output."""
         return self.classifier(F.global_avg_pool2d(self._run_cells(self.stem(x), run_cell)))
 
-    def run_in_lanes(self, x, run_cell, call):
-        """`run` where cells take and give Tensors in lanes; call: F.Call of the candidates."""
+    def run_in_lanes(self, x, run_cell, precision, binary_weights=True):
+        """`run` where cells take and give Tensors in lanes.
+
+        run_cell(cell, older, newer, call) has an F.Call besides, for candidates of that precision.
+        Raises ValueError for a precision that does not run in lanes.
+        """
+        if not precision.runs_in_lanes:
+            raise ValueError(f"no lanes for {precision}; set lanes = False to compute with it")
+        call = F.Call(len(x), precision.binary, precision.surrogate, binary_weights)
         conv, bn = self.stem
         stages, weights = stage_of((), (), bn)
-        y = F.chain_norm(F.to_lanes(conv(x)), weights, call, stages)
-        return self.classifier(F.mean_of_lanes(self._run_cells(y, run_cell), call.batch))
+        stem = F.chain_norm(F.to_lanes(conv(x)), weights, call, stages)
+        y = self._run_cells(stem, lambda *inputs: run_cell(*inputs, call))
+        return self.classifier(F.mean_of_lanes(y, len(x)))
 
     def _run_cells(self, stem, run_cell):
         older = newer = stem

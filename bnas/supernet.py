@@ -8,7 +8,7 @@ import numpy as np
 import bnas.functional as F
 from bnas import nn
 from bnas.autodiff import Tensor
-from bnas.candidates import make_candidate
+from bnas.candidates import make_candidate, norm_of
 from bnas.genotypes import PRIMITIVES, edges
 from bnas.skeleton import Cell, Skeleton
 
@@ -71,7 +71,7 @@ def edge_of(candidates, size):
     _, skip, dilated3, dilated5, largest, average, separable3, separable5 = candidates
     chains = [part.stages(size) for part in (skip, dilated3, dilated5, separable3, separable5)]
     stages = [stages for stages, _ in chains]
-    norms = [pool.stages(size)[0][0].norm for pool in (largest, average)]
+    norms = norm_of(largest.bn), norm_of(average.bn)
     edge = F.Edge(stages[0], tuple(stages[1:3]), tuple(stages[3:]), norms)
     return edge, [weight for _, weights in chains for weight in weights]
 
@@ -115,11 +115,12 @@ class Supernet(Skeleton):
         x = x if isinstance(x, Tensor) else Tensor(x)
         if not self.lanes:
             return self.run(x, lambda cell, *inputs: cell(*inputs, by_kind[cell.reduction]))
-        if not self.precision.runs_in_lanes:
-            raise ValueError(f"no lanes for {self.precision}; set lanes = False to compute with it")
-        call = F.Call(len(x), self.precision.binary, self.precision.surrogate)
         return self.run_in_lanes(
-            x, lambda cell, *inputs: cell.in_lanes(*inputs, by_kind[cell.reduction], call), call
+            x,
+            lambda cell, older, newer, call: cell.in_lanes(
+                older, newer, by_kind[cell.reduction], call
+            ),
+            self.precision,
         )
 
     def weight_parameters(self):

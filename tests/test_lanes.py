@@ -10,7 +10,7 @@ from test_kernels import assert_twins, dtypes, normal, seeds, some, tolerance
 import bnas.functional as F
 from bnas import kernels, nn, reference
 from bnas.autodiff import Tensor, no_grad
-from bnas.candidates import BINARY, REAL, Precision
+from bnas.candidates import BINARY, REAL, Precision, norm_of, stage_of
 from bnas.genotypes import OPERATIONS, PUBLISHED, Genotype
 from bnas.network import Network
 from bnas.supernet import Supernet
@@ -277,17 +277,19 @@ def genotypes(draw):
     return Genotype(cell(), concat, cell(), concat)
 
 
-@few
+@pytest.mark.parametrize("binary_weights", [True, False])
+@pytest.mark.parametrize("surrogate", [None, "clip", "polynomial", "identity"])
+@settings(max_examples=6, deadline=None)
 @given(
-    genotypes(), st.sampled_from([REAL, BINARY, Precision(True, "polynomial"), Precision(True, "identity")]),
-    st.booleans(), st.integers(2, 19), st.integers(4, 8), st.integers(1, 4), st.integers(1, 4),
+    genotypes(), st.integers(2, 19), st.integers(4, 8), st.integers(1, 4), st.integers(1, 4),
     st.sampled_from([0, 0.3]), seeds,
 )  # fmt: skip
 def test_a_network_in_lanes_is_its_operations_one_by_one(
-    genotype, precision, binary_weights, batch, size, channels, layers, drop_path, seed
+    surrogate, binary_weights, genotype, batch, size, channels, layers, drop_path, seed
 ):
     """Logits, all gradients, running statistics, with any γ and β."""
     x, labels = normal(seed, batch, 1, size, size), np.random.default_rng(seed).integers(0, 3, batch)
+    precision = REAL if surrogate is None else Precision(True, surrogate)
     results = []
     for lanes in (False, True):
         rng = np.random.default_rng(seed)
@@ -307,16 +309,34 @@ def test_a_network_in_lanes_is_its_operations_one_by_one(
         np.testing.assert_allclose(ours[name], expected, rtol=0, atol=limit, err_msg=name)
 
 
-def test_evaluation_and_7_by_1_convolutions_stay_out_of_lanes():
+@pytest.fixture
+def went_into_lanes(monkeypatch):
+    """A list that grows with every network that is computed in lanes."""
+    calls, to_lanes = [], F.to_lanes
+    monkeypatch.setattr(F, "to_lanes", lambda x: calls.append(x) or to_lanes(x))
+    return calls
+
+
+def test_which_networks_run_in_lanes(went_into_lanes):
     """A packed network repeats the bits of an evaluation, which in lanes come in another order."""
-    x = normal(0, 3, 1, 8, 8, dtype=np.float32)
-    rng = np.random.default_rng(0)
+    x, rng = normal(0, 3, 1, 8, 8, dtype=np.float32), np.random.default_rng(0)
+
+    def lanes_of(net):
+        went_into_lanes.clear()
+        net(x)
+        return bool(went_into_lanes)
+
     nets = {name: Network(PUBLISHED[name], 1, 3, 4, 3, BINARY, rng) for name in ("DARTS_V2", "AmoebaNet")}
-    assert {name: net.lanes for name, net in nets.items()} == {"DARTS_V2": True, "AmoebaNet": False}
-    net = nets["DARTS_V2"].eval()
-    found = net(x).data
+    assert {name: lanes_of(net) for name, net in nets.items()} == {"DARTS_V2": True, "AmoebaNet": False}
+    net = nets["DARTS_V2"]
+    assert not lanes_of(net.eval())
+    layers = [m for m in net.train().modules() if isinstance(m, nn.XnorConv2d)]
+    layers[0].binary_weights = False  # one for all is what lanes can do
+    assert not lanes_of(net)
+    net.binarise_weights(False)
+    assert lanes_of(net)
     net.lanes = False
-    np.testing.assert_array_equal(net(x).data, found)
+    assert not lanes_of(net)
 
 
 def test_what_lanes_cannot_compute_is_refused():
@@ -327,6 +347,31 @@ def test_what_lanes_cannot_compute_is_refused():
         net.lanes = True
         with pytest.raises(ValueError, match="set lanes = False"):
             net(x)
+        found = Network(PUBLISHED["DARTS_V2"], 1, 3, 2, 3, precision, np.random.default_rng(0))
+        found(x)
+        found.lanes = True
+        with pytest.raises(ValueError, match="set lanes = False"):
+            found(x)
+    found = Network(PUBLISHED["AmoebaNet"], 1, 3, 2, 3, REAL, np.random.default_rng(0))
+    found.lanes = True
+    with pytest.raises(NotImplementedError, match="no lanes for Factorized7; set lanes = False"):
+        found(x)
+
+
+def test_operations_in_lanes_refuse_what_does_not_fit():
+    x = F.to_lanes(normal(0, 3, 2, 4, 4))
+    bn = nn.BatchNorm2d(2).astype(np.float64)
+    stages, weights = stage_of((), (), bn)
+    call = F.Call(3, False, None)
+    with pytest.raises(ValueError, match="1 weights for stages that take 2"):
+        F.chain_norm(x, weights[:1], call, stages)
+    with pytest.raises(ValueError, match="is added to"):
+        F.chain_norm(x, weights, call, stages, base=F.to_lanes(normal(0, 3, 2, 2, 2)))
+    with pytest.raises(ValueError, match="the only one"):
+        F.chain_norm(x, weights * 2, call, stages * 2)
+    edge = F.Edge((), (), (), (norm_of(bn), norm_of(bn)))
+    with pytest.raises(ValueError, match="affine=False"):
+        F.mixed_edge(Tensor(np.ones(3)), None, x, F.pools_in_lanes(x, 1), [], call, edge)
 
 
 @pytest.mark.parametrize("lanes", [False, True])

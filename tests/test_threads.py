@@ -83,6 +83,30 @@ def test_an_error_of_compiled_code_arrives_from_every_thread(use_threads):
         np.testing.assert_array_equal(y[others], 1 / x[others])
 
 
+def test_several_threads_share_the_helpers(use_threads):
+    """Each gets its own results, also after an error on a thread that had handed work out."""
+    use_threads(3)
+    wrong = []
+
+    def caller(seed):
+        for size in range(3, 60):
+            x, y = np.arange(seed, seed + size, dtype=float), np.zeros(size)
+            x[size // 2 :: 7] = 0 if size % 10 == seed else 1
+            try:
+                run_tasks(_reciprocals, WORTH_SHARING, size, x, y)
+            except ValueError:
+                continue
+            if not np.array_equal(y, 1 / x):
+                wrong.append((seed, size))
+
+    callers = [threading.Thread(target=caller, args=(seed,)) for seed in range(1, 5)]
+    for thread in callers:
+        thread.start()
+    for thread in callers:
+        thread.join()
+    assert not wrong
+
+
 FORKING = """
 import os, signal, time
 import numba, numpy as np

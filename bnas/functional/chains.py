@@ -42,7 +42,7 @@ class Call(NamedTuple):
 
 
 class Norm(NamedTuple):
-    """A batch norm: running statistics (C,), momentum, ε, whether it trains, and whether it has γ and β."""
+    """A batch norm: running statistics (C,), momentum, ε, whether it trains, whether it has γ and β."""
 
     running_mean: np.ndarray
     running_var: np.ndarray
@@ -100,12 +100,12 @@ class Affine(NamedTuple):
         return [dgamma * self.inverse, dbeta]
 
 
-@cache
+@cache  # nobody may write to it
 def _zeros(channels, dtype):
-    return np.zeros(channels, dtype)  # nobody writes to it: made once
+    return np.zeros(channels, dtype)
 
 
-@cache
+@cache  # nobody may write to it
 def identity(channels, dtype):
     """The Affine that leaves so many channels as they are."""
     ones, zeros = np.ones(channels, dtype), _zeros(channels, dtype)
@@ -153,6 +153,8 @@ class StageRun:
         self.call, self.stages, self.weights, self.links = call, stages, weights, []
         rest, affine = iter(weights), identity(x.shape[1], x.dtype)
         for stage in stages:
+            if not stage.windows and len(stages) > 1:
+                raise ValueError("a stage without windows must be the only one")
             units = [
                 call.unit(next(rest) if has_depthwise(window) else None, next(rest))
                 for window in stage.windows
@@ -164,7 +166,8 @@ class StageRun:
                 ]
                 z, *sums, scale = results[0] if len(units) == 1 else _side_by_side(results)
             else:
-                z, *sums, scale = x, *kernels.moments(x), _zeros(0, x.dtype)
+                sums = kernels.moments(x) if stage.norm.training else (None, None)
+                z, scale = x, _zeros(0, x.dtype)
             self.links.append(Link(x, affine, units, z))
             own = (next(rest), next(rest)) if stage.norm.affine else ()
             x, affine = z, stage.norm.on(*sums, call.batch, z, scale, *own)
@@ -241,7 +244,12 @@ class ChainNorm(Function):
 
     @staticmethod
     def forward(ctx, x, base, *weights, call, stages, keep=None):
+        expected = sum(stage.weights() for stage in stages)
+        if len(weights) != expected:
+            raise ValueError(f"chain_norm: {len(weights)} weights for stages that take {expected}")
         chain = ctx.chain = StageRun(call, x, stages, weights)
+        if base is not None and base.shape != chain.z.shape:
+            raise ValueError(f"chain_norm: base {base.shape} is added to {chain.z.shape}")
         keep = np.ones(1, x.dtype) if keep is None else keep[:, None]
         factor = ctx.factor = by_sample(keep, call.batch, x.shape[-1])[0]
         mean, scale, shift = chain.affine.map

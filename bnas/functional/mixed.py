@@ -209,7 +209,10 @@ def mixed_edge(weights, base, x, pools, unit_weights, call, edge):
     """All candidates of an edge, normed, weighted and added to `base` (a Tensor or None); see MixedEdge.
 
     weights: Tensor (M,) or (B, M); x: Tensor in lanes; pools: of `pools_in_lanes`; unit_weights:
-    Tensors, in the order of the stages of `edge`.
+    Tensors, in the order of the stages of `edge`. Raises ValueError for a norm with γ and β.
     """
+    chains = edge.skip, *edge.dilated, *edge.separable
+    if any(norm.affine for norm in (*edge.pool_norms, *(s.norm for c in chains for s in c))):
+        raise ValueError("mixed_edge: a batch norm has γ and β; make it with affine=False")
     tensors = weights, base, x, pools.largest, pools.average, *unit_weights
     return MixedEdge.apply(*tensors, call=call, edge=edge, pool_moments=pools.moments)

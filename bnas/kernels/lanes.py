@@ -1,4 +1,4 @@
-"""Images side by side: the layout in which the supernet computes, and its loops over elements.
+"""Images side by side: the layout in which networks train, and its loops over elements.
 
 An array in *lanes* is (blocks, C, H, W, L): image 16 i + l of a float32 batch is lane l of block i. So one
 vector holds the same pixel of L images, and whatever a window does (stride, dilation, borders, images of

@@ -60,39 +60,46 @@ def _pool(process, count):
 
 
 LOOKS = 2_000_000  # at a number in memory, some 400 microseconds, before a thread sleeps
-PAUSE = 100_000  # looks, some 20 microseconds: until the other thread has let go of Python's lock
-GIVEN, DONE = 0, 8  # places in `signals`, in two cache lines
+PAUSE = np.int64(100_000)  # looks, some 20 microseconds: until the other thread has let go of Python's lock
+NO_PAUSE = np.int64(0)
+GIVEN, DONE = np.int64(0), np.int64(8)  # places in `signals`, in two cache lines
 
 
 @jit(allocates=False)
-def _wait(signals, place, value, own, reached, pause):
-    """signals[own] = reached; then look whether signals[place] has come to the value, until LOOKS are done."""
-    signals[own] = reached
+def _look_out(signals, place, number, pause):
+    """Until signals[place] has come to the number, or LOOKS are done; then for `pause` looks more."""
     for _ in range(LOOKS):
-        if latest(signals, place) >= value:
+        if latest(signals, place) >= number:
             for _ in range(pause):
                 latest(signals, place)
             return
 
 
+@jit(allocates=False)
+def _finish(signals, number):
+    """Show that the job of that number is done, and look out for the next."""
+    signals[DONE] = number
+    _look_out(signals, GIVEN, number + 1, PAUSE)
+
+
 class _Helper(Thread):
     """A thread that computes what it is given: a kernel and its arguments, one call after another.
 
-    To wake a sleeping thread takes up to a hundred microseconds, a fifth of a typical call. So both sides look
-    out for each other for a while before they sleep, without Python's lock. What they find does not
+    To wake a sleeping thread takes up to a hundred microseconds, a fifth of a typical call. So both sides
+    look out for each other for a while before they sleep, without Python's lock. What they find does not
     count: jobs and results go through queues.
     """
 
     def __init__(self):
         super().__init__(name="bnas", daemon=True)
-        self.jobs, self.signals = SimpleQueue(), np.zeros(16, np.int64)
+        self.jobs, self.signals, self.given = SimpleQueue(), np.zeros(16, np.int64), 0
         self.start()
 
     def run(self):
         number = 0
         while True:
-            _wait(self.signals, GIVEN, number + 1, DONE, number, PAUSE)
-            kernel, arguments, done = self.jobs.get()
+            _finish(self.signals, number)
+            number, kernel, arguments, done = self.jobs.get()
             try:
                 kernel(*arguments)
             except BaseException as error:
@@ -100,20 +107,19 @@ class _Helper(Thread):
             else:
                 done.put(None)
             del kernel, arguments, done  # or the arrays would live until the next job
-            number += 1
 
     def give(self, kernel, arguments):
-        """Have it compute kernel(*arguments); what to hand to `result_of`."""
-        done = SimpleQueue()
-        self.jobs.put((kernel, arguments, done))
-        self.signals[GIVEN] += 1
-        return done
+        """Have it compute kernel(*arguments); returns a function that waits, and returns what was raised."""
+        self.given += 1
+        number, done = self.given, SimpleQueue()
+        self.jobs.put((number, kernel, arguments, done))
+        self.signals[GIVEN] = number
 
-    def result_of(self, done):
-        """What the last job that was given has raised, or None, once it has ended."""
-        given = self.signals[GIVEN]
-        _wait(self.signals, DONE, given, GIVEN, given, 0)
-        return done.get()
+        def result():
+            _look_out(self.signals, DONE, number, NO_PAUSE)
+            return done.get()
+
+        return result
 
 
 @cache
@@ -127,23 +133,22 @@ def run_tasks(kernel, work, tasks, *arguments):
 
     work: all inner operations together. Each thread takes one run of neighbouring tasks, which must not
     touch each other's results, and this one the first. What is raised on any thread is raised here, once
-    all have ended. Kernels hold no lock of Python's, so threads of Python do: a parallel loop of Numba's
-    starts some tens of microseconds faster, but takes twice as long to compile.
+    all have ended. Kernels hold no lock of Python's, so threads of Python do; a parallel loop of Numba's
+    would take twice as long to compile.
     """
     workers = min(numba.get_num_threads(), tasks) if work >= WORTH_SHARING else 1
     if workers <= 1:
         kernel(*arguments, 0, tasks)
         return
     cuts = [tasks * i // workers for i in range(workers + 1)]
-    helpers = [_helper(os.getpid(), number) for number in range(1, workers)]
-    given = [
-        helper.give(kernel, (*arguments, *part))
-        for helper, part in zip(helpers, zip(cuts[1:], cuts[2:]))
-    ]
+    results, errors = [], []
     try:
+        for number in range(1, workers):
+            part = *arguments, cuts[number], cuts[number + 1]
+            results.append(_helper(os.getpid(), number).give(kernel, part))
         kernel(*arguments, 0, cuts[1])
     finally:
-        errors = [helper.result_of(done) for helper, done in zip(helpers, given)]
+        errors += [result() for result in results]
     for error in errors:
         if error is not None:
             raise error
