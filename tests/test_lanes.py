@@ -262,8 +262,13 @@ def test_a_supernet_in_lanes_is_the_sum_of_its_candidates(
 
 @st.composite
 def genotypes(draw):
-    """Random genotypes of 1 or 2 nodes, of all operations that run in lanes."""
-    names = [name for name in OPERATIONS if name not in ("none", "conv_7x1_1x7")]
+    """Random genotypes of 1 or 2 nodes, of all operations that run in lanes but one of the poolings.
+
+    1-bit operations give few values: means of the same ones in another order differ by rounding, and which
+    of them is the maximum would be left to chance.
+    """
+    left_out = "none", "conv_7x1_1x7", draw(st.sampled_from(["max_pool_3x3", "avg_pool_3x3"]))
+    names = [name for name in OPERATIONS if name not in left_out]
     nodes = draw(st.integers(1, 2))
 
     def cell():
