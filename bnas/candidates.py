@@ -53,7 +53,7 @@ BINARY = Precision(binary=True)
 
 
 class Candidate(nn.Module):
-    """An operation on a fixed number of channels; `stride` 2 halves height and width (rounding up).
+    """An operation of a cell; `stride` 2 halves height and width (rounding up).
 
     `kernels()` lists the arrays that count for R(w) (Eq. 4.53): those of its convolutions, or what the
     book counts for an operation without any.

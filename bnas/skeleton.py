@@ -6,7 +6,7 @@ inputs, and the classifier.
 
 import bnas.functional as F
 from bnas import nn
-from bnas.candidates import REAL, FactorizedReduce, stage_of
+from bnas.candidates import REAL, Candidate, FactorizedReduce, stage_of
 
 STEM_MULTIPLIER = 3  # as in DARTS
 
@@ -38,18 +38,15 @@ class Cell(nn.Module):
 
     def inputs_in_lanes(self, older, newer, call):
         """The cell's two inputs, for Tensors in lanes; call: F.Call of its candidates."""
-        states = []
-        for x, part in ((older, self.input0), (newer, self.input1)):
-            stages, weights = part.stages(x.shape[2:4])
-            states.append(F.chain_norm(x, weights, call._replace(binary=False), stages))
-        return states
+        real = call._replace(binary=False)
+        return [self.input0.in_lanes(older, real), self.input1.in_lanes(newer, real)]
 
     def stride(self, predecessor):
         """Stride of an edge from state `predecessor`; 0 and 1 are the cell's inputs."""
         return 2 if self.reduction and predecessor < 2 else 1
 
 
-class ReLUConvBN(nn.Module):
+class ReLUConvBN(Candidate):
     """ReLU, real 1×1 convolution, BN."""
 
     def __init__(self, in_channels, out_channels, affine, rng):
@@ -60,7 +57,6 @@ class ReLUConvBN(nn.Module):
         return self.bn(self.conv(F.relu(x)))
 
     def stages(self, size):
-        """As of bnas.candidates.Candidate."""
         return stage_of((((1, 1), 1, (0, 0), 1, None),), (self.conv,), self.bn)
 
 

@@ -138,6 +138,7 @@ class Link(NamedTuple):
     x: np.ndarray
     before: Affine  # what x goes through first
     units: list
+    weights: list  # of each unit, depthwise (or None) and pointwise
     z: np.ndarray
 
 
@@ -150,15 +151,13 @@ class StageRun:
     """
 
     def __init__(self, call, x, stages, weights):
-        self.call, self.stages, self.weights, self.links = call, stages, weights, []
+        self.call, self.stages, self.links = call, stages, []
         rest, affine = iter(weights), identity(x.shape[1], x.dtype)
         for stage in stages:
             if not stage.windows and len(stages) > 1:
                 raise ValueError("a stage without windows must be the only one")
-            units = [
-                call.unit(next(rest) if has_depthwise(window) else None, next(rest))
-                for window in stage.windows
-            ]
+            pairs = [(next(rest) if has_depthwise(w) else None, next(rest)) for w in stage.windows]
+            units = [call.unit(*pair) for pair in pairs]
             if units:
                 results = [
                     (*kernels.separable(x, affine.map, unit, window), unit.scale)
@@ -168,7 +167,7 @@ class StageRun:
             else:
                 sums = kernels.moments(x) if stage.norm.training else (None, None)
                 z, scale = x, _zeros(0, x.dtype)
-            self.links.append(Link(x, affine, units, z))
+            self.links.append(Link(x, affine, units, pairs, z))
             own = (next(rest), next(rest)) if stage.norm.affine else ()
             x, affine = z, stage.norm.on(*sums, call.batch, z, scale, *own)
         self.z, self.affine = x, affine
@@ -198,16 +197,14 @@ class StageRun:
         if not link.units:
             return kernels.norm_gradient(dy, link.z, mean, *slopes), []
         into, first, gradients = None if number else dx, 0, []
-        weights = iter(self.weights[sum(stage.weights() for stage in self.stages[:number]) :])
-        for window, unit in zip(self.stages[number].windows, link.units):
+        for window, unit, pair in zip(self.stages[number].windows, link.units, link.weights):
             part = slice(first, first + unit.pointwise.size // link.x.shape[1])
             into, *own = kernels.separable_gradients(
                 dy[:, part], link.z[:, part], (mean[part], *(s[:, part] for s in slopes)), link.x,
                 link.before.map, unit, window, call.surrogate if call.binary else "relu", learns, into,
             )  # fmt: skip
             if learns:
-                own = own if has_depthwise(window) else own[1:]
-                gradients += [self._for_latent(g, next(weights)) for g in own]
+                gradients += [self._for_latent(g, w) for g, w in zip(own, pair) if w is not None]
             first = part.stop
         return into, gradients
 

@@ -141,14 +141,14 @@ def run_tasks(kernel, work, tasks, *arguments):
         kernel(*arguments, 0, tasks)
         return
     cuts = [tasks * i // workers for i in range(workers + 1)]
-    results, errors = [], []
+    results = []
     try:
         for number in range(1, workers):
             part = *arguments, cuts[number], cuts[number + 1]
             results.append(_helper(os.getpid(), number).give(kernel, part))
         kernel(*arguments, 0, cuts[1])
     finally:
-        errors += [result() for result in results]
+        errors = [result() for result in results]
     for error in errors:
         if error is not None:
             raise error
