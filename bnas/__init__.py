@@ -15,17 +15,19 @@ _WHERE = {
     "grad": "bnas.autodiff",
     "no_grad": "bnas.autodiff",
     "check_gradients": "bnas.gradcheck",
-    "Genotype": "bnas.genotypes",
+    "Genotype": "bnas.space",
+    "register_operation": "bnas.space",
 }
 _MODULES = (
     "functional",
     "nn",
     "optim",
     "data",
-    "genotypes",
+    "space",
     "gradcheck",
     "search",
     "train",
+    "fused",
     "packed",
     "plots",
 )

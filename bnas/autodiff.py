@@ -12,7 +12,7 @@ from operator import attrgetter
 
 import numpy as np
 
-from bnas.buffers import empty
+from bnas.kernels.buffers import empty
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 

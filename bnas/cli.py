@@ -343,6 +343,8 @@ def _settings(parser, kind, only=None, skip=()):
             continue
         choices = f.metadata["choices"]
         read, metavar = _READERS[f.type]
+        if f.name == "operations":
+            metavar = "NAME,..."
         if choices:
             metavar = "|".join(map(str, choices))
         if f.default is not None:

@@ -15,19 +15,18 @@ from bnas.data import ascii_image, describe, load_dataset, read_images
 from bnas.errors import InputError
 from bnas.evaluation import predict as logits_of
 from bnas.evaluation import report
-from bnas.genotypes import (
+from bnas.gradcases import check_all
+from bnas.packed import PackedNetwork
+from bnas.progress import Progress
+from bnas.runs import RunFolder, explain, require_same_config, run
+from bnas.search.dcp import Search
+from bnas.space import (
     PUBLISHED,
     format_genotype,
     parse_genotype,
     read_genotype,
     write_genotype,
 )
-from bnas.gradcases import check_all
-from bnas.loop import run
-from bnas.packed import PackedNetwork
-from bnas.progress import Progress
-from bnas.runs import RunFolder, explain, require_same_config
-from bnas.search.dcp import Search
 from bnas.train import Training, trained_network
 
 CHECKED = 1000  # images at most, on which an exported network is compared with the run's
@@ -329,7 +328,7 @@ def _trained(root, name, dataset):
 
 def _draw(folder):
     """Draw the figures of one folder; returns their paths."""
-    from bnas.plots import draw_run  # only now: Matplotlib takes as long to import as all the rest
+    from bnas.plots.figures import draw_run  # only now: Matplotlib takes as long to import as all the rest
 
     path = folder.path / "genotype.txt"
     genotype = read_genotype(path) if path.exists() else None

@@ -14,6 +14,13 @@ CURVATURES = ("fisher", "ggn", "hvp")
 SURROGATES = ("clip", "identity", "polynomial", "tanh")
 BETAS = ("closed", "learned")
 PRECISIONS = ("binary", "real")
+ENGINES = ("fused", "plain")
+KERNELS = ("numba", "numpy")
+# The search space of section 4.4 of the book: axis M of α, in this order.
+PRIMITIVES = (
+    "none", "skip_connect", "dil_conv_3x3", "dil_conv_5x5", "max_pool_3x3", "avg_pool_3x3",
+    "sep_conv_3x3", "sep_conv_5x5",
+)  # fmt: skip
 BENCH_PARTS = ("kernels", "networks", "steps", "memory", "growth")
 BENCH_SCALES = ("digits", "cifar", "darts")  # of a search step: image, channels, layers, batch
 
@@ -40,6 +47,14 @@ def setting(default, help, choices=None, least=None, above=None, most=None):
     return field(default=default, metadata={"help": help, **limits})
 
 
+ENGINE = setting(
+    "fused", "fused: fast training; plain: the networks as they are written, to read and debug", ENGINES
+)
+KERNEL_CHOICE = setting(
+    "numba", "numba: compiled kernels; numpy: their twins in plain NumPy, with --engine plain", KERNELS
+)
+
+
 def check(config):
     """Raise InputError for the first setting of a configuration that is of a wrong type or out of range."""
     for f in fields(config):
@@ -60,15 +75,24 @@ def check(config):
             raise InputError(f"{name} must be above {limits['above']} and finite, got {value}")
         if limits["most"] is not None and not value <= limits["most"]:
             raise InputError(f"{name} must be at most {limits['most']}, got {value}")
+    if config.kernels == "numpy" and config.engine != "plain":
+        raise InputError(
+            "kernels numpy goes with engine plain alone: the fused engine has kernels of its own; "
+            "give --engine plain too, or leave out --kernels"
+        )
 
 
 def config_from_dict(kind, values):
-    """The configuration of dataclass `kind` that `dataclasses.asdict` made; InputError if it does not fit."""
-    odd = sorted(set(values) ^ {f.name for f in fields(kind)})
-    if odd:
+    """The configuration of dataclass `kind` that `dataclasses.asdict` made, of this version or an older one.
+
+    Settings that an older version did not have take their defaults, which mean what it did. Raises
+    InputError for a setting that this version does not know.
+    """
+    unknown = sorted(set(values) - {f.name for f in fields(kind)})
+    if unknown:
         raise InputError(
             f"the saved configuration does not fit the {kind.__name__} of this version "
-            f"({', '.join(odd[:3])}); use the version of bnas that wrote it, or start a new run"
+            f"({', '.join(unknown[:3])}); use the version of bnas that wrote it, or start a new run"
         )
     return kind(**values)
 
@@ -88,6 +112,9 @@ class SearchConfig:
         3, "cells; those at one and two thirds are reductions (1 or 2 have no normal cell)", least=1
     )
     nodes: int = setting(4, "intermediate nodes of a cell", least=1)
+    operations: str = setting(
+        ",".join(PRIMITIVES), "candidate operations of every edge, with commas between [axis M of α]"
+    )
     rounds: int = setting(2, "how often Parent and Child phases alternate [R]", least=1)
     parent_epochs: int = setting(2, "epochs of each Parent phase", least=1)
     child_epochs: int = setting(2, "epochs of each Child phase", least=1)
@@ -107,7 +134,7 @@ class SearchConfig:
     eta: float = setting(0.01, "step of the backtracking, 0 for none [η = η₁η₂, Eq. 4.50]", least=0)
     psi_lr: float = setting(50.0, "learning rate of ψ [η_ψ, Eq. 4.51]", least=0)
     tau: float = setting(
-        5.0, "backtrack operations whose weight norm ranks above this of 8 [τ, Eq. 4.52]", least=0
+        5.0, "backtrack operations whose weight norm ranks above this in their edge [τ, Eq. 4.52]", least=0
     )
     surrogate: str = setting(
         "clip",
@@ -116,16 +143,23 @@ class SearchConfig:
     )
     beta: str = setting("closed", "channel scale: closed form mean|ŵ|, or learned", BETAS)
     augment: bool = setting(True, "augment training images as usual for the data set")
+    engine: str = ENGINE
+    kernels: str = KERNEL_CHOICE
 
     def __post_init__(self):
         check(self)
+
+    @property
+    def operation_names(self):
+        """The candidate operations as a tuple, in the order of axis M of α."""
+        return tuple(name.strip() for name in self.operations.split(","))
 
 
 @dataclass(frozen=True)
 class TrainConfig:
     """What a training of a found network is told. Raises InputError for a value out of range."""
 
-    genotype: str = setting("", "the architecture, as bnas.genotypes.format_genotype writes it")
+    genotype: str = setting("", "the architecture, as bnas.space.genotype.format_genotype writes it")
     dataset: str = setting("digits", "data set", DATASETS)
     data_dir: str | None = setting(None, "folder of the data files (mnist, cifar10)")
     limit: int | None = setting(
@@ -151,6 +185,8 @@ class TrainConfig:
     )
     beta: str = setting("closed", "channel scale: closed form mean|ŵ|, or learned", BETAS)
     augment: bool = setting(True, "augment training images as usual for the data set")
+    engine: str = ENGINE
+    kernels: str = KERNEL_CHOICE
 
     def __post_init__(self):
         check(self)

@@ -11,7 +11,8 @@ import numpy as np
 import bnas.functional as F
 from bnas.autodiff import Tensor
 from bnas.config import BETAS, SURROGATES
-from bnas.functional._arguments import pair
+from bnas.functional.arguments import pair
+from bnas.kernels.windows import Window
 
 FLOAT_BITS = 32  # what a real-valued number costs in a stored network
 
@@ -201,7 +202,20 @@ class Linear(Module):
         return F.linear(x, self.weight, self.bias)
 
 
-class Conv2d(Module):
+class Convolution(Module):
+    """What Conv2d and XnorConv2d share: a kernel `weight`, and how it moves over an image.
+
+    Attributes:
+        window: (stride, padding, dilation, groups), as F.conv2d takes them.
+    """
+
+    def sliding_window(self, skip=0):
+        """The kernel's Window, with so many of the first rows and columns of outputs left out."""
+        *pairs, _ = self.window
+        return Window(self.weight.shape[2:], *(pair(p, "window", "sliding_window", 0) for p in pairs), skip)
+
+
+class Conv2d(Convolution):
     """F.conv2d with a learned kernel (He et al. 2015) and, if `bias`, an offset for each channel."""
 
     def __init__(
@@ -224,7 +238,7 @@ class Conv2d(Module):
         return float(np.vdot(self.weight.data, self.weight.data))
 
 
-class XnorConv2d(Module):
+class XnorConv2d(Convolution):
     """F.xnor_conv2d with learned latent weights ŵ (Eqs. 4.22, 4.35).
 
     Args:
@@ -319,6 +333,17 @@ def evaluating(module):
     finally:
         for part in parts:
             part.training = was_training
+
+
+def join_states(**parts):
+    """Several {name: array} as one, the names prefixed with their part and a dot."""
+    return {f"{part}.{name}": array for part, own in parts.items() for name, array in own.items()}
+
+
+def part_of(arrays, part):
+    """What `join_states` put in under the name `part`."""
+    prefix = f"{part}."
+    return {n.removeprefix(prefix): array for n, array in arrays.items() if n.startswith(prefix)}
 
 
 def parameter_count(module):

@@ -1,4 +1,4 @@
-"""Optimisers, the learning-rate schedule, gradient clipping; update rules as in torch.optim.
+"""Optimisers, the learning-rate schedule, a step down a loss; update rules as in torch.optim.
 
 An optimiser gives every parameter a *new* array instead of writing into the old one, so a graph
 recorded before the step still holds the values that it was computed with. A supernet has hundreds of
@@ -182,6 +182,29 @@ def clip_grad_norm(parameters, max_norm):
             for parameter, part in zip(group, _parts(scaled, [p.grad for p in group])):
                 parameter.grad = part
     return norm
+
+
+def require_finite(value, what):
+    """Raise DivergedError if `value`, a number or an array, holds NaN or infinity; else do nothing."""
+    value = np.asarray(value)
+    if value.dtype.kind == "f" and not np.isfinite(value).all():
+        raise DivergedError(f"{what} became {value if value.ndim == 0 else 'NaN or infinite'}")
+
+
+def descend(optimiser, loss, penalty, clip):
+    """One step down the gradient of loss + penalty; `penalty` (of the weights) may be None or constant.
+
+    The gradient norm is clipped before the penalty's gradient is added: L_R sums over every weight,
+    and clipped together it would drown the loss. Raises DivergedError for NaN or infinity.
+    """
+    require_finite(loss.item(), "the loss")
+    loss.backward()
+    clip_grad_norm(optimiser.parameters, clip)
+    if penalty is not None and penalty.requires_grad:
+        require_finite(penalty.item(), "the penalty of the weights")
+        penalty.backward()
+    optimiser.step()
+    optimiser.zero_grad()
 
 
 def _flat(arrays):

@@ -6,7 +6,7 @@ from tqdm import tqdm
 
 
 class Progress:
-    """A report for `bnas.loop.run`: phase, epoch, loss, accuracy, time left of the whole job.
+    """A report for `bnas.runs.jobs.run`: phase, epoch, loss, accuracy, time left of the whole job.
 
     Args:
         job: has `epochs` and `steps` an epoch.

@@ -9,21 +9,16 @@ import time
 import numpy as np
 
 import bnas.functional as F
-from bnas.candidates import REAL, Precision
+from bnas import backend, fused
 from bnas.data import Split, batches, default_augmentation
 from bnas.errors import InputError
-from bnas.genotypes import parse_genotype
-from bnas.loop import (
-    RunningMeans,
-    descend,
-    epoch_rng,
-    join_states,
-    locate,
-    part_of,
-)
-from bnas.network import Network
-from bnas.optim import Adam, cosine_schedule
-from bnas.search.objectives import parent_probabilities, reconstruction, supervision
+from bnas.nn import join_states, part_of
+from bnas.optim import Adam, cosine_schedule, descend
+from bnas.runs.jobs import RunningMeans, epoch_rng, locate
+from bnas.search.objectives import kl_to_teacher, reconstruction, teacher_probabilities
+from bnas.space.network import Network
+from bnas.space.operations import REAL, Precision
+from bnas.space.text import parse_genotype
 
 FINAL_TEMPERATURE = 10.0  # of the tanh surrogate, annealed from 1
 
@@ -48,7 +43,7 @@ def trained_network(config, dataset, arrays):
 
 
 class Training:
-    """Training of one network: a job for `bnas.loop.run`.
+    """Training of one network: a job for `bnas.runs.jobs.run`.
 
     Args:
         config: TrainConfig.
@@ -67,6 +62,8 @@ class Training:
             )
         self.config, self.dataset, self.teacher = config, dataset, teacher
         self.network = build_network(config, dataset)
+        # What computes in training; the network itself in evaluation.
+        self.forward = fused.compile(self.network) if config.engine == "fused" else self.network
         self.split = join(dataset.train, dataset.validation)
         self.epochs = config.epochs
         self.batch_size = min(config.batch_size, len(self.split))
@@ -86,6 +83,10 @@ class Training:
 
     def run_epoch(self, number, progress):
         """Epoch `number`; returns its history record."""
+        with backend.using(self.config.kernels):
+            return self._run_epoch(number, progress)
+
+    def _run_epoch(self, number, progress):
         start = time.perf_counter()
         config, network = self.config, self.network
         stage, since, length = self.stage(number)
@@ -119,10 +120,10 @@ class Training:
     def loss(self, images, labels):
         """(logits, (1 - d) cross-entropy + d KL(teacher ‖ network), μ L_R or None) of a batch."""
         config = self.config
-        logits = self.network(images)
+        logits = self.forward(images)
         loss = F.cross_entropy(logits, labels)
         if config.distil:
-            kl = -supervision(logits, parent_probabilities(self.teacher, images))
+            kl = kl_to_teacher(logits, teacher_probabilities(self.teacher, images))
             loss = (1 - config.distil) * loss + config.distil * kl
         return logits, loss, config.mu * reconstruction(self.network) if config.mu else None
 

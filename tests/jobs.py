@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from bnas.data import load_dataset
-from bnas.loop import Silent, run
-from bnas.runs import RunFolder
+from bnas.runs.jobs import Silent, run
+from bnas.runs.folder import RunFolder
 
 DIGITS = load_dataset("digits", limit=96)  # 96 images to train, 32 to validate
 

@@ -7,8 +7,8 @@ import pytest
 
 from bnas.config import SearchConfig
 from bnas.data import Dataset, Split
-from bnas import buffers
-from bnas.buffers import empty, held, zeros
+from bnas.kernels import buffers
+from bnas.kernels.buffers import empty, held, zeros
 from bnas.search.dcp import Search
 from bnas.search.phases import ChildPhase, ParentPhase
 

@@ -17,8 +17,8 @@ import pytest
 from bnas import commands
 from bnas.cli import main
 from bnas.config import SearchConfig, TrainConfig
-from bnas.genotypes import PUBLISHED, format_genotype, parse_genotype
-from bnas.runs import RunFolder
+from bnas.space import PUBLISHED, format_genotype, parse_genotype
+from bnas.runs.folder import RunFolder
 
 TINY = ("--quick", "--channels", "2", "--layers", "2", "--limit", "96")
 SEARCH = ("search", *TINY, "--nodes", "1", "--out")

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 import bnas.functional as F
 from bnas import nn
 from bnas.autodiff import Tensor, grad
-from bnas.candidates import BINARY, REAL, Precision, make_candidate
+from bnas.space.operations import BINARY, REAL, Precision, make_operation
 from bnas.config import SearchConfig
-from bnas.genotypes import PRIMITIVES
+from bnas.space import PRIMITIVES
 from bnas.gradcheck import check_gradients
 from bnas.optim import SGD
 from bnas.search import objectives
@@ -30,7 +30,7 @@ from bnas.search.decoupled import (
 )
 from bnas.search.objectives import child_loss, supervision
 from bnas.search.phases import ChildPhase
-from bnas.supernet import Supernet
+from bnas.space.supernet import Supernet
 
 BATCH, CLASSES = 6, 4
 
@@ -165,7 +165,7 @@ def test_4_30_G_is_minus_the_KL_divergence_and_its_gradient_matches():
 def test_4_30_p_is_a_constant_of_the_parent_in_evaluation_mode():
     parent = supernet(REAL)
     before = parent.state_dict()
-    p = objectives.parent_probabilities(parent, IMAGES)
+    p = objectives.teacher_probabilities(parent, IMAGES)
     assert parent.training and not p.requires_grad
     for name, array in parent.state_dict().items():
         np.testing.assert_array_equal(array, before[name])
@@ -183,7 +183,7 @@ def test_4_34_the_weights_of_the_child_learn_from_KL_and_L_R_alone(mu, lam, monk
     """μ = λ = 0 is plain distillation; λ D never reaches the weights."""
     child, parent = supernet(BINARY, np.float32), supernet(REAL, np.float32, seed=1)
     images = IMAGES.astype(np.float32)
-    p = objectives.parent_probabilities(parent, images)
+    p = objectives.teacher_probabilities(parent, images)
     weights = child.weight_parameters()
     kl = grad(-supervision(child(images), p), weights)
     layers = [m for m in child.modules() if isinstance(m, nn.XnorConv2d)]
@@ -297,7 +297,7 @@ def _norm_by_hand(candidate, precision):
 
 
 def test_4_53_a_learned_beta_counts():
-    layer = make_candidate("dil_conv_3x3", 2, 1, Precision(True, beta="learned"), False, rng())
+    layer = make_operation("dil_conv_3x3", 2, 1, Precision(True, beta="learned"), False, rng())
     layer.depthwise.beta.data = np.array([2.0, 3.0], np.float32)
     depthwise, pointwise = layer.kernels()
     assert np.abs(depthwise[0]).tolist() == np.full((1, 3, 3), 2.0).tolist()

@@ -19,9 +19,9 @@ from bnas.config import TrainConfig
 from bnas.data import load_dataset, normalise, read_images
 from bnas.errors import InputError
 from bnas.evaluation import predict
-from bnas.genotypes import format_genotype
+from bnas.space import format_genotype
 from bnas.packed import PackedNetwork, layers
-from bnas.runs import RunFolder, load_checkpoint, save_checkpoint
+from bnas.runs.folder import RunFolder, load_checkpoint, save_checkpoint
 from bnas.train import trained_network
 
 DIGITS = Path(__file__).resolve().parents[1] / "data" / "optdigits.csv.gz"

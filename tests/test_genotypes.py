@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from bnas.errors import InputError
-from bnas.genotypes import (
+from bnas.space import (
     OPERATIONS,
     PRIMITIVES,
     PUBLISHED,

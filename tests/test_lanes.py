@@ -10,10 +10,10 @@ from test_kernels import assert_twins, dtypes, normal, seeds, some, tolerance
 import bnas.functional as F
 from bnas import kernels, nn, reference
 from bnas.autodiff import Tensor, no_grad
-from bnas.candidates import BINARY, REAL, Precision, norm_of, stage_of
-from bnas.genotypes import OPERATIONS, PUBLISHED, Genotype
-from bnas.network import Network
-from bnas.supernet import Supernet
+from bnas.space.operations import BINARY, REAL, Precision, norm_of, stage_of
+from bnas.space import OPERATIONS, PUBLISHED, Genotype
+from bnas.space.network import Network
+from bnas.space.supernet import Supernet
 
 few = settings(max_examples=12, deadline=None)
 

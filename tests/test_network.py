@@ -6,9 +6,9 @@ import pytest
 import bnas.functional as F
 from bnas import nn
 from bnas.autodiff import Tensor
-from bnas.candidates import BINARY, REAL, Skip
-from bnas.genotypes import PUBLISHED, Genotype
-from bnas.network import Network
+from bnas.space.operations import BINARY, REAL, Skip
+from bnas.space import PUBLISHED, Genotype
+from bnas.space.network import Network
 
 both = pytest.mark.parametrize("precision", [REAL, BINARY], ids=["real", "binary"])
 

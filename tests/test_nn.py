@@ -6,8 +6,8 @@ import pytest
 import bnas.functional as F
 from bnas import nn
 from bnas.autodiff import Tensor, grad
-from bnas.candidates import BINARY, REAL
-from bnas.supernet import Supernet
+from bnas.space.operations import BINARY, REAL
+from bnas.space.supernet import Supernet
 
 
 def rng(seed=0):

@@ -15,17 +15,17 @@ from numba.core.runtime import _nrt_python, rtsys
 
 from bnas import nn
 from bnas.autodiff import Tensor
-from bnas.candidates import BINARY, REAL, None_, Precision
+from bnas.space.operations import BINARY, REAL, Zero, Precision
 from bnas.config import SURROGATES
 from bnas.errors import InputError
 from bnas.evaluation import predict
-from bnas.genotypes import OPERATIONS, PUBLISHED, Genotype
-from bnas.network import Network
+from bnas.space import OPERATIONS, PUBLISHED, Genotype
+from bnas.space.network import Network
 from bnas.packed import PackedNetwork
 from bnas.packed.fold import fold
 from bnas.packed.layers import BitConv, Threshold
 from bnas.packed.plan import Plan
-from bnas.supernet import Supernet
+from bnas.space.supernet import Supernet
 
 CLASSES = 4
 LEARNED = Precision(True, beta="learned")
@@ -63,7 +63,7 @@ def case(genotype, channels, cells, shape, precision=BINARY, seed=0, absent=()):
     for cell in network.cells:
         for i, source in enumerate(cell.predecessors):
             if i in absent:  # no genotype may hold it, so it is put in place afterwards
-                setattr(cell.operations, str(i), None_(cell.stride(source)))
+                setattr(cell.operations, str(i), Zero(cell.stride(source)))
     return Case(network.eval(), shape)
 
 

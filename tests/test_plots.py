@@ -15,8 +15,8 @@ from matplotlib.patches import Circle, FancyArrowPatch
 from scipy.special import softmax
 
 from bnas.errors import InputError
-from bnas.genotypes import OPERATIONS, PRIMITIVES, PUBLISHED, Genotype, discretise, edges
-from bnas.plots import (
+from bnas.space import OPERATIONS, PRIMITIVES, PUBLISHED, Genotype, discretise, edges
+from bnas.plots.figures import (
     OPERATION_STYLES,
     accuracy_figure,
     alpha_figure,
@@ -148,7 +148,7 @@ def test_every_operation_has_its_own_style():
 
 
 def test_pyplot_is_not_imported():
-    code = "import sys, bnas.plots; assert 'matplotlib.pyplot' not in sys.modules"
+    code = "import sys, bnas.plots.figures; assert 'matplotlib.pyplot' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

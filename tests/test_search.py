@@ -19,8 +19,8 @@ from jobs import (
 from bnas.config import CURVATURES, DISTANCES, SURROGATES, SearchConfig, TrainConfig
 from bnas.data import batches
 from bnas.errors import DivergedError, InputError
-from bnas.genotypes import discretise
-from bnas.loop import Silent, epoch_rng
+from bnas.space import discretise
+from bnas.runs.jobs import Silent, epoch_rng
 from bnas.search.dcp import Search, algorithm
 from bnas.search.tangent import tangent_direction
 

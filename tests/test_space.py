@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 import bnas.functional as F
 from bnas import gradcheck, nn
 from bnas.autodiff import Tensor, grad
-from bnas.candidates import BINARY, REAL, FactorizedReduce, Precision, Skip, make_candidate
-from bnas.genotypes import OPERATIONS, PRIMITIVES, edges
-from bnas.skeleton import reduction_layers
-from bnas.supernet import MixedCell, Supernet
+from bnas.space.operations import BINARY, REAL, FactorizedReduce, Precision, Skip, make_operation
+from bnas.space import OPERATIONS, PRIMITIVES, edges
+from bnas.space.skeleton import reduction_layers
+from bnas.space.supernet import MixedCell, Supernet
 
 PRECISIONS = {"real": REAL, "binary": BINARY, "learned": Precision(True, "polynomial", "learned")}
 CONVOLUTIONS = (nn.Conv2d, nn.XnorConv2d)
@@ -45,7 +45,7 @@ def spread_alpha(net, seed=2):
 def test_a_candidate_keeps_the_channels_and_halves_the_image_rounding_up(name, stride, precision):
     # Every reduction doubles the channels, so a stride of 2 never meets a single one.
     for channels in (stride, 5):
-        candidate = make_candidate(name, channels, stride, precision, True, rng())
+        candidate = make_operation(name, channels, stride, precision, True, rng())
         for height, width in ((8, 8), (7, 7), (5, 6), (1, 1)):
             y = candidate(Tensor(images(2, channels, height, width)))
             assert y.shape == (2, channels, -(-height // stride), -(-width // stride))
@@ -56,7 +56,7 @@ def test_a_candidate_keeps_the_channels_and_halves_the_image_rounding_up(name, s
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_real_and_binary_candidates_have_the_same_state(name, stride):
     real, binary = (
-        make_candidate(name, 3, stride, precision, True, rng()).state_dict()
+        make_operation(name, 3, stride, precision, True, rng()).state_dict()
         for precision in (REAL, BINARY)
     )
     assert list(real) == list(binary)
@@ -69,7 +69,7 @@ def test_each_candidate_is_the_operation_of_its_name(name):
     """Kernel sizes, dilations and strides of its convolutions, in DARTS's definition."""
     convolutions = [
         module
-        for module in make_candidate(name, 2, 2, BINARY, False, rng()).modules()
+        for module in make_operation(name, 2, 2, BINARY, False, rng()).modules()
         if isinstance(module, CONVOLUTIONS)
     ]
     assert all(isinstance(module, nn.XnorConv2d) for module in convolutions)
@@ -90,7 +90,7 @@ def test_each_candidate_is_the_operation_of_its_name(name):
 def test_real_candidates_begin_with_relu_and_1_bit_ones_with_sign(name):
     x = images(2, 2, 6, 6)
     real, binary = (
-        make_candidate(name, 2, 2, precision, False, rng()).eval() for precision in (REAL, BINARY)
+        make_operation(name, 2, 2, precision, False, rng()).eval() for precision in (REAL, BINARY)
     )
     np.testing.assert_array_equal(real(Tensor(-abs(x))).data, real(Tensor(0 * x)).data)
     assert not np.allclose(real(Tensor(3 * x)).data, real(Tensor(x)).data)
@@ -100,15 +100,15 @@ def test_real_candidates_begin_with_relu_and_1_bit_ones_with_sign(name):
 
 def test_none_is_zero_skip_is_the_input_and_pooling_is_normalised_pooling():
     x = Tensor(images(3, 2, 5, 5))
-    assert not make_candidate("none", 2, 1, REAL, False, rng())(x).data.any()
-    assert make_candidate("skip_connect", 2, 1, REAL, False, rng())(x) is x
+    assert not make_operation("none", 2, 1, REAL, False, rng())(x).data.any()
+    assert make_operation("skip_connect", 2, 1, REAL, False, rng())(x) is x
     for name, pooled in (
         ("max_pool_3x3", F.max_pool2d(x, 3, 1, 1)),
         ("avg_pool_3x3", F.avg_pool2d(x, 3, 1, 1, count_include_pad=False)),
     ):
         mean = pooled.data.mean(axis=(0, 2, 3), keepdims=True)
         std = np.sqrt(pooled.data.var(axis=(0, 2, 3), keepdims=True) + 1e-5)
-        y = make_candidate(name, 2, 1, BINARY, False, rng())(x).data
+        y = make_operation(name, 2, 1, BINARY, False, rng())(x).data
         np.testing.assert_allclose(y, (pooled.data - mean) / std, atol=1e-5)
 
 
@@ -125,7 +125,7 @@ def test_factorized_reduce_sees_even_and_odd_pixels():
 
 def test_an_unknown_operation_is_refused_by_name():
     with pytest.raises(ValueError, match="unknown operation 'conv_9x9'.*none, skip_connect"):
-        make_candidate("conv_9x9", 2, 1, REAL, False, rng())
+        make_operation("conv_9x9", 2, 1, REAL, False, rng())
 
 
 # The supernet
@@ -323,7 +323,7 @@ def test_inheriting_resets_a_learned_beta_to_its_closed_form():
 
 def test_a_padded_pixel_adds_nothing_to_the_1_bit_reduction():
     """On odd sizes the shifted half looks outside the image in the last row and column."""
-    candidate = make_candidate("skip_connect", 4, 2, BINARY, False, np.random.default_rng(0)).eval()
+    candidate = make_operation("skip_connect", 4, 2, BINARY, False, np.random.default_rng(0)).eval()
     y = candidate(Tensor(np.ones((1, 4, 7, 7), np.float32))).data
     assert not y[0, 2:, 3, :].any() and not y[0, 2:, :, 3].any()
     assert y[0, :2].all() and y[0, 2:, :3, :3].any()

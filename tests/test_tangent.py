@@ -11,7 +11,7 @@ import pytest
 
 import bnas.functional as F
 from bnas.autodiff import Tensor, grad
-from bnas.candidates import BINARY, REAL
+from bnas.space.operations import BINARY, REAL
 from bnas.search.objectives import supervision
 from bnas.search.tangent import (
     DISTANCES,
@@ -23,7 +23,7 @@ from bnas.search.tangent import (
     tangent_direction,
     tangent_gradient,
 )
-from bnas.supernet import Supernet
+from bnas.space.supernet import Supernet
 
 BATCH, CLASSES, HIDDEN = 6, 4, 5
 LAM = 3.0  # so large that D makes up much of the gradient

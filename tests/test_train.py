@@ -20,9 +20,9 @@ from bnas.autodiff import Tensor
 from bnas.config import TrainConfig
 from bnas.errors import DivergedError, InputError
 from bnas.evaluation import predict, report
-from bnas.genotypes import Genotype, format_genotype
-from bnas.loop import Silent
-from bnas.search.objectives import parent_probabilities
+from bnas.space import Genotype, format_genotype
+from bnas.runs.jobs import Silent
+from bnas.search.objectives import teacher_probabilities
 from bnas.train import Training, build_network
 
 GENOTYPE = format_genotype(
@@ -81,7 +81,7 @@ def test_distillation_mixes_cross_entropy_and_divergence_from_the_teacher():
     teacher = build_network(replace(TRAIN, precision="real", seed=9), DIGITS)
     before = teacher.state_dict()
     images, labels = DIGITS.train.images[:8], DIGITS.train.labels[:8]
-    p = parent_probabilities(teacher, images).data
+    p = teacher_probabilities(teacher, images).data
 
     def loss(**settings):
         job = Training(replace(TRAIN, **settings), DIGITS, teacher)

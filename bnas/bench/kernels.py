@@ -6,12 +6,10 @@ from bnas import kernels, reference
 from bnas.bench.peak import popcounts
 from bnas.bench.races import ours, row, table
 from bnas.bench.timing import race
-from bnas.candidates import BINARY
-from bnas.genotypes import Genotype
-from bnas.kernels import inference
+from bnas.packed.kernels import inference
 from bnas.kernels.packing import packed_planes
 from bnas.kernels.xnor import multiply, prepare
-from bnas.network import Network
+from bnas.space import BINARY, Genotype, Network
 from bnas.packed.fold import fold
 from bnas.packed.plan import Plan
 

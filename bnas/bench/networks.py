@@ -10,9 +10,7 @@ import numpy as np
 from bnas import nn
 from bnas.autodiff import no_grad
 from bnas.bench.races import ours, row, table
-from bnas.candidates import BINARY, REAL
-from bnas.genotypes import PUBLISHED, parse_genotype
-from bnas.network import Network
+from bnas.space import BINARY, PUBLISHED, REAL, Network, parse_genotype
 from bnas.packed import PackedNetwork
 
 SHAPE, CLASSES, CELLS = (3, 32, 32), 10, 8

@@ -11,11 +11,10 @@ import numpy as np
 
 from bnas.bench.memory import peak_of_call
 from bnas.bench.races import ours, row, table
-from bnas.buffers import release
+from bnas.kernels.buffers import release
 from bnas.config import SearchConfig
 from bnas.data import Dataset, Split
 from bnas.search.dcp import Search
-from bnas.search.phases import ChildPhase, ParentPhase
 
 CLASSES = 10
 NETWORKS = ("Parent", "Child")
@@ -56,10 +55,7 @@ def scale_named(name, quick):
 def our_step(network, scale):
     """A function that takes one step of the Parent or the Child, as bnas.search does."""
     search, train, validation = _search(scale)
-    if network == "Parent":
-        phase = ParentPhase(search.parent, search.config, 1)
-    else:
-        phase = ChildPhase(search.child, search.config, 1, search.parent, search.t)
+    phase = search.train_parent(1) if network == "Parent" else search.train_child(1)
     phase.supernet.train()
 
     def step():

@@ -5,11 +5,11 @@ import torch
 import torch.nn.functional as F
 
 from bnas import nn
-from bnas.candidates import Chain, Factorized7, FactorizedReduce, None_, Pool, Separable, Skip
+from bnas.space.operations import Chain, Factorized7, FactorizedReduce, Zero, Pool, Separable, Skip
 
 
 class TorchNetwork:
-    """A bnas.network.Network with real weights, in evaluation mode, computed by PyTorch.
+    """A bnas.space.network.Network with real weights, in evaluation mode, computed by PyTorch.
 
     Args:
         network: the Network; its weights are shared, not copied, unless the memory format asks for it.
@@ -53,7 +53,7 @@ class TorchNetwork:
     def _operation(self, module, x):
         if isinstance(module, Skip):
             return x
-        if isinstance(module, None_):
+        if isinstance(module, Zero):
             return torch.zeros_like(x[:, :, :: module.stride, :: module.stride])
         if isinstance(module, Chain):
             return self._operation(module.second, self._operation(module.first, x))

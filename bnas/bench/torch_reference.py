@@ -1,6 +1,6 @@
 """The search step of DCP-NAS once more, in eager PyTorch: a reference to agree with and to race.
 
-The same supernet, operations and optimisers as in `bnas.supernet` and `bnas.search`, as a PyTorch
+The same supernet, operations and optimisers as in `bnas.space.supernet` and `bnas.search`, as a PyTorch
 user would write them; parameters and buffers have our names, so our state dicts load as they are.
 Nothing here computes with bnas. Only who wants to compare imports this module: it needs torch.
 """
@@ -11,11 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from bnas.config import PRIMITIVES
 from bnas.errors import InputError
-from bnas.genotypes import PRIMITIVES, edges
+from bnas.space.genotype import edges
 from bnas.search.decoupled import INITIAL_PSI
 from bnas.search.phases import ALPHA_BETAS
-from bnas.skeleton import STEM_MULTIPLIER, reduction_layers
+from bnas.space.skeleton import STEM_MULTIPLIER, reduction_layers
 
 COVERED = {"surrogate": "clip", "beta": "closed", "distance": "frobenius", "curvature": "fisher"}
 
@@ -73,17 +74,17 @@ def activation(binary):
     return nn.Identity() if binary else nn.ReLU()
 
 
-class Candidate(nn.Module):
+class Operation(nn.Module):
     def squared_norm(self):
         """R(w) of the candidate: the sum over its convolutions."""
         return sum(m.squared_norm() for m in self.modules() if isinstance(m, RealConv2d))
 
 
-class None_(Candidate):
+class Zero(Operation):
     """Never called: the cell leaves its weight out of the sum."""
 
 
-class Skip(Candidate):
+class Skip(Operation):
     def __init__(self, channels):
         super().__init__()
         self.channels = channels
@@ -95,7 +96,7 @@ class Skip(Candidate):
         return self.channels
 
 
-class FactorizedReduce(Candidate):
+class FactorizedReduce(Operation):
     def __init__(self, in_channels, channels, binary):
         super().__init__()
         conv, half = conv_class(binary), channels // 2
@@ -109,7 +110,7 @@ class FactorizedReduce(Candidate):
         return self.bn(torch.cat([self.conv1(x), self.conv2(x)[:, :, 1:, 1:]], dim=1))
 
 
-class Pool(Candidate):
+class Pool(Operation):
     def __init__(self, pool, channels):
         super().__init__()
         self.channels = channels
@@ -123,7 +124,7 @@ class Pool(Candidate):
         return self.channels / 9  # as K² = 9 weights of 1/K² a channel
 
 
-class Separable(Candidate):
+class Separable(Operation):
     def __init__(self, channels, kernel_size, stride, dilation, binary):
         super().__init__()
         conv, padding = conv_class(binary), dilation * (kernel_size - 1) // 2
@@ -139,7 +140,7 @@ class Separable(Candidate):
         return self.bn(self.pointwise(self.depthwise(self.activation(x))))
 
 
-class Chain(Candidate):
+class Chain(Operation):
     def __init__(self, first, second):
         super().__init__()
         self.first, self.second = first, second
@@ -148,10 +149,10 @@ class Chain(Candidate):
         return self.second(self.first(x))
 
 
-def make_candidate(name, channels, stride, binary):
+def make_operation(name, channels, stride, binary):
     """One of the eight candidate operations of an edge."""
     if name == "none":
-        return None_()
+        return Zero()
     if name == "skip_connect":
         return Skip(channels) if stride == 1 else FactorizedReduce(channels, channels, binary)
     if name == "max_pool_3x3":
@@ -191,7 +192,7 @@ class MixedCell(nn.Module):
         self.input1 = ReLUConvBN(newer, channels)
         strides = (2 if reduction and i < 2 else 1 for i, _ in edges(nodes))
         self.edges = nn.ModuleList(
-            nn.ModuleList(make_candidate(name, channels, stride, binary) for name in PRIMITIVES)
+            nn.ModuleList(make_operation(name, channels, stride, binary) for name in PRIMITIVES)
             for stride in strides
         )
 
@@ -212,7 +213,7 @@ def mixed(edge, state):
 
 
 class TorchSupernet(nn.Module):
-    """Parent (binary=False) or Child; arguments as of bnas.supernet.Supernet."""
+    """Parent (binary=False) or Child; arguments as of bnas.space.supernet.Supernet."""
 
     def __init__(self, in_channels, classes, channels, layers, nodes, binary):
         super().__init__()

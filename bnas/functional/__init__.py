@@ -11,7 +11,6 @@ from bnas.functional.binarise import (
     sign_ste,
     xnor_conv2d,
 )
-from bnas.functional.chains import Call, Norm, Stage, chain_norm
 from bnas.functional.conv import conv2d
 from bnas.functional.elementwise import (
     add,
@@ -27,22 +26,21 @@ from bnas.functional.elementwise import (
     sub,
     tanh,
 )
-from bnas.functional.lanes import mean_of_lanes, pool_lanes, to_lanes
 from bnas.functional.linear import linear, matmul
 from bnas.functional.losses import cross_entropy, kl_div, log_softmax, softmax
-from bnas.functional.mixed import Edge, mixed_edge, mixed_sum, pools_in_lanes
+from bnas.functional.mixed import mixed_sum
 from bnas.functional.norm import batch_norm
 from bnas.functional.pooling import avg_pool2d, global_avg_pool2d, max_pool2d
-from bnas.functional.regularise import drop_path, dropout, path_factors
+from bnas.functional.regularise import drop_path, dropout
 from bnas.functional.shape import concat, getitem, max, mean, pad, reshape, sum, transpose
 
 __all__ = [
-    "Call", "Edge", "Norm", "Stage", "add", "avg_pool2d", "batch_norm", "chain_norm", "channel_scale",
+    "add", "avg_pool2d", "batch_norm", "channel_scale",
     "clip", "concat", "conv2d", "cross_entropy", "div", "drop_path", "dropout", "exp", "getitem",
     "global_avg_pool2d", "kl_div", "linear", "log", "log_softmax", "matmul", "max", "max_pool2d", "mean",
-    "mean_of_lanes", "mixed_edge", "mixed_sum", "mul", "neg", "operations", "pad", "path_factors",
-    "pool_lanes", "pools_in_lanes", "pow", "prelu", "reconstruction_loss", "relu", "reshape", "sign_ste",
-    "softmax", "sub", "sum", "tanh", "to_lanes", "transpose", "xnor_conv2d",
+    "mixed_sum", "mul", "neg", "operations", "pad", 
+    "pow", "prelu", "reconstruction_loss", "relu", "reshape", "sign_ste",
+    "softmax", "sub", "sum", "tanh", "transpose", "xnor_conv2d",
 ]  # fmt: skip
 
 

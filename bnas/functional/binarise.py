@@ -8,10 +8,10 @@ import math
 
 import numpy as np
 
-from bnas import kernels
 from bnas.autodiff import Function
+from bnas.backend import kernels
 from bnas.config import SURROGATES
-from bnas.functional._arguments import as_tensor
+from bnas.functional.arguments import as_tensor
 from bnas.functional.conv import conv_arguments, correlate, correlate_dw, correlate_dx
 from bnas.functional.elementwise import step_away
 
@@ -78,43 +78,44 @@ class XnorConv2d(Function):
     """
 
     @staticmethod
-    def forward(ctx, x, w, beta, window):
-        ctx.x, ctx.w, ctx.beta, ctx.window = x, w, beta, window
+    def forward(ctx, x, w, beta, window, groups):
+        ctx.x, ctx.w, ctx.beta, ctx.window, ctx.groups = x, w, beta, window, groups
+        settings = window.stride, window.padding, window.dilation, groups
         if not ctx.needs[2]:
-            return kernels.xnor_conv2d(x, w, beta, *window)
-        ctx.dot = kernels.xnor_conv2d(x, w, None, *window)  # dβ is a sum over it
+            return kernels().xnor_conv2d(x, w, beta, *settings)
+        ctx.dot = kernels().xnor_conv2d(x, w, None, *settings)  # dβ is a sum over it
         return ctx.dot.astype(x.dtype) * beta[:, None, None]
 
     @staticmethod
     def backward(ctx, dy):
         need_x, need_w, need_beta = ctx.needs
-        x, w, window = ctx.x, ctx.w, ctx.window
+        x, w, window, groups = ctx.x, ctx.w, ctx.window, ctx.groups
         scaled = dy * ctx.beta[:, None, None]
         dx = dw = dbeta = None
         if need_x:
-            dx = correlate_dx(scaled, sign(w), x.shape, window) * (np.abs(x) <= 1)
+            dx = correlate_dx(scaled, sign(w), x.shape, window, groups) * (np.abs(x) <= 1)
         if need_w:
-            dw = correlate_dw(scaled, sign(x), w.shape, window) * (np.abs(w) <= 1)
+            dw = correlate_dw(scaled, sign(x), w.shape, window, groups) * (np.abs(w) <= 1)
         if need_beta:
             dbeta = (dy * ctx.dot).sum(axis=(0, 2, 3)).astype(dy.dtype)
         return dx, dw, dbeta
 
     @staticmethod
-    def surrogate(x, w, beta, window):
+    def surrogate(x, w, beta, window, groups):
         """Around (x, w): a change of clip(x) meets sign w, a change of clip(w) meets sign x."""
         bits_x, bits_w = sign(x), sign(w)
-        dot = correlate(bits_x, bits_w, window)
+        dot = correlate(bits_x, bits_w, window, groups)
         clipped_x, clipped_w = np.clip(x, -1, 1), np.clip(w, -1, 1)
 
         def function(x, w, beta):
-            by_x = correlate(np.clip(x, -1, 1) - clipped_x, bits_w, window)
-            by_w = correlate(bits_x, np.clip(w, -1, 1) - clipped_w, window)
+            by_x = correlate(np.clip(x, -1, 1) - clipped_x, bits_w, window, groups)
+            by_w = correlate(bits_x, np.clip(w, -1, 1) - clipped_w, window, groups)
             return beta[:, None, None] * (dot + by_x + by_w)
 
         return function
 
     @staticmethod
-    def off_kinks(x, w, beta, window):
+    def off_kinks(x, w, beta, **params):
         return step_away(x, [-1, 0, 1]), step_away(w, [-1, 0, 1]), beta
 
 
@@ -211,11 +212,11 @@ def xnor_conv2d(x, w, beta=None, stride=1, padding=0, dilation=1, groups=1):
     Returns:
         Tensor (N, Cout, Ho, Wo). Before β it is an integer, exact for any number of channels.
     """
-    x, w, window = conv_arguments(x, w, stride, padding, dilation, groups, "xnor_conv2d")
+    x, w, window, groups = conv_arguments(x, w, stride, padding, dilation, groups, "xnor_conv2d")
     beta = as_tensor(channel_scale(w.data) if beta is None else beta, "xnor_conv2d")
     if beta.shape != (w.shape[0],):
         raise ValueError(f"xnor_conv2d: beta must have shape ({w.shape[0]},), got {beta.shape}")
-    return XnorConv2d.apply(x, w, beta, window=window)
+    return XnorConv2d.apply(x, w, beta, window=window, groups=groups)
 
 
 def reconstruction_loss(w, beta=None, *more):

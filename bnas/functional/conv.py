@@ -4,22 +4,14 @@ The array functions `correlate`, `correlate_dx` and `correlate_dw` are the three
 convolution; `F.conv2d` and the backward of the 1-bit `F.xnor_conv2d` both stand on them.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 
-from bnas import kernels
 from bnas.autodiff import Function
-from bnas.functional._arguments import as_images, as_tensor, output_size, pair
+from bnas.backend import kernels
+from bnas.functional.arguments import as_images, as_tensor, fitting_window
+from bnas.kernels.windows import Window
 
-
-class Window(NamedTuple):
-    """How a kernel moves over an image; pairs are (height, width)."""
-
-    stride: tuple
-    padding: tuple
-    dilation: tuple
-    groups: int
+ONE_BY_ONE = Window((1, 1))
 
 
 class Conv2d(Function):
@@ -31,101 +23,103 @@ class Conv2d(Function):
     """
 
     @staticmethod
-    def forward(ctx, x, w, bias, window):
-        ctx.x, ctx.w, ctx.window = x, w, window
-        y = correlate(x, w, window)
+    def forward(ctx, x, w, bias, window, groups):
+        ctx.x, ctx.w, ctx.window, ctx.groups = x, w, window, groups
+        y = correlate(x, w, window, groups)
         return y if bias is None else y + bias[:, None, None]
 
     @staticmethod
     def backward(ctx, dy):
         need_x, need_w, need_bias = ctx.needs
-        dx = correlate_dx(dy, ctx.w, ctx.x.shape, ctx.window) if need_x else None
-        dw = correlate_dw(dy, ctx.x, ctx.w.shape, ctx.window) if need_w else None
+        window, groups = ctx.window, ctx.groups
+        dx = correlate_dx(dy, ctx.w, ctx.x.shape, window, groups) if need_x else None
+        dw = correlate_dw(dy, ctx.x, ctx.w.shape, window, groups) if need_w else None
         return dx, dw, dy.sum(axis=(0, 2, 3)) if need_bias else None
 
 
-def correlate(x, w, window):
+def correlate(x, w, window, groups):
     """The convolution itself, as deep learning defines it: the kernel is not flipped."""
-    if is_depthwise(w.shape, window):
-        return kernels.depthwise_conv2d(x, w, *window[:3])
-    return kernels.conv2d(x, w, None, *window)
+    if is_depthwise(w.shape, groups):
+        return kernels().depthwise_conv2d(x, w, window.stride, window.padding, window.dilation)
+    return kernels().conv2d(x, w, None, window.stride, window.padding, window.dilation, groups)
 
 
-def correlate_dx(dy, w, x_shape, window):
+def correlate_dx(dy, w, x_shape, window, groups):
     """Gradient for x: every output gives its share back to the taps that it read."""
-    if is_depthwise(w.shape, window):
-        return kernels.depthwise_conv2d_dx(dy, w, x_shape, *window[:3])
-    columns = _by_group(w, window).swapaxes(-1, -2) @ _outputs_by_group(dy, window)
-    return col2im(columns, x_shape, w.shape[2:], dy.shape[2:], window)
+    if is_depthwise(w.shape, groups):
+        return kernels().depthwise_conv2d_dx(
+            dy, w, x_shape, window.stride, window.padding, window.dilation
+        )
+    per_group = w.reshape(groups, w.shape[0] // groups, -1)
+    columns = per_group.swapaxes(-1, -2) @ _outputs_by_group(dy, groups)
+    return col2im(columns, x_shape, dy.shape[2:], window)
 
 
-def correlate_dw(dy, x, w_shape, window):
+def correlate_dw(dy, x, w_shape, window, groups):
     """Gradient for w: every tap gathers output gradient times the input that it saw."""
-    if is_depthwise(w_shape, window):
-        return kernels.depthwise_conv2d_dw(dy, x, w_shape, *window[:3])
-    columns = im2col(x, w_shape[2:], dy.shape[2:], window)
-    per_image = _outputs_by_group(dy, window) @ columns.swapaxes(-1, -2)
+    if is_depthwise(w_shape, groups):
+        return kernels().depthwise_conv2d_dw(
+            dy, x, w_shape, window.stride, window.padding, window.dilation
+        )
+    columns = im2col(x, dy.shape[2:], window, groups)
+    per_image = _outputs_by_group(dy, groups) @ columns.swapaxes(-1, -2)
     return per_image.sum(axis=0).reshape(w_shape)
 
 
-def is_depthwise(w_shape, window):
+def is_depthwise(w_shape, groups):
     """Whether every group holds a single input channel."""
-    return w_shape[1] == 1 and window.groups > 1
+    return w_shape[1] == 1 and groups > 1
 
 
-def im2col(x, kernel, size, window):
+def im2col(x, size, window, groups):
     """The patches that the kernel sees, as columns (N, groups, Cin/groups·Kh·Kw, Ho·Wo).
 
-    For a 1×1 kernel that is the image itself: nothing is copied.
+    size: (Ho, Wo). For a 1×1 kernel that is the image itself: nothing is copied.
     """
     batch, channels, height, width = x.shape
-    if kernel == (1, 1) and window.stride == (1, 1) and window.padding == (0, 0):
-        return x.reshape(batch, window.groups, channels // window.groups, height * width)
+    if window == ONE_BY_ONE:
+        return x.reshape(batch, groups, channels // groups, height * width)
     (top, left) = window.padding
     padded = np.zeros((batch, channels, height + 2 * top, width + 2 * left), x.dtype)
     padded[:, :, top : top + height, left : left + width] = x
-    columns = np.empty((batch, channels, *kernel, *size), x.dtype)
-    for row, column, rows, cols in _taps(kernel, size, window):
+    columns = np.empty((batch, channels, *window.kernel, *size), x.dtype)
+    for row, column, rows, cols in _taps(size, window):
         columns[:, :, row, column] = padded[:, :, rows, cols]
-    patch = channels // window.groups * kernel[0] * kernel[1]
-    return columns.reshape(batch, window.groups, patch, size[0] * size[1])
+    patch = channels // groups * window.kernel[0] * window.kernel[1]
+    return columns.reshape(batch, groups, patch, size[0] * size[1])
 
 
-def col2im(columns, x_shape, kernel, size, window):
+def col2im(columns, x_shape, size, window):
     """The adjoint of `im2col`: every column entry is added back to the pixel it came from."""
     batch, channels, height, width = x_shape
-    if kernel == (1, 1) and window.stride == (1, 1) and window.padding == (0, 0):
+    if window == ONE_BY_ONE:
         return columns.reshape(x_shape)
     (top, left) = window.padding
-    columns = columns.reshape(batch, channels, *kernel, *size)
+    columns = columns.reshape(batch, channels, *window.kernel, *size)
     padded = np.zeros((batch, channels, height + 2 * top, width + 2 * left), columns.dtype)
-    for row, column, rows, cols in _taps(kernel, size, window):
+    for row, column, rows, cols in _taps(size, window):
         padded[:, :, rows, cols] += columns[:, :, row, column]
     return np.ascontiguousarray(padded[:, :, top : top + height, left : left + width])
 
 
-def _taps(kernel, size, window):
+def _taps(size, window):
     """For every tap of the kernel, the slices of the padded image that it sees."""
     (stride_h, stride_w), (dilation_h, dilation_w) = window.stride, window.dilation
-    for row in range(kernel[0]):
-        for column in range(kernel[1]):
+    for row in range(window.kernel[0]):
+        for column in range(window.kernel[1]):
             top, left = row * dilation_h, column * dilation_w
             rows = slice(top, top + stride_h * (size[0] - 1) + 1, stride_h)
             cols = slice(left, left + stride_w * (size[1] - 1) + 1, stride_w)
             yield row, column, rows, cols
 
 
-def _by_group(w, window):
-    return w.reshape(window.groups, w.shape[0] // window.groups, -1)
-
-
-def _outputs_by_group(dy, window):
+def _outputs_by_group(dy, groups):
     batch, channels, height, width = dy.shape
-    return dy.reshape(batch, window.groups, channels // window.groups, height * width)
+    return dy.reshape(batch, groups, channels // groups, height * width)
 
 
 def conv_arguments(x, w, stride, padding, dilation, groups, operation):
-    """Check the arguments of a convolution; returns (x, w, Window)."""
+    """Check the arguments of a convolution; returns (x, w, Window, groups)."""
     x, w = as_images(x, operation), as_tensor(w, operation)
     if w.ndim != 4:
         raise ValueError(
@@ -140,14 +134,8 @@ def conv_arguments(x, w, stride, padding, dilation, groups, operation):
             f"{operation}: x has {x.shape[1]} channels and w {w.shape} with groups={groups}; expected "
             f"w of shape (Cout, Cin/groups, Kh, Kw) with groups dividing Cin and Cout"
         )
-    window = Window(
-        pair(stride, "stride", operation, 1),
-        pair(padding, "padding", operation, 0),
-        pair(dilation, "dilation", operation, 1),
-        int(groups),
-    )
-    output_size(x.shape[2:], w.shape[2:], *window[:3], operation)
-    return x, w, window
+    window = fitting_window(x.shape[2:], w.shape[2:], stride, padding, dilation, operation)
+    return x, w, window, int(groups)
 
 
 def conv2d(x, w, bias=None, stride=1, padding=0, dilation=1, groups=1):
@@ -156,9 +144,9 @@ def conv2d(x, w, bias=None, stride=1, padding=0, dilation=1, groups=1):
     Shapes: x (N, Cin, H, W), w (Cout, Cin/groups, Kh, Kw), bias (Cout,) -> (N, Cout, Ho, Wo).
     stride, padding and dilation are ints or pairs (height, width); padding is with zeros.
     """
-    x, w, window = conv_arguments(x, w, stride, padding, dilation, groups, "conv2d")
+    x, w, window, groups = conv_arguments(x, w, stride, padding, dilation, groups, "conv2d")
     if bias is not None:
         bias = as_tensor(bias, "conv2d")
         if bias.shape != (w.shape[0],):
             raise ValueError(f"conv2d: bias must have shape ({w.shape[0]},), got {bias.shape}")
-    return Conv2d.apply(x, w, bias, window=window)
+    return Conv2d.apply(x, w, bias, window=window, groups=groups)

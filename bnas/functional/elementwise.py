@@ -5,7 +5,7 @@ from numbers import Real
 import numpy as np
 
 from bnas.autodiff import Function, Tensor
-from bnas.functional._arguments import as_tensor
+from bnas.functional.arguments import as_tensor
 
 KINK_MARGIN = 1e-2
 

@@ -1,7 +1,7 @@
 """Matrix products."""
 
 from bnas.autodiff import Function
-from bnas.functional._arguments import as_tensor
+from bnas.functional.arguments import as_tensor
 from bnas.functional.shape import reshape
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from bnas.autodiff import Function
-from bnas.functional._arguments import as_tensor, single_axis
+from bnas.functional.arguments import as_tensor, single_axis
 
 REDUCTIONS = ("none", "mean", "sum", "batchmean")
 

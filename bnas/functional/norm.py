@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from bnas import kernels
 from bnas.autodiff import Function
-from bnas.functional._arguments import as_tensor
+from bnas.backend import kernels
+from bnas.functional.arguments import as_tensor
 from bnas.functional.shape import reshape
 
 
@@ -18,7 +18,7 @@ class BatchNorm(Function):
 
     @staticmethod
     def forward(ctx, x, gamma, beta, eps, running_mean=None, running_var=None, momentum=0.1):
-        y, mean, var = kernels.batch_norm(x, gamma, beta, eps)
+        y, mean, var = kernels().batch_norm(x, gamma, beta, eps)
         ctx.saved = x, gamma, mean, var, eps
         if running_mean is not None:
             running_mean += momentum * (mean - running_mean)
@@ -29,7 +29,7 @@ class BatchNorm(Function):
 
     @staticmethod
     def backward(ctx, dy):
-        return kernels.batch_norm_dx(dy, *ctx.saved)
+        return kernels().batch_norm_dx(dy, *ctx.saved)
 
 
 class BatchNormEvaluation(Function):

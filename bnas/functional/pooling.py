@@ -1,8 +1,8 @@
 """Pooling over windows."""
 
-from bnas import kernels
 from bnas.autodiff import Function
-from bnas.functional._arguments import as_images, output_size, pair
+from bnas.backend import kernels
+from bnas.functional.arguments import as_images, fitting_window, pair
 from bnas.functional.shape import mean, spread_apart
 
 
@@ -14,14 +14,14 @@ class MaxPool2d(Function):
     """
 
     @staticmethod
-    def forward(ctx, x, kernel, stride, padding, dilation):
-        y, ctx.index = kernels.max_pool2d(x, kernel, stride, padding, dilation)
+    def forward(ctx, x, window):
+        y, ctx.index = kernels().max_pool2d(x, *window[:4])
         ctx.shape = x.shape
         return y
 
     @staticmethod
     def backward(ctx, dy):
-        return (kernels.max_pool2d_dx(dy, ctx.index, ctx.shape),)
+        return (kernels().max_pool2d_dx(dy, ctx.index, ctx.shape),)
 
     @staticmethod
     def off_kinks(x, **params):
@@ -36,35 +36,34 @@ class AvgPool2d(Function):
     """
 
     @staticmethod
-    def forward(ctx, x, kernel, stride, padding, count_include_pad):
-        ctx.shape, ctx.window = x.shape, (kernel, stride, padding, count_include_pad)
-        return kernels.avg_pool2d(x, *ctx.window)
+    def forward(ctx, x, window, count_include_pad):
+        ctx.shape = x.shape
+        ctx.settings = window.kernel, window.stride, window.padding, count_include_pad
+        return kernels().avg_pool2d(x, *ctx.settings)
 
     @staticmethod
     def backward(ctx, dy):
-        return (kernels.avg_pool2d_dx(dy, ctx.shape, *ctx.window),)
+        return (kernels().avg_pool2d_dx(dy, ctx.shape, *ctx.settings),)
 
 
 def _pool_arguments(x, kernel_size, stride, padding, dilation, operation):
+    """Check the arguments of a pooling; returns (x, Window)."""
     x = as_images(x, operation)
     kernel = pair(kernel_size, "kernel_size", operation, 1)
-    stride = kernel if stride is None else pair(stride, "stride", operation, 1)
     padding = pair(padding, "padding", operation, 0)
-    dilation = pair(dilation, "dilation", operation, 1)
     if any(2 * p > k for p, k in zip(padding, kernel)):
         raise ValueError(
             f"{operation}: padding {padding} must be at most half of the kernel {kernel}, or a window "
             "could hold nothing but padding"
         )
-    output_size(x.shape[2:], kernel, stride, padding, dilation, operation)
-    return x, kernel, stride, padding, dilation
+    stride = kernel if stride is None else stride
+    return x, fitting_window(x.shape[2:], kernel, stride, padding, dilation, operation)
 
 
 def max_pool2d(x, kernel_size, stride=None, padding=0, dilation=1):
     """Largest entry of each window. Shapes: (N, C, H, W) -> (N, C, Ho, Wo). stride None: kernel_size."""
-    x, *window = _pool_arguments(x, kernel_size, stride, padding, dilation, "max_pool2d")
-    kernel, stride, padding, dilation = window
-    return MaxPool2d.apply(x, kernel=kernel, stride=stride, padding=padding, dilation=dilation)
+    x, window = _pool_arguments(x, kernel_size, stride, padding, dilation, "max_pool2d")
+    return MaxPool2d.apply(x, window=window)
 
 
 def avg_pool2d(x, kernel_size, stride=None, padding=0, *, count_include_pad=True):
@@ -72,11 +71,8 @@ def avg_pool2d(x, kernel_size, stride=None, padding=0, *, count_include_pad=True
 
     Shapes: (N, C, H, W) -> (N, C, Ho, Wo). stride None: kernel_size.
     """
-    x, *window = _pool_arguments(x, kernel_size, stride, padding, 1, "avg_pool2d")
-    kernel, stride, padding, _ = window
-    return AvgPool2d.apply(
-        x, kernel=kernel, stride=stride, padding=padding, count_include_pad=bool(count_include_pad)
-    )
+    x, window = _pool_arguments(x, kernel_size, stride, padding, 1, "avg_pool2d")
+    return AvgPool2d.apply(x, window=window, count_include_pad=bool(count_include_pad))
 
 
 def global_avg_pool2d(x):

@@ -1,7 +1,7 @@
 """Random regularisation: dropout of elements and of whole paths."""
 
 from bnas.autodiff import Function
-from bnas.functional._arguments import as_tensor
+from bnas.functional.arguments import as_tensor
 
 
 class Dropout(Function):
@@ -39,9 +39,9 @@ def dropout(x, p=0.5, training=True, rng=None):
     return Dropout.apply(x, mask=_factors(p, rng, x.shape, x.dtype))
 
 
-def path_factors(x, p, rng):
-    """The factor (N,) of each sample of x (N, ...) in `drop_path`, an array, or None if p is 0."""
-    return _factors(p, rng, len(x), x.dtype) if _drops(p, True, rng, "path_factors") else None
+def path_factors(batch, dtype, p, rng):
+    """The factor of each sample of a batch in `drop_path`: an array (batch,), or None if p is 0."""
+    return _factors(p, rng, batch, dtype) if _drops(p, True, rng, "path_factors") else None
 
 
 def drop_path(x, p=0.0, training=True, rng=None):

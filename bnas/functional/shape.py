@@ -5,7 +5,7 @@ from numbers import Integral
 import numpy as np
 
 from bnas.autodiff import Function
-from bnas.functional._arguments import as_tensor, axes, single_axis
+from bnas.functional.arguments import as_tensor, axes, single_axis
 
 
 class Sum(Function):

@@ -19,14 +19,16 @@ from numba.core.caching import FunctionCache, IndexDataCacheFile
 from numba.core.compiler_lock import global_compiler_lock
 
 
-def _digest(folder):
+def _digest(package):
+    """A digest of every file in a folder called kernels, wherever in the package it lies."""
     digest = hashlib.sha256()
-    for path in [*sorted(folder.glob("*.py")), folder.parent / "reference.py"]:
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    for path in sorted(package.rglob("kernels/*.py")):
+        name = path.relative_to(package).as_posix()
+        digest.update(name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()
 
 
-SOURCES = _digest(Path(__file__).parent)
+SOURCES = _digest(Path(__file__).parents[1])
 STARTED = time.time()
 OPTIMISATION = config._OptLevel(2)  # LLVM's; 3 takes a third longer, for kernels that are no faster
 

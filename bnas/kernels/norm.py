@@ -2,6 +2,10 @@
 
 Sums run in float64, and the variance takes a second pass over x - mean: E[x^2] - mean^2 would
 cancel for data that lie far from zero.
+
+A value that differs from its channel's mean by no more than rounding counts as the mean: 1-bit convolutions give
+integers times β, and where such an integer is the mean of its channel (a tie), the next sign must not depend on
+how the mean was rounded.
 """
 
 import numpy as np
@@ -46,6 +50,17 @@ def _combine(dy, x, centre, scale, slope, offset, dx):
         dx[i] = scale * dy[i] - (x[i] - centre) * slope - offset
 
 
+@jit(forceinline=True)
+def tie_margin(x, mean, var):
+    """How far a value of the dtype of x may be from the mean of its channel and still be it.
+
+    A rounding unit of the channel's root mean square: as much as β times an integer, and the mean of such
+    products, can be off by. In float64, where sums round too, a margin far below any real difference.
+    """
+    unit = 2.0**-23 if x.itemsize == 4 else 2.0**-36
+    return unit * np.sqrt(mean * mean + var)
+
+
 @jit(allocates=False)
 def _forward_channel(x, c, gamma, beta, eps, y, mean, var):
     count = max(x.shape[0] * x.shape[2], 1)
@@ -57,11 +72,12 @@ def _forward_channel(x, c, gamma, beta, eps, y, mean, var):
         spread += _sum_squares(x[n, c], centre)
     spread /= count
     mean[c], var[c] = centre, spread
-    scale, shift = gamma[c] / np.sqrt(spread + eps), beta[c]
+    scale, shift, least = gamma[c] / np.sqrt(spread + eps), beta[c], tie_margin(x, centre, spread)
     for n in range(x.shape[0]):
         source, target = x[n, c], y[n, c]
         for i in range(source.size):
-            target[i] = (source[i] - centre) * scale + shift
+            deviation = source[i] - centre
+            target[i] = (deviation if abs(deviation) > least else 0.0) * scale + shift
 
 
 @jit(allocates=False)
@@ -97,7 +113,9 @@ def batch_norm(x, gamma, beta, eps):
     """Batch normalisation in training: y = gamma (x - mean) / sqrt(var + eps) + beta.
 
     x (N, C, H, W); gamma, beta (C,) or None for ones and zeros -> (y, mean, var). mean and the
-    biased var (C,) have x's dtype and are accumulated in float64 in two passes; 0 without data.
+    biased var (C,) have x's dtype and are accumulated in float64 in two passes; 0 without data. What
+    differs from the mean by no more than rounding (2⁻²³ of the root mean square of the channel, in float64
+    2⁻³⁶) counts as the mean.
     """
     n, c, h, w = x.shape
     gamma = np.ones(c, x.dtype) if gamma is None else ready(gamma)

@@ -11,9 +11,8 @@ from bnas.kernels.planes import floats
 from bnas.kernels.sites import sites
 from bnas.kernels.threads import run_tasks
 from bnas.kernels.vectors import broadcast, sign_bits, store
-from bnas.reference import WORD, unpack_bits
 
-__all__ = ["pack_bits", "packed_planes", "scatter", "unpack_bits"]
+WORD = 64  # bits in a packed word
 
 
 @jit(forceinline=True)
@@ -136,3 +135,15 @@ def pack_bits(x, groups=1):
     words = -(-(c // groups) // WORD)
     planes = packed_planes(x, groups).reshape(n, groups, words, h, w)
     return np.ascontiguousarray(np.moveaxis(planes, 2, -1))
+
+
+def unpack_bits(words, channels_per_group, dtype):
+    """The inverse of `pack_bits` up to magnitude.
+
+    uint64 (N, groups, H, W, words) -> +1 and -1 of `dtype`, (N, groups * channels_per_group, H, W).
+    """
+    n, groups, h, w, count = words.shape
+    octets = np.ascontiguousarray(words.astype("<u8", copy=False)).view(np.uint8)
+    bits = np.unpackbits(octets, axis=-1, count=channels_per_group, bitorder="little")
+    signs = (2 * bits.astype(dtype) - 1).transpose(0, 1, 4, 2, 3)
+    return np.ascontiguousarray(signs).reshape(n, groups * channels_per_group, h, w)

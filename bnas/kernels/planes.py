@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bnas.kernels.jit import jit
-from bnas.reference import output_size
+from bnas.kernels.windows import output_size
 
 CHUNK = 2048  # elements of scratch per buffer: a few buffers fit the first-level cache
 

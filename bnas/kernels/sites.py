@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bnas.kernels.planes import taps_inside
-from bnas.reference import output_size
+from bnas.kernels.windows import output_size
 
 PANEL = 32  # output pixels that are computed together: four vectors of words
 

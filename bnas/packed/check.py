@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bnas.kernels.inference import COUNTERS
+from bnas.packed.kernels.inference import COUNTERS
 from bnas.packed.layers import Affine, BitConv, Cell, Model, Pool, RealConv, Skip, Threshold, Zero
-from bnas.reference import output_size
+from bnas.kernels.windows import output_size
 
 
 class _Images(NamedTuple):

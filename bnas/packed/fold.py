@@ -4,15 +4,15 @@ import numpy as np
 
 import bnas.functional as F
 from bnas import nn
-from bnas.candidates import Chain, Factorized7, FactorizedReduce, None_, Pool, Separable, Skip
+from bnas.space.operations import Chain, Factorized7, FactorizedReduce, Zero, Pool, Separable, Skip
 from bnas.errors import InputError
 from bnas.functional.norm import evaluation_affine
-from bnas.network import Network
+from bnas.space.network import Network
 from bnas.packed import layers
 
 
 def fold(network):
-    """The `layers.Model` of a trained 1-bit bnas.network.Network, as it is in evaluation mode.
+    """The `layers.Model` of a trained 1-bit bnas.space.network.Network, as it is in evaluation mode.
 
     Raises:
         InputError: the network is real, or its weights are still real (first of two stages), or it
@@ -85,7 +85,7 @@ def _branches(operation, names):
         return tuple((conv,) for conv in _halves(operation, half))
     if isinstance(operation, Skip):
         return ((layers.Skip(),),)
-    if isinstance(operation, None_):
+    if isinstance(operation, Zero):
         return ((layers.Zero(operation.stride),),)
     if isinstance(operation, Pool):
         kind = "avg" if isinstance(operation.pool, nn.AvgPool2d) else "max"

@@ -38,7 +38,7 @@ class PackedNetwork:
 
     @classmethod
     def pack(cls, network, shape, mean, std, genotype=""):
-        """Pack a trained bnas.network.Network; arguments as above.
+        """Pack a trained bnas.space.network.Network; arguments as above.
 
         Raises:
             InputError: the network is not 1-bit, or holds NaN.

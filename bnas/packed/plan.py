@@ -8,14 +8,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bnas.kernels import inference
-from bnas.kernels.packing import pack_bits
+from bnas.packed.kernels import inference
 from bnas.kernels.panels import PANEL, ROWS, tiled
 from bnas.kernels.planes import valid_taps
 from bnas.kernels.sites import sites
 from bnas.kernels.xnor import prepare
 from bnas.packed.layers import BitConv, Pool, Skip, Zero
-from bnas.reference import WORD, output_size, unpack_bits
+from bnas.kernels.packing import WORD, pack_bits, unpack_bits
+from bnas.kernels.windows import output_size
 
 ONE, NONE = (1, 1), (0, 0)
 

@@ -7,7 +7,8 @@ a step along the old α, as long as a learned factor ψ of the edge says.
 
 import numpy as np
 
-from bnas.loop import join_states, part_of, require_finite
+from bnas.nn import join_states, part_of
+from bnas.optim import require_finite
 
 INITIAL_PSI = 1.0
 

@@ -10,15 +10,18 @@ def nas_loss(logits, labels):
     return F.cross_entropy(logits, labels)
 
 
-def parent_probabilities(parent, images):
-    """p (B, N): the Parent's softmax in evaluation mode, a constant for the Child."""
-    with nn.evaluating(parent), no_grad():
-        return F.softmax(parent(images), axis=1)
+def teacher_probabilities(teacher, images):
+    """p (B, N): the softmax of the teacher, the Child's Parent, in evaluation mode; a constant."""
+    with nn.evaluating(teacher), no_grad():
+        return F.softmax(teacher(images), axis=1)
 
 
-def supervision(logits, p):
-    """G = -KL(p ‖ p̂), averaged over the batch (Eq. 4.30), p̂ = softmax(logits); a scalar Tensor."""
-    return -F.kl_div(F.log_softmax(logits, axis=1), p, reduction="batchmean")
+def kl_to_teacher(logits, p):
+    """-G = KL(p ‖ p̂), averaged over the batch (Eq. 4.30), p̂ = softmax(logits); a scalar Tensor.
+
+    Shapes: logits (B, N), p (B, N), the teacher's probabilities.
+    """
+    return F.kl_div(F.log_softmax(logits, axis=1), p, reduction="batchmean")
 
 
 def reconstruction(network):
@@ -29,9 +32,9 @@ def reconstruction(network):
     return F.reconstruction_loss(*(part for layer in layers for part in (layer.weight, layer.beta)))
 
 
-def child_loss(G, D, L_R, lam, mu):
-    """L = -G + λ D + μ L_R (Eq. 4.32), of numbers or Tensors.
+def child_loss(kl, D, L_R, lam, mu):
+    """L = -G + λ D + μ L_R (Eq. 4.32), of numbers or Tensors; kl is -G, the KL divergence to the teacher.
 
     λ = 0 gives the objective of CP-NAS, λ = μ = 0 plain distillation.
     """
-    return -G + lam * D + mu * L_R
+    return kl + lam * D + mu * L_R

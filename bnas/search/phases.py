@@ -6,15 +6,16 @@ the two is frozen meanwhile.
 
 from bnas.autodiff import frozen, grad
 from bnas.data import batches
-from bnas.loop import RunningMeans, descend, join_states, locate, part_of
-from bnas.optim import SGD, Adam, cosine_schedule
+from bnas.nn import join_states, part_of
+from bnas.optim import SGD, Adam, cosine_schedule, descend
+from bnas.runs.jobs import RunningMeans, locate
 from bnas.search.decoupled import DecoupledAlpha
 from bnas.search.objectives import (
     child_loss,
+    kl_to_teacher,
     nas_loss,
-    parent_probabilities,
     reconstruction,
-    supervision,
+    teacher_probabilities,
 )
 from bnas.search.tangent import angle, tangent_gradient
 
@@ -62,6 +63,7 @@ class Phase:
         return means.result()
 
     def weight_step(self, images, labels):
+        """One step of the weights on a training batch; figures for the history."""
         with frozen([self.supernet.alpha]):
             logits, loss, penalty, figures = self.weight_loss(images, labels)
             descend(self.optimiser, loss, penalty, self.config.clip)
@@ -105,7 +107,7 @@ class ChildPhase(Phase):
 
     def alpha_step(self, images, labels):
         child, config = self.supernet, self.config
-        p = parent_probabilities(self.parent, images)
+        p = teacher_probabilities(self.parent, images)
         with frozen(self.weights):
             result = tangent_gradient(
                 lambda alpha: child(images, alpha),
@@ -117,15 +119,16 @@ class ChildPhase(Phase):
 
     def weight_loss(self, images, labels):
         logits = self.supernet(images)
-        G = supervision(logits, parent_probabilities(self.parent, images))
+        kl = kl_to_teacher(logits, teacher_probabilities(self.parent, images))
         L_R = reconstruction(self.supernet)
+        lam, mu = self.config.lam, self.config.mu
         figures = {
-            "kl": -G.item(),
+            "kl": kl.item(),
             "reconstruction": L_R.item(),
-            "objective": child_loss(G.item(), self.D, L_R.item(), self.config.lam, self.config.mu),
+            "objective": child_loss(kl.item(), self.D, L_R.item(), lam, mu),
         }
-        # Eq. 4.34 takes -G and μ L_R to the weights; D acts on α̂ alone.
-        return logits, -G, self.config.mu * L_R, figures
+        # Eq. 4.34 takes -G, the KL divergence, and μ L_R to the weights; D acts on α̂ alone.
+        return logits, kl, mu * L_R, figures
 
 
 def endless_batches(split, batch_size, rng):

@@ -12,7 +12,7 @@ import bnas.functional as F
 from bnas import nn
 from bnas.autodiff import Tensor, frozen, grad
 from bnas.config import CURVATURES
-from bnas.search.objectives import nas_loss, supervision
+from bnas.search.objectives import kl_to_teacher, nas_loss
 
 
 def tangent_direction(parent, batches):
@@ -151,7 +151,7 @@ def tangent_gradient(model, alpha, p, t, lam, distance="frobenius", curvature="f
         )
     leaf = per_sample(alpha, len(p))
     logits = model(leaf)
-    kl = -supervision(logits, p)
+    kl = kl_to_teacher(logits, p)
     (shares,) = grad(kl, [leaf], retain_graph=curvature == "ggn" and lam > 0)
     g = -shares.sum(axis=0)
     D, slope = DISTANCES[distance](g, t)
@@ -169,4 +169,4 @@ def tangent_gradient(model, alpha, p, t, lam, distance="frobenius", curvature="f
 
 def _kl_gradient(model, alpha, p):
     leaf = Tensor(alpha, requires_grad=True)
-    return grad(-supervision(model(leaf), p), [leaf])[0]
+    return grad(kl_to_teacher(model(leaf), p), [leaf])[0]

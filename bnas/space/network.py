@@ -3,13 +3,20 @@
 import bnas.functional as F
 from bnas import nn
 from bnas.autodiff import Tensor
-from bnas.candidates import Skip, make_candidate
-from bnas.genotypes import validate_genotype
-from bnas.skeleton import Cell, Skeleton
+from bnas.functional.regularise import path_factors
+from bnas.space.genotype import validate_genotype
+from bnas.space.operations import Skip, make_operation
+from bnas.space.skeleton import Cell, Skeleton
 
 
 class FixedCell(Cell):
-    """A cell of chosen operations: node j adds the two edges that the genotype gives it."""
+    """A cell of chosen operations: node j adds the two edges that the genotype gives it.
+
+    Attributes:
+        operations: those of the edges, two for each node, in turn.
+        predecessors: the state that each of them reads.
+        concat: the states that make up the output.
+    """
 
     def __init__(
         self, channels_before, channels, reduction, reduced_before, genotype, precision, rng
@@ -21,12 +28,13 @@ class FixedCell(Cell):
         self.out_channels = len(self.concat) * channels
         self.operations = nn.Sequential(
             *(
-                make_candidate(name, channels, self.stride(predecessor), precision, True, rng)
+                make_operation(name, channels, self.stride(predecessor), precision, True, rng)
                 for name, predecessor in chosen
             )
         )
 
-    def forward(self, older, newer, drop_path):
+    def forward(self, older, newer, drop_path=lambda operation, y: y):
+        """Output (B, len(concat)·C, H, W); drop_path(operation, its result) -> what is left of it."""
         states = [self.input0(older), self.input1(newer)]
         arriving = iter(zip(self.operations, self.predecessors))
         for operation, predecessor in arriving:
@@ -35,35 +43,21 @@ class FixedCell(Cell):
             states.append(first + drop_path(operation, operation(states[predecessor])))
         return F.concat([states[i] for i in self.concat], axis=1)
 
-    def in_lanes(self, older, newer, call, keep):
-        """`forward` for Tensors in lanes; keep(operation) -> None, or its factors (B,) of drop path."""
-        states = self.inputs_in_lanes(older, newer, call)
-        arriving = iter(zip(self.operations, self.predecessors))
-        for operation, predecessor in arriving:
-            first = operation.in_lanes(states[predecessor], call, None, keep(operation))
-            operation, predecessor = next(arriving)
-            states.append(operation.in_lanes(states[predecessor], call, first, keep(operation)))
-        return F.concat([states[i] for i in self.concat], axis=1)
-
 
 class Network(Skeleton):
     """The fixed network of a genotype, real or 1-bit.
 
     Args:
-        genotype: bnas.genotypes.Genotype, found or published.
+        genotype: bnas.Genotype, found or published.
         in_channels, classes: of the data.
         channels: of the first cell's states; every reduction doubles them.
         layers: number of cells.
-        precision: bnas.candidates.REAL, BINARY or another.
+        precision: bnas.space.REAL, BINARY or another.
         rng: numpy.random.Generator for the initial weights.
         drop_path: probability of dropping an operation (never an identity) for a sample in training.
 
     Attributes:
         path_rng: numpy.random.Generator of drop path; the training loop sets it for each epoch.
-        lanes: whether to train in lanes (see `bnas.kernels.lanes`), not operation by operation; the
-            results agree but for rounding. That takes as long as whole blocks of 16 images do. Evaluation
-            never does: a packed network repeats its bits. Nor does training with real weights in some
-            1-bit layers and not in others.
     """
 
     def __init__(
@@ -78,33 +72,24 @@ class Network(Skeleton):
 
         super().__init__(in_channels, classes, channels, layers, make_cell, rng)
         self.drop_path, self.path_rng = drop_path, rng
-        self.precision = precision
-        operations = [operation for cell in self.cells for operation in cell.operations]
-        self.lanes = precision.runs_in_lanes and all(o.runs_in_lanes for o in operations)
 
     def forward(self, x):
         """Logits (B, N) of images (B, C, H, W)."""
 
-        def rate(operation):
-            return self.drop_path if self.training and not isinstance(operation, Skip) else 0.0
-
         def drop(operation, y):
-            return F.drop_path(y, rate(operation), rng=self.path_rng)
+            factors = self.path_factors(operation, len(y), y.dtype)
+            return y if factors is None else y * Tensor(factors.reshape(-1, 1, 1, 1))
 
-        def keep(operation):
-            return F.path_factors(x, rate(operation), self.path_rng)
+        older = newer = self.stem(x if isinstance(x, Tensor) else Tensor(x))
+        for cell in self.cells:
+            older, newer = newer, cell(older, newer, drop)
+        return self.classify(newer)
 
-        x = x if isinstance(x, Tensor) else Tensor(x)
-        layers = (m.binary_weights for m in self.modules() if isinstance(m, nn.XnorConv2d))
-        binary_weights = set(layers) or {True}
-        if self.training and self.lanes and len(binary_weights) == 1:
-            return self.run_in_lanes(
-                x,
-                lambda cell, *inputs: cell.in_lanes(*inputs, keep),
-                self.precision,
-                *binary_weights,
-            )
-        return self.run(x, lambda cell, *inputs: cell(*inputs, drop))
+    def path_factors(self, operation, batch, dtype):
+        """Factors (batch,) of drop path for an operation's samples, drawn anew, or None to drop nothing."""
+        if not self.training or isinstance(operation, Skip):
+            return None
+        return path_factors(batch, dtype, self.drop_path, self.path_rng)
 
     def binarise_weights(self, on):
         """Switch the 1-bit convolutions between real (False) and 1-bit weights (True)."""

@@ -9,58 +9,59 @@ stands for sign w and for s(w), and β is 1.
 import numpy as np
 
 from bnas.functional.binarise import channel_scale, sign
-from bnas.functional.conv import Window, correlate
-from bnas.reference import from_lanes, to_lanes
+from bnas.functional.conv import correlate
+from bnas.fused.reference import from_lanes, to_lanes
+from bnas.kernels.windows import Window
 
-POINTWISE = (1, 1), 1, (0, 0), 1, None  # a window of `kernels.separable`
+POINTWISE = Window((1, 1))
 
 
-def chain_norm_surrogate(point, call, stages, keep):
-    """The function of (x, base, *weights) that ChainNorm's backward belongs to at `point`; all in lanes."""
+def chain_surrogate(point, arithmetic, batch, stages, keep=None):
+    """The function of (x, base, *weights) that FusedChain's backward belongs to at `point`; all in lanes."""
 
     def function(*arrays):
         x, (_, base), *weights = zip(point, arrays)
-        y = _chain(_images(x, call), stages, iter(weights), call)[1]
+        y = _chain(_images(x, batch), stages, iter(weights), arithmetic)[1]
         y = to_lanes(y if keep is None else keep[:, None, None, None] * y)
         return y if base is None else base + y
 
     return function
 
 
-def mixed_edge_surrogate(point, call, edge):
-    """The same for MixedEdge, a function of (s, base, x, poolings, *unit weights)."""
+def edge_surrogate(point, batch, parts):
+    """The same for FusedEdge, a function of (s, base, x, *arrays of the parts)."""
 
     def function(weights, base, *arrays):
-        x, largest, average, *rest = zip(point[2:], arrays)
-        x, *pools = (_images(pair, call) for pair in (x, largest, average))
-        rest = iter(rest)
-
-        def chains(candidates):
-            return [_chain(x, stages, rest, call)[1] for stages in candidates]
-
-        outputs = chains([edge.skip]) + chains(edge.dilated)
-        outputs += [_norm(pool, norm) for (_, pool), norm in zip(pools, edge.pool_norms)]
-        outputs += chains(edge.separable)
+        x, *rest = zip(point[2:], arrays)
+        x, rest, outputs = _images(x, batch), iter(rest), []
+        for part in parts:
+            if part is None:
+                outputs.append(np.zeros(1, weights.dtype))
+            elif hasattr(part, "stages"):
+                outputs.append(_chain(x, part.stages, rest, part.arithmetic)[1])
+            else:
+                y = _images(next(rest), batch)[1]
+                outputs.append(y if part.norm is None else _norm(y, part.norm))
         y = sum(w[..., None, None, None] * o for w, o in zip(weights.T, outputs))
         return to_lanes(y) if base is None else base + to_lanes(y)
 
     return function
 
 
-def _images(pair, call):
-    return tuple(from_lanes(x, call.batch) for x in pair)
+def _images(pair, batch):
+    return tuple(from_lanes(x, batch) for x in pair)
 
 
-def _chain(x, stages, weights, call):
-    """A StageRun and its last norm on a pair of images; weights: an iterator of pairs."""
+def _chain(x, stages, weights, arithmetic):
+    """Stages and their norms on a pair of images; weights: an iterator of pairs."""
     for stage in stages:
         betas, dots = ([], []) if stage.windows else ([np.ones(1)], [x])
         for window in stage.windows:
             y = x
-            if window[0] != (1, 1):
-                beta, *dot = _xnor(y, next(weights), window, call)
+            if window.kernel != (1, 1):
+                beta, *dot = _xnor(y, next(weights), window, arithmetic)
                 y, window = [beta[:, None, None] * part for part in dot], POINTWISE
-            beta, *dot = _xnor(y, next(weights), window, call)
+            beta, *dot = _xnor(y, next(weights), window, arithmetic)
             betas.append(beta)
             dots.append(dot)
         beta = np.concatenate(betas)
@@ -83,22 +84,20 @@ def _norm(z, norm, beta=np.ones(1)):
     return centred / np.sqrt(var + norm.eps)[:, None, None]
 
 
-def _xnor(x, w, window, call):
+def _xnor(x, w, window, arithmetic):
     """Pairs x and w -> (β, the pair of their XNOR convolution before β)."""
     bits_x, bits_w, beta, change_w = sign(x[0]), w[0], np.ones(len(w[0])), w[1] - w[0]
-    if call.binary_weights:
-        bits_w, beta, change_w = sign(w[0]), channel_scale(w[0]), _change(*w, call.surrogate)
+    surrogate = arithmetic.surrogate
+    if arithmetic.binary_weights:
+        bits_w, beta, change_w = sign(w[0]), channel_scale(w[0]), _change(*w, surrogate)
     dot = _convolve(bits_x, bits_w, window)
-    by_x = _convolve(_change(*x, call.surrogate), bits_w, window)
+    by_x = _convolve(_change(*x, surrogate), bits_w, window)
     return beta, dot, dot + by_x + _convolve(bits_x, change_w, window)
 
 
 def _convolve(x, w, window):
-    _, stride, padding, dilation, _ = window
-    if padding == (-1, -1):  # begins at the second pixel, and sees a zero beyond the last
-        x, padding = np.pad(x, ((0, 0), (0, 0), (0, 1), (0, 1)))[:, :, 1:, 1:], (0, 0)
-    groups = x.shape[1] // w.shape[1]
-    return correlate(x, w, Window((stride, stride), padding, (dilation, dilation), groups))
+    y = correlate(x, w, window, x.shape[1] // w.shape[1])
+    return y[:, :, window.skip :, window.skip :]
 
 
 def _change(x0, x, surrogate):

@@ -13,14 +13,15 @@ Sums of signs are integers, exact in floats up to 2²⁴, and β is applied to t
 """
 
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
-from bnas.buffers import empty
+from bnas.fused.kernels.lanes import plane_moments
+from bnas.fused.kernels.tables import reading_table, returning_table
+from bnas.kernels.buffers import empty
 from bnas.kernels.jit import jit
-from bnas.kernels.lanes import plane_moments
 from bnas.kernels.planes import ready
-from bnas.kernels.runs import reading_runs, returning_runs
 from bnas.kernels.threads import run_tasks
 from bnas.kernels.vectors import (
     broadcast,
@@ -32,11 +33,28 @@ from bnas.kernels.vectors import (
     select_greater,
     store,
 )
-from bnas.reference import Unit, output_size
 
 GROUP = 4  # channels that go through a backward together
 START, NEXT = np.int64(0), np.int64(1)  # a literal 0 or 1 would be a type, and compiled for, of its own
 CHUNK = 64  # pixels over which a pointwise gradient sums in registers: 4 planes of that fit the cache
+
+
+class Unit(NamedTuple):
+    """The weights of one unit of `separable`, all flat.
+
+    Attributes:
+        depthwise: (C T,), real, or signs; T = 1 and ones for a pointwise convolution alone.
+        inner: (C,), β of a 1-bit depthwise convolution; empty if no sign follows it.
+        pointwise: (Cout C,), real, or signs.
+        scale: (Cout,), β of a 1-bit pointwise convolution; empty for ones.
+        binary: whether the input's activation is sign, not max(., 0).
+    """
+
+    depthwise: np.ndarray
+    inner: np.ndarray
+    pointwise: np.ndarray
+    scale: np.ndarray
+    binary: bool
 
 
 @jit
@@ -83,14 +101,8 @@ def binary_unit(depthwise, pointwise, binary_weights=True):
 
 @lru_cache(maxsize=256)
 def _tables(size, window):
-    """(size of the output, reading runs, returning runs) of a window over images of `size`."""
-    kernel, stride, padding, dilation, out_size = window
-    if out_size is None:
-        out_size = tuple(
-            output_size(n, k, stride, p, dilation) for n, k, p in zip(size, kernel, padding)
-        )
-    arguments = size, out_size, kernel, stride, padding, dilation
-    return out_size, reading_runs(*arguments), returning_runs(*arguments)
+    """(size of the output, reading table, returning table) of a Window over images of `size`."""
+    return window.out_size(size), reading_table(size, window), returning_table(size, window)
 
 
 @jit(forceinline=True)
@@ -99,38 +111,38 @@ def _magnitude(x, zero):
 
 
 @jit(allocates=False)
-def _activate(x, at, norm, c, binary, runs, planes, target):
+def _activate(x, at, norm, c, binary, table, planes, target):
     """The activated plane x[at...], with margins (left as they are), to planes[target...]."""
     lanes = 64 // x.itemsize
     zero, one = broadcast(x.dtype.type(0)), broadcast(x.dtype.type(1))
     middle, factor, offset = broadcast(norm[0][c]), broadcast(norm[1][c]), broadcast(norm[2][c])
-    for row in range(runs.height):
-        to = target + (row * runs.pitch + runs.left) * lanes
-        for i in range(0, runs.width * lanes, lanes):
+    for row in range(table.height):
+        to = target + (row * table.pitch + table.left) * lanes
+        for i in range(0, table.width * lanes, lanes):
             value = multiply_add(load(x, at + i) - middle, factor, offset)
             if binary:
                 value = select_greater(value, zero, one, zero - one)
             else:
                 value = clamp(value, x.dtype.type(0))
             store(planes, to + i, value)
-        at += runs.width * lanes
+        at += table.width * lanes
 
 
 @jit(allocates=False)
-def _correlate(planes, origin, runs, weights, first_weight, out, target):
+def _correlate(planes, origin, table, weights, first_weight, out, target):
     """out = Σ_t w_t (what tap t sees), one plane; four neighbouring outputs share a weight's load."""
     lanes = 64 // planes.itemsize
     zero = broadcast(planes.dtype.type(0))
-    step, stride = runs.read_step * lanes, runs.write_step * lanes
-    for run in range(runs.first.size):
-        start, end, count = runs.starts[run], runs.starts[run + 1], runs.count[run]
-        to, here = target + runs.first[run] * lanes, origin
+    step, stride = table.read_step * lanes, table.write_step * lanes
+    for row in range(table.first.size):
+        start, end, count = table.starts[row], table.starts[row + 1], table.count[row]
+        to, here = target + table.first[row] * lanes, origin
         j = 0
         while j + 4 <= count:
             a, b, c, d = zero, zero, zero, zero
             for t in range(start, end):
-                w = broadcast(element(weights, first_weight + element(runs.tap, t)))
-                at = here + element(runs.at, t) * lanes
+                w = broadcast(element(weights, first_weight + element(table.tap, t)))
+                at = here + element(table.at, t) * lanes
                 a = multiply_add(load(planes, at), w, a)
                 b = multiply_add(load(planes, at + step), w, b)
                 c = multiply_add(load(planes, at + 2 * step), w, c)
@@ -143,8 +155,8 @@ def _correlate(planes, origin, runs, weights, first_weight, out, target):
         while j < count:
             a = zero
             for t in range(start, end):
-                w = broadcast(element(weights, first_weight + element(runs.tap, t)))
-                a = multiply_add(load(planes, here + element(runs.at, t) * lanes), w, a)
+                w = broadcast(element(weights, first_weight + element(table.tap, t)))
+                a = multiply_add(load(planes, here + element(table.at, t) * lanes), w, a)
             store(out, to, a)
             to, here, j = to + stride, here + step, j + 1
 
@@ -155,44 +167,44 @@ def _add(array, index, vector):
 
 
 @jit(allocates=False)
-def _tap_sums(planes, origin, dense, first, pitch, runs, totals, sums, target):
+def _tap_sums(planes, origin, dense, first, pitch, table, totals, sums, target):
     """sums[target + t] += Σ (output gradient) · (what tap t sees), one plane; see `_correlate`.
 
-    dense[first...]: the gradient, `pitch` pixels from row to row; forward runs are one for each row.
+    dense[first...]: the gradient, `pitch` pixels from row to row; forward table are one for each row.
     totals: scratch, a vector for each tap.
     """
     lanes = 64 // planes.itemsize
     zero = broadcast(planes.dtype.type(0))
-    step = runs.read_step * lanes
+    step = table.read_step * lanes
     for i in range(0, totals.size, lanes):
         store(totals, i, zero)
-    for run in range(runs.first.size):
-        start, end, count = runs.starts[run], runs.starts[run + 1], runs.count[run]
-        dy = first + run * pitch * lanes
+    for row in range(table.first.size):
+        start, end, count = table.starts[row], table.starts[row + 1], table.count[row]
+        dy = first + row * pitch * lanes
         t = start
         while t + 4 <= end:
             a, b, c, d = zero, zero, zero, zero
-            at0 = origin + element(runs.at, t) * lanes
-            at1 = origin + element(runs.at, t + 1) * lanes
-            at2 = origin + element(runs.at, t + 2) * lanes
-            at3 = origin + element(runs.at, t + 3) * lanes
+            at0 = origin + element(table.at, t) * lanes
+            at1 = origin + element(table.at, t + 1) * lanes
+            at2 = origin + element(table.at, t + 2) * lanes
+            at3 = origin + element(table.at, t + 3) * lanes
             for j in range(count):
                 g = load(dense, dy + j * lanes)
                 a = multiply_add(g, load(planes, at0 + j * step), a)
                 b = multiply_add(g, load(planes, at1 + j * step), b)
                 c = multiply_add(g, load(planes, at2 + j * step), c)
                 d = multiply_add(g, load(planes, at3 + j * step), d)
-            _add(totals, element(runs.tap, t) * lanes, a)
-            _add(totals, element(runs.tap, t + 1) * lanes, b)
-            _add(totals, element(runs.tap, t + 2) * lanes, c)
-            _add(totals, element(runs.tap, t + 3) * lanes, d)
+            _add(totals, element(table.tap, t) * lanes, a)
+            _add(totals, element(table.tap, t + 1) * lanes, b)
+            _add(totals, element(table.tap, t + 2) * lanes, c)
+            _add(totals, element(table.tap, t + 3) * lanes, d)
             t += 4
         while t < end:
-            a, at0 = zero, origin + element(runs.at, t) * lanes
+            a, at0 = zero, origin + element(table.at, t) * lanes
             for j in range(count):
                 g = load(dense, dy + j * lanes)
                 a = multiply_add(g, load(planes, at0 + j * step), a)
-            _add(totals, element(runs.tap, t) * lanes, a)
+            _add(totals, element(table.tap, t) * lanes, a)
             t += 1
     for i in range(totals.size // lanes):
         sums[target + i] += lane_sum(load(totals, i * lanes))
@@ -276,20 +288,20 @@ def _clear(array):
 
 
 @jit
-def _forward_blocks(x, norm, unit, runs, z, sums, squares, first, end):
+def _forward_blocks(x, norm, unit, table, z, sums, squares, first, end):
     _, outputs, _, _, lanes = z.shape
     source, out, channels = x.reshape(-1), z.reshape(-1), norm[0].size
     totals, spreads = sums.reshape(-1), squares.reshape(-1)
     taps = unit.depthwise.size // channels
-    image, pixels = runs.height * runs.width * lanes, runs.outputs
+    image, pixels = table.height * table.width * lanes, table.outputs
     plane = (pixels | 1) * lanes
-    padded, dense = np.empty(runs.plane * lanes, x.dtype), np.empty(channels * plane, x.dtype)
+    padded, dense = np.empty(table.plane * lanes, x.dtype), np.empty(channels * plane, x.dtype)
     _clear(padded)  # for its margins, which nobody writes
     for block in range(first, end):
         for c in range(channels):
             at = (block * channels + c) * image
-            _activate(source, at, norm, c, unit.binary, runs, padded, START)
-            _correlate(padded, START, runs, unit.depthwise, c * taps, dense, c * plane)
+            _activate(source, at, norm, c, unit.binary, table, padded, START)
+            _correlate(padded, START, table, unit.depthwise, c * taps, dense, c * plane)
             if unit.inner.size:
                 _signs(dense, c * plane, pixels, unit.inner[c], dense)
         start = block * outputs * pixels * lanes
@@ -308,18 +320,17 @@ def _forward_blocks(x, norm, unit, runs, z, sums, squares, first, end):
 def separable(x, norm, unit, window):
     """One unit: x (blocks, C, H, W, L) -> (z (blocks, Cout, Ho, Wo, L), sums, squares).
 
-    norm: (mean, scale, shift), each (C,), of the norm before. unit: a Unit. window: (kernel, stride,
-    padding, dilation, out_size); kernel, padding and out_size are (height, width), stride and dilation one
-    number; a padding of -1 begins at the second pixel; an out_size of None follows from the rest. sums and
-    squares (blocks, Cout, L): the `moments` of z before the last β.
+    norm: (mean, scale, shift), each (C,), of the norm before. unit: a Unit. window: the Window of the
+    depthwise convolution, of a kernel (1, 1) where there is none. sums and squares (blocks, Cout, L): the
+    `moments` of z before the last β.
     """
     blocks, channels, height, width, lanes = x.shape
-    out_size, runs, _ = _tables((height, width), window)
+    out_size, table, _ = _tables((height, width), window)
     outputs, taps = unit.pointwise.size // channels, unit.depthwise.size // channels
     z = empty((blocks, outputs, *out_size, lanes), x.dtype)
     sums, squares = np.empty((2, blocks, outputs, lanes), x.dtype)
     run_tasks(
-        _forward_blocks, z.size * (channels + taps), blocks, ready(x), norm, unit, runs, z, sums, squares,
+        _forward_blocks, z.size * (channels + taps), blocks, ready(x), norm, unit, table, z, sums, squares,
     )  # fmt: skip
     return z, sums, squares
 

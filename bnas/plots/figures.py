@@ -20,13 +20,8 @@ from matplotlib.ticker import MaxNLocator
 from scipy.optimize import isotonic_regression
 
 from bnas.errors import InputError
-from bnas.genotypes import (
-    PRIMITIVES,
-    discretise,
-    edges,
-    number_of_nodes,
-    validate_genotype,
-)
+from bnas.config import PRIMITIVES
+from bnas.space.genotype import discretise, edges, number_of_nodes, validate_genotype
 from bnas.runs import atomic_write
 
 DPI = 130

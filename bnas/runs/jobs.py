@@ -10,47 +10,13 @@ from contextlib import contextmanager
 import numpy as np
 
 from bnas.errors import DivergedError
-from bnas.optim import clip_grad_norm
+from bnas.optim import require_finite
 
 
 def epoch_rng(seed, epoch):
     """The random numbers of one epoch, the same whether or not the run was interrupted before it."""
     # From 1: (seed, 0) gives the same numbers as seed alone, which the initial weights come from.
     return np.random.default_rng((seed, epoch + 1))
-
-
-def join_states(**parts):
-    """Several {name: array} as one, the names prefixed with their part and a dot."""
-    return {f"{part}.{name}": array for part, own in parts.items() for name, array in own.items()}
-
-
-def part_of(arrays, part):
-    """What `join_states` put in under the name `part`."""
-    prefix = f"{part}."
-    return {n.removeprefix(prefix): array for n, array in arrays.items() if n.startswith(prefix)}
-
-
-def require_finite(value, what):
-    """Raise DivergedError if `value`, a number or an array, holds NaN or infinity; else do nothing."""
-    value = np.asarray(value)
-    if value.dtype.kind == "f" and not np.isfinite(value).all():
-        raise DivergedError(f"{what} became {value if value.ndim == 0 else 'NaN or infinite'}")
-
-
-def descend(optimiser, loss, penalty, clip):
-    """One step down the gradient of loss + penalty; `penalty` (of the weights) may be None or constant.
-
-    The gradient norm is clipped before the penalty's gradient is added: L_R sums over every weight,
-    and clipped together it would drown the loss. Raises DivergedError for NaN or infinity.
-    """
-    require_finite(loss.item(), "the loss")
-    loss.backward()
-    clip_grad_norm(optimiser.parameters, clip)
-    if penalty is not None and penalty.requires_grad:
-        require_finite(penalty.item(), "the penalty of the weights")
-        penalty.backward()
-    optimiser.step()
-    optimiser.zero_grad()
 
 
 @contextmanager

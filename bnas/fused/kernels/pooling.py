@@ -3,12 +3,12 @@
 Nothing is stored for the backward of max pooling: the maximum is looked for again.
 """
 
-from bnas.buffers import empty, zeros
+from bnas.kernels.buffers import empty, zeros
 from bnas.kernels.jit import jit
 from bnas.kernels.planes import ready
 from bnas.kernels.threads import run_tasks
 from bnas.kernels.vectors import broadcast, load, maximum, select_equal, store
-from bnas.reference import output_size
+from bnas.kernels.windows import output_size
 
 
 @jit(forceinline=True)

@@ -7,8 +7,8 @@ from numbers import Integral, Real
 
 import numpy as np
 
-from bnas import reference
 from bnas.autodiff import FLOATS, Tensor
+from bnas.kernels.windows import Window
 
 
 def as_tensor(value, operation, like=None):
@@ -68,14 +68,19 @@ def single_axis(axis, ndim, operation):
     return axes(axis, ndim, operation)[0]
 
 
-def output_size(size, kernel, stride, padding, dilation, operation):
-    """(height, width) of a sliding window's output; refuses a window larger than the padded image."""
-    result = tuple(map(reference.output_size, size, kernel, stride, padding, dilation))
-    if min(result) < 1:
-        extent = tuple(d * (k - 1) + 1 for k, d in zip(kernel, dilation))
-        padded = tuple(s + 2 * p for s, p in zip(size, padding))
+def fitting_window(size, kernel, stride, padding, dilation, operation):
+    """The Window of these arguments, ints or pairs; refuses one that is larger than the padded image."""
+    window = Window(
+        tuple(kernel),
+        pair(stride, "stride", operation, 1),
+        pair(padding, "padding", operation, 0),
+        pair(dilation, "dilation", operation, 1),
+    )
+    if min(window.out_size(size)) < 1:
+        extent = tuple(d * (k - 1) + 1 for k, d in zip(window.kernel, window.dilation))
+        padded = tuple(s + 2 * p for s, p in zip(size, window.padding))
         raise ValueError(
-            f"{operation}: a window of {extent} (kernel {kernel}, dilation {dilation}) does not fit "
-            f"the padded image of {padded}; use a smaller window or more padding"
+            f"{operation}: a window of {extent} (kernel {window.kernel}, dilation {window.dilation}) does "
+            f"not fit the padded image of {padded}; use a smaller window or more padding"
         )
-    return result
+    return window

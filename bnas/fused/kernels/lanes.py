@@ -12,15 +12,20 @@ plane, for each lane, are *lane sums* (blocks, C, L).
 
 import numpy as np
 
-from bnas.buffers import empty, zeros
+from bnas.kernels.buffers import empty, zeros
 from bnas.kernels.jit import jit
 from bnas.kernels.planes import ready
 from bnas.kernels.threads import run_tasks
 from bnas.kernels.vectors import broadcast, load, multiply_add, store
-from bnas.reference import lanes_of
 
+VECTOR = 64  # bytes
 UNSCALED = np.bool_(False)  # a literal False would be a type, and compiled for, of its own
 COST = 2  # of an element that is read or written, in the multiply-adds that `run_tasks` counts
+
+
+def lanes_of(dtype):
+    """How many images stand side by side: 16 of float32, 8 of float64."""
+    return VECTOR // np.dtype(dtype).itemsize
 
 
 @jit(allocates=False)

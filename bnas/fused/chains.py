@@ -1,8 +1,8 @@
-"""Chains of convolutions and batch norms on images in lanes, each in one piece.
+"""Chains of convolutions and batch norms on images in lanes, each in one piece (operator fusion).
 
-`bnas.kernels.lanes` says what the layout is. A batch norm is never computed by itself: its sums come from
-the kernel before, its affine map goes into the kernel after. `bnas.candidates` has the same operations once
-more, one by one, in NCHW; a test holds the two together.
+`bnas.fused.kernels.lanes` says what the layout is. A batch norm is never computed by itself: its sums come from
+the kernel before, its affine map goes into the kernel after. `bnas.space.operations` has the same operations
+one by one, in NCHW; tests hold the two together.
 """
 
 from functools import cache
@@ -11,34 +11,37 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bnas import kernels
 from bnas.autodiff import Function
-from bnas.functional._lane_surrogates import chain_norm_surrogate
 from bnas.functional.binarise import surrogate_slope
 from bnas.functional.elementwise import step_away
 from bnas.functional.norm import require_variance
+from bnas.fused import kernels
+from bnas.fused.surrogates import chain_surrogate
 
 
-class Call(NamedTuple):
-    """What holds for all units of a call.
+class Arithmetic(NamedTuple):
+    """How the units of a chain compute.
 
     Attributes:
-        batch: images in it.
         binary: whether inputs are 1-bit.
-        surrogate: of sign, if so.
+        surrogate: of sign, if so: "clip", "identity" or "polynomial".
         binary_weights: whether weights then are 1-bit too.
     """
 
-    batch: int
     binary: bool
-    surrogate: str
+    surrogate: str = "clip"
     binary_weights: bool = True
 
     def unit(self, depthwise, pointwise):
-        """The kernels.Unit of such weights; depthwise may be None."""
+        """The Unit of such weights (see `bnas.fused.kernels.separable`); depthwise may be None."""
         if self.binary:
             return kernels.binary_unit(depthwise, pointwise, self.binary_weights)
         return kernels.real_unit(depthwise, pointwise)
+
+    @property
+    def slope(self):
+        """The derivative of the activation, by the name that the kernels have for it."""
+        return self.surrogate if self.binary else "relu"
 
 
 class Norm(NamedTuple):
@@ -52,7 +55,7 @@ class Norm(NamedTuple):
     affine: bool = False
 
     def on(self, sums, squares, batch, z, scale, gamma=None, beta=None):
-        """The Affine that the norm is for z; sums, squares, batch, scale: as of `batch_statistics`."""
+        """The NormMap that the norm is for z; sums, squares, batch, scale: as of `batch_statistics`."""
         count = 0
         if self.training:
             pixels = z.shape[2] * z.shape[3]
@@ -66,11 +69,11 @@ class Norm(NamedTuple):
             mean = self.running_mean.copy()
             inverse = (1 / np.sqrt(self.running_var + self.eps)).astype(mean.dtype)
         if gamma is None:
-            return Affine((mean, inverse, _zeros(len(mean), mean.dtype)), inverse, count)
-        return Affine((mean, gamma * inverse, beta), inverse, count, gamma)
+            return NormMap((mean, inverse, _zeros(len(mean), mean.dtype)), inverse, count)
+        return NormMap((mean, gamma * inverse, beta), inverse, count, gamma)
 
 
-class Affine(NamedTuple):
+class NormMap(NamedTuple):
     """What a norm does to z, (z - mean) · scale + shift, and what its backward needs to know.
 
     Attributes:
@@ -107,17 +110,17 @@ def _zeros(channels, dtype):
 
 @cache  # nobody may write to it
 def identity(channels, dtype):
-    """The Affine that leaves so many channels as they are."""
+    """The NormMap that leaves so many channels as they are."""
     ones, zeros = np.ones(channels, dtype), _zeros(channels, dtype)
-    return Affine((zeros, ones, zeros), ones, 0)
+    return NormMap((zeros, ones, zeros), ones, 0)
 
 
 class Stage(NamedTuple):
     """Units side by side on one input (see `kernels.separable`), their channels joined, then a norm.
 
-    A window is that of `kernels.separable`. With the kernel (1, 1) a unit is a pointwise convolution
-    alone, of one weight, else it has two; γ and β, if the norm has them, come last. Without any window
-    the norm stands alone, and is the only stage.
+    A window is the Window of a unit's depthwise convolution. With the kernel (1, 1) a unit is a pointwise
+    convolution alone, of one weight, else it has two; γ and β, if the norm has them, come last. Without
+    any window the norm stands alone, and is the only stage.
     """
 
     windows: tuple
@@ -129,48 +132,48 @@ class Stage(NamedTuple):
 
 
 def has_depthwise(window):
-    return window[0] != (1, 1)
+    return window.kernel != (1, 1)
 
 
-class Link(NamedTuple):
+class StageRecord(NamedTuple):
     """What a stage leaves for its backward."""
 
     x: np.ndarray
-    before: Affine  # what x goes through first
+    before: NormMap  # what x goes through first
     units: list
     weights: list  # of each unit, depthwise (or None) and pointwise
     z: np.ndarray
 
 
-class StageRun:
-    """Stages one after another, the norm of the last left to who uses `z`.
+class Tape:
+    """The forward of stages one after another, recorded; the norm of the last is left to who uses `z`.
 
     Attributes:
         z: array in lanes.
-        affine: the last norm, an Affine.
+        norm: the last norm, a NormMap.
     """
 
-    def __init__(self, call, x, stages, weights):
-        self.call, self.stages, self.links = call, stages, []
-        rest, affine = iter(weights), identity(x.shape[1], x.dtype)
+    def __init__(self, arithmetic, batch, x, stages, weights):
+        self.arithmetic, self.batch, self.stages, self.records = arithmetic, batch, stages, []
+        rest, norm = iter(weights), identity(x.shape[1], x.dtype)
         for stage in stages:
             if not stage.windows and len(stages) > 1:
                 raise ValueError("a stage without windows must be the only one")
             pairs = [(next(rest) if has_depthwise(w) else None, next(rest)) for w in stage.windows]
-            units = [call.unit(*pair) for pair in pairs]
+            units = [arithmetic.unit(*pair) for pair in pairs]
             if units:
                 results = [
-                    (*kernels.separable(x, affine.map, unit, window), unit.scale)
+                    (*kernels.separable(x, norm.map, unit, window), unit.scale)
                     for unit, window in zip(units, stage.windows)
                 ]
                 z, *sums, scale = results[0] if len(units) == 1 else _side_by_side(results)
             else:
                 sums = kernels.moments(x) if stage.norm.training else (None, None)
                 z, scale = x, _zeros(0, x.dtype)
-            self.links.append(Link(x, affine, units, pairs, z))
+            self.records.append(StageRecord(x, norm, units, pairs, z))
             own = (next(rest), next(rest)) if stage.norm.affine else ()
-            x, affine = z, stage.norm.on(*sums, call.batch, z, scale, *own)
-        self.z, self.affine = x, affine
+            x, norm = z, stage.norm.on(*sums, batch, z, scale, *own)
+        self.z, self.norm = x, norm
 
     def backward(self, dy, slopes, learns, dx=None):
         """(dx, the gradients of the weights, or []); dx is added to in place, if it is given.
@@ -178,30 +181,30 @@ class StageRun:
         slopes: of the last norm, for the gradient dy after it. The last γ and β, whose gradients the
         caller has to find too, are left out.
         """
-        after, gradients = self.affine, []
-        for number in reversed(range(len(self.links))):
-            link = self.links[number]
+        after, gradients = self.norm, []
+        for number in reversed(range(len(self.records))):
+            record = self.records[number]
             dy, own = self._stage_backward(number, dy, after.map[0], slopes, learns, dx)
             gradients = own + gradients
             if number:
-                after = link.before
-                sums = kernels.lane_sums(dy, (link.x,), after.map[0][None])
+                after = record.before
+                sums = kernels.lane_sums(dy, (record.x,), after.map[0][None])
                 ones = np.ones((len(dy), dy.shape[-1]), dy.dtype)
-                slopes = after.slopes(*sums, ones, self.call.batch)
+                slopes = after.slopes(*sums, ones, self.batch)
                 gradients = (after.gradients(*sums, ones) if learns else []) + gradients
         return dy, gradients
 
     def _stage_backward(self, number, dy, mean, slopes, learns, dx):
         """(dx, gradients of the units' weights) of one stage, of its units side by side."""
-        link, call = self.links[number], self.call
-        if not link.units:
-            return kernels.norm_gradient(dy, link.z, mean, *slopes), []
+        record = self.records[number]
+        if not record.units:
+            return kernels.norm_gradient(dy, record.z, mean, *slopes), []
         into, first, gradients = None if number else dx, 0, []
-        for window, unit, pair in zip(self.stages[number].windows, link.units, link.weights):
-            part = slice(first, first + unit.pointwise.size // link.x.shape[1])
+        for window, unit, pair in zip(self.stages[number].windows, record.units, record.weights):
+            part = slice(first, first + unit.pointwise.size // record.x.shape[1])
             into, *own = kernels.separable_gradients(
-                dy[:, part], link.z[:, part], (mean[part], *(s[:, part] for s in slopes)), link.x,
-                link.before.map, unit, window, call.surrogate if call.binary else "relu", learns, into,
+                dy[:, part], record.z[:, part], (mean[part], *(s[:, part] for s in slopes)), record.x,
+                record.before.map, unit, window, self.arithmetic.slope, learns, into,
             )  # fmt: skip
             if learns:
                 gradients += [self._for_latent(g, w) for g, w in zip(own, pair) if w is not None]
@@ -210,9 +213,9 @@ class StageRun:
 
     def _for_latent(self, gradient, weight):
         """The gradient for a weight from that for what the unit computes with."""
-        gradient, call = gradient.reshape(weight.shape), self.call
-        if call.binary and call.binary_weights:
-            gradient *= surrogate_slope(weight, call.surrogate)
+        gradient, arithmetic = gradient.reshape(weight.shape), self.arithmetic
+        if arithmetic.binary and arithmetic.binary_weights:
+            gradient *= surrogate_slope(weight, arithmetic.surrogate)
         return gradient
 
 
@@ -230,8 +233,8 @@ def by_sample(values, batch, lanes):
     return np.ascontiguousarray(rows.T).reshape(-1, blocks, lanes)
 
 
-class ChainNorm(Function):
-    """y = base + keep ∘ the last norm of a StageRun of stages: an operation of a cell in one piece.
+class FusedChain(Function):
+    """An operation of a cell in one piece: y = base + keep ∘ the last norm of stages of units.
 
     Backward: see `kernels.separable_gradients`.
     Shapes: x (blocks, C, H, W, L), base None or like y, then the weights of the stages, y (blocks, Cout,
@@ -240,47 +243,49 @@ class ChainNorm(Function):
     """
 
     @staticmethod
-    def forward(ctx, x, base, *weights, call, stages, keep=None):
+    def forward(ctx, x, base, *weights, arithmetic, batch, stages, keep=None):
         expected = sum(stage.weights() for stage in stages)
         if len(weights) != expected:
-            raise ValueError(f"chain_norm: {len(weights)} weights for stages that take {expected}")
-        chain = ctx.chain = StageRun(call, x, stages, weights)
-        if base is not None and base.shape != chain.z.shape:
-            raise ValueError(f"chain_norm: base {base.shape} is added to {chain.z.shape}")
+            raise ValueError(f"fused_chain: {len(weights)} weights for stages that take {expected}")
+        tape = ctx.tape = Tape(arithmetic, batch, x, stages, weights)
+        if base is not None and base.shape != tape.z.shape:
+            raise ValueError(f"fused_chain: base {base.shape} is added to {tape.z.shape}")
         keep = np.ones(1, x.dtype) if keep is None else keep[:, None]
-        factor = ctx.factor = by_sample(keep, call.batch, x.shape[-1])[0]
-        mean, scale, shift = chain.affine.map
+        factor = ctx.factor = by_sample(keep, batch, x.shape[-1])[0]
+        mean, scale, shift = tape.norm.map
         factors, offset = (factor[:, None] * part[:, None] for part in (scale, shift))
-        return kernels.weighted_sum(base, (chain.z,), mean[None], factors[None], offset)
+        return kernels.weighted_sum(base, (tape.z,), mean[None], factors[None], offset)
 
     @staticmethod
     def backward(ctx, dy):
         dy = np.ascontiguousarray(dy)
-        chain, learns = ctx.chain, any(ctx.needs[2:])
-        sums = *kernels.lane_sums(dy, (chain.z,), chain.affine.map[0][None]), ctx.factor
-        slopes = chain.affine.slopes(*sums, chain.call.batch)
-        dx, gradients = chain.backward(dy, slopes, learns)
+        tape, learns = ctx.tape, any(ctx.needs[2:])
+        sums = *kernels.lane_sums(dy, (tape.z,), tape.norm.map[0][None]), ctx.factor
+        slopes = tape.norm.slopes(*sums, tape.batch)
+        dx, gradients = tape.backward(dy, slopes, learns)
         if learns:
-            gradients += chain.affine.gradients(*sums)
+            gradients += tape.norm.gradients(*sums)
         else:
             gradients = [None] * (len(ctx.needs) - 2)
         return dx, dy, *gradients
 
     @staticmethod
-    def surrogate(*arrays, call, stages, keep=None):
-        params = {"call": call, "stages": stages, "keep": keep}
-        if call.binary:
-            return chain_norm_surrogate(arrays, **params)
-        return lambda *arrays: ChainNorm.forward(SimpleNamespace(), *arrays, **params)
+    def surrogate(*arrays, arithmetic, **params):
+        if arithmetic.binary:
+            return chain_surrogate(arrays, arithmetic, **params)
+        given = {"arithmetic": arithmetic, **params}
+        return lambda *arrays: FusedChain.forward(SimpleNamespace(), *arrays, **given)
 
     @staticmethod
-    def off_kinks(x, *rest, call, stages, keep=None):
-        return x if call.binary else step_away(x, 0), *rest
+    def off_kinks(x, *rest, arithmetic, **params):
+        return x if arithmetic.binary else step_away(x, 0), *rest
 
 
-def chain_norm(x, weights, call, stages, base=None, keep=None):
-    """Stages of units, each with its norm, on a Tensor in lanes; see ChainNorm.
+def fused_chain(x, weights, arithmetic, batch, stages, base=None, keep=None):
+    """Stages of units, each with its norm, on a Tensor in lanes; see FusedChain.
 
     weights: Tensors, those of the units of a stage, then γ and β if its norm has them, stage by stage.
+    batch: how many images x holds.
     """
-    return ChainNorm.apply(x, base, *weights, call=call, stages=stages, keep=keep)
+    settings = {"arithmetic": arithmetic, "batch": batch, "stages": stages, "keep": keep}
+    return FusedChain.apply(x, base, *weights, **settings)

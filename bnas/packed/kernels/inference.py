@@ -30,7 +30,7 @@ from bnas.kernels.vectors import (
     store,
 )
 from bnas.kernels.xnor import sixteen
-from bnas.reference import WORD
+from bnas.kernels.packing import WORD
 
 __all__ = [
     "COUNTERS",

@@ -6,7 +6,7 @@ inputs, and the classifier.
 
 import bnas.functional as F
 from bnas import nn
-from bnas.candidates import REAL, Candidate, FactorizedReduce, stage_of
+from bnas.space.operations import REAL, FactorizedReduce, ReLUConvBN
 
 STEM_MULTIPLIER = 3  # as in DARTS
 
@@ -36,28 +36,9 @@ class Cell(nn.Module):
             self.input0 = ReLUConvBN(older, channels, affine, rng)
         self.input1 = ReLUConvBN(newer, channels, affine, rng)
 
-    def inputs_in_lanes(self, older, newer, call):
-        """The cell's two inputs, for Tensors in lanes; call: F.Call of its candidates."""
-        real = call._replace(binary=False)
-        return [self.input0.in_lanes(older, real), self.input1.in_lanes(newer, real)]
-
     def stride(self, predecessor):
         """Stride of an edge from state `predecessor`; 0 and 1 are the cell's inputs."""
         return 2 if self.reduction and predecessor < 2 else 1
-
-
-class ReLUConvBN(Candidate):
-    """ReLU, real 1×1 convolution, BN."""
-
-    def __init__(self, in_channels, out_channels, affine, rng):
-        self.conv = nn.Conv2d(in_channels, out_channels, 1, bias=False, rng=rng)
-        self.bn = nn.BatchNorm2d(out_channels, affine=affine)
-
-    def forward(self, x):
-        return self.bn(self.conv(F.relu(x)))
-
-    def stages(self, size):
-        return stage_of((((1, 1), 1, (0, 0), 1, None),), (self.conv,), self.bn)
 
 
 class Skeleton(nn.Module):
@@ -87,30 +68,9 @@ class Skeleton(nn.Module):
         self.cells = nn.Sequential(*cells)
         self.classifier = nn.Linear(before[1], classes, rng=rng)
 
-    def run(self, x, run_cell):
-        """Logits (B, N) of images (B, C, H, W); run_cell(cell, older, newer) -> the cell's output."""
-        return self.classifier(F.global_avg_pool2d(self._run_cells(self.stem(x), run_cell)))
-
-    def run_in_lanes(self, x, run_cell, precision, binary_weights=True):
-        """`run` where cells take and give Tensors in lanes.
-
-        run_cell(cell, older, newer, call) has an F.Call besides, for candidates of that precision.
-        Raises ValueError for a precision that does not run in lanes.
-        """
-        if not precision.runs_in_lanes:
-            raise ValueError(f"no lanes for {precision}; set lanes = False to compute with it")
-        call = F.Call(len(x), precision.binary, precision.surrogate, binary_weights)
-        conv, bn = self.stem
-        stages, weights = stage_of((), (), bn)
-        stem = F.chain_norm(F.to_lanes(conv(x)), weights, call, stages)
-        y = self._run_cells(stem, lambda *inputs: run_cell(*inputs, call))
-        return self.classifier(F.mean_of_lanes(y, len(x)))
-
-    def _run_cells(self, stem, run_cell):
-        older = newer = stem
-        for cell in self.cells:
-            older, newer = newer, run_cell(cell, older, newer)
-        return newer
+    def classify(self, features):
+        """Logits (B, N) of the last cell's output (B, C, H, W)."""
+        return self.classifier(F.global_avg_pool2d(features))
 
     def reset_betas(self):
         """Let every learned β start from the closed form of the present ŵ."""

@@ -1,0 +1,36 @@
+"""Which array functions the operations compute with: compiled kernels, or their twins in plain NumPy.
+
+Operations never name a kernel by itself; they ask `kernels()` for the module that is in force. That is
+`bnas.kernels`, compiled by Numba, unless a `with using("numpy"):` block puts `bnas.reference` in its place:
+the same names and signatures in plain NumPy, slow, and open to a debugger line by line.
+"""
+
+from contextlib import contextmanager
+
+from bnas import kernels as compiled
+from bnas import reference
+
+_MODULES = {"numba": compiled, "numpy": reference}
+_active = compiled
+
+
+def kernels():
+    """The module whose array functions are in force, `bnas.kernels` or `bnas.reference`."""
+    return _active
+
+
+@contextmanager
+def using(name):
+    """Inside this context operations compute with "numba" or "numpy"; afterwards as before.
+
+    Raises:
+        ValueError: another name.
+    """
+    global _active
+    if name not in _MODULES:
+        raise ValueError(f"backend must be one of {', '.join(_MODULES)}, got {name!r}")
+    before, _active = _active, _MODULES[name]
+    try:
+        yield
+    finally:
+        _active = before

@@ -1,0 +1,115 @@
+"""The supernet: every edge of every cell computes all candidates at once, weighted by softmax(α).
+
+Parent and Child are the same class with another Precision, so all names and shapes agree.
+"""
+
+import numpy as np
+
+import bnas.functional as F
+from bnas import nn
+from bnas.autodiff import Tensor
+from bnas.config import PRIMITIVES
+from bnas.space.genotype import edges
+from bnas.space.operations import make_operation, search_space
+from bnas.space.skeleton import Cell, Skeleton
+
+INITIAL_ALPHA = 1e-3  # standard deviation of the initial logits, as in DARTS
+
+
+class MixedCell(Cell):
+    """A cell of mixed operations (Eqs. 4.27, 4.28): node j = Σ_{i<j} Σ_m s_m o_m(state i).
+
+    Attributes:
+        edges: for each edge (i, j), in the order of axis E of α, its M candidate operations.
+    """
+
+    def __init__(
+        self, channels_before, channels, reduction, reduced_before, nodes, precision, rng,
+        operations=PRIMITIVES,
+    ):  # fmt: skip
+        super().__init__(channels_before, channels, reduction, reduced_before, False, rng)
+        self.nodes = nodes
+        self.out_channels = nodes * channels
+        candidates = []
+        for i, _ in edges(nodes):
+            settings = channels, self.stride(i), precision, False, rng
+            candidates.append(
+                nn.Sequential(*(make_operation(name, *settings) for name in operations))
+            )
+        self.edges = nn.Sequential(*candidates)
+
+    def forward(self, older, newer, weights):
+        """Output (B, nodes·C, H, W) for weights (E, M), or (B, E, M) with weights for each sample.
+
+        older, newer: the outputs of the last cell but one, and of the last.
+        """
+        states = [self.input0(older), self.input1(newer)]
+        incoming = {}
+        for e, ((i, j), candidates) in enumerate(zip(edges(self.nodes), self.edges)):
+            outputs = [candidate(states[i]) for candidate in candidates]
+            mixed = F.mixed_sum(weights[..., e, :], outputs)
+            incoming[j] = incoming[j] + mixed if j in incoming else mixed
+            if i == j - 1:
+                states.append(incoming[j])
+        return F.concat(states[2:], axis=1)
+
+
+class Supernet(Skeleton):
+    """Stem, cells of mixed operations, classifier, and the architecture's logits `alpha`.
+
+    Args:
+        in_channels, classes: of the data.
+        channels: of the first cell's states; every reduction doubles them.
+        layers: number of cells; those at one and two thirds are reductions.
+        nodes: intermediate nodes of a cell.
+        precision: bnas.space.REAL for the Parent, BINARY (or another) for the Child.
+        rng: numpy.random.Generator for the initial weights and α.
+        operations: names of bnas.space.OPERATIONS, the candidates of every edge.
+
+    Attributes:
+        alpha: Parameter (2, E, M), logits of the normal (0) and the reduction cell (1).
+        operations: the names along axis M of α.
+    """
+
+    def __init__(
+        self, in_channels, classes, channels, layers, nodes, precision, rng, operations=PRIMITIVES
+    ):
+        self.operations = search_space(operations)
+
+        def make_cell(channels_before, channels, reduction, reduced_before):
+            return MixedCell(
+                channels_before, channels, reduction, reduced_before, nodes, precision, rng,
+                self.operations,
+            )  # fmt: skip
+
+        super().__init__(in_channels, classes, channels, layers, make_cell, rng)
+        shape = (2, len(edges(nodes)), len(self.operations))
+        self.alpha = nn.Parameter((INITIAL_ALPHA * rng.standard_normal(shape)).astype(np.float32))
+
+    def forward(self, x, alpha=None):
+        """Logits (B, N) of images (B, C, H, W).
+
+        `alpha` stands in for the supernet's own: a Tensor (2, E, M), or (B, 2, E, M), a copy for each
+        sample, whose gradient is then each sample's own share (Eqs. 4.36-4.41).
+        """
+        weights = F.softmax(self.alpha if alpha is None else alpha, axis=-1)
+        older = newer = self.stem(x if isinstance(x, Tensor) else Tensor(x))
+        for cell in self.cells:
+            older, newer = newer, cell(older, newer, weights[..., int(cell.reduction), :, :])
+        return self.classify(newer)
+
+    def weight_parameters(self):
+        """All Parameters but α: the w (ŵ, β) of the equations."""
+        return [p for p in self.parameters() if p is not self.alpha]
+
+    def inherit_weights(self, other):
+        """Take over the weights of a supernet of another precision (ŵ ← w); α stays.
+
+        A learned β, which the Parent does not have, restarts from the closed form.
+        """
+        own, given = self.state_dict(), other.state_dict()
+        own.update(
+            (name, array) for name, array in given.items() if name in own and name != "alpha"
+        )
+        self.load_state_dict(own)
+        self.reset_betas()
