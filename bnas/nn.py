@@ -4,6 +4,7 @@ A Module finds its parts by looking at its own attributes, in the order of their
 NumPy arrays (buffers: saved but not learned), Modules. Nothing needs registering.
 """
 
+import math
 from contextlib import contextmanager
 
 import numpy as np
@@ -206,28 +207,47 @@ class Convolution(Module):
     """What Conv2d and XnorConv2d share: a kernel `weight`, and how it moves over an image.
 
     Attributes:
-        window: (stride, padding, dilation, groups), as F.conv2d takes them.
+        window: a bnas.kernels.windows.Window, all of it pairs (height, width).
+        groups: as in F.conv2d.
     """
 
-    def sliding_window(self, skip=0):
-        """The kernel's Window, with so many of the first rows and columns of outputs left out."""
-        *pairs, _ = self.window
-        return Window(self.weight.shape[2:], *(pair(p, "window", "sliding_window", 0) for p in pairs), skip)
+    def __init__(
+        self, in_channels, out_channels, kernel_size, stride, padding, dilation, groups, rng
+    ):
+        if in_channels % groups or out_channels % groups:
+            raise ValueError(
+                f"convolution: groups={groups} must divide in_channels={in_channels} and "
+                f"out_channels={out_channels}"
+            )
+        self.window = Window(
+            pair(kernel_size, "kernel_size", "convolution", 1),
+            pair(stride, "stride", "convolution", 1),
+            pair(padding, "padding", "convolution", 0),
+            pair(dilation, "dilation", "convolution", 1),
+        )
+        self.groups = groups
+        shape = out_channels, in_channels // groups, *self.window.kernel
+        scale = np.sqrt(2 / math.prod(shape[1:]))  # He et al. 2015
+        self.weight = Parameter((rng.standard_normal(shape) * scale).astype(np.float32))
+
+    def settings(self):
+        """(stride, padding, dilation, groups), as F.conv2d takes them."""
+        return *self.window[1:4], self.groups
 
 
 class Conv2d(Convolution):
-    """F.conv2d with a learned kernel (He et al. 2015) and, if `bias`, an offset for each channel."""
+    """F.conv2d with a learned kernel and, if `bias`, an offset for each channel."""
 
     def __init__(
         self, in_channels, out_channels, kernel_size, stride=1, padding=0, dilation=1, groups=1,
         bias=True, *, rng,
     ):  # fmt: skip
-        self.weight = Parameter(_kernel(rng, in_channels, out_channels, kernel_size, groups))
+        sizes = in_channels, out_channels, kernel_size
+        super().__init__(*sizes, stride, padding, dilation, groups, rng)
         self.bias = Parameter(np.zeros(out_channels, np.float32)) if bias else None
-        self.window = stride, padding, dilation, groups
 
     def forward(self, x):
-        return F.conv2d(x, self.weight, self.bias, *self.window)
+        return F.conv2d(x, self.weight, self.bias, *self.settings())
 
     def kernel(self):
         """The kernel that the convolution computes with, as an array: w."""
@@ -260,22 +280,22 @@ class XnorConv2d(Convolution):
             )
         if beta not in BETAS:
             raise ValueError(f"XnorConv2d: beta must be one of {BETAS}, got {beta!r}")
-        self.weight = Parameter(_kernel(rng, in_channels, out_channels, kernel_size, groups))
+        sizes = in_channels, out_channels, kernel_size
+        super().__init__(*sizes, stride, padding, dilation, groups, rng)
         self.beta = Parameter(F.channel_scale(self.weight.data)) if beta == "learned" else None
-        self.window = stride, padding, dilation, groups
         self.surrogate, self.temperature = surrogate, 1.0
         self.binary_weights = True
 
     def forward(self, x):
         if not self.binary_weights:
             bits = F.sign_ste(x, self.surrogate, self.temperature)
-            return F.conv2d(bits, self.weight, None, *self.window)
+            return F.conv2d(bits, self.weight, None, *self.settings())
         w, beta = self.weight, self.beta
         if self.surrogate != "clip":
             beta = F.channel_scale(w.data) if beta is None else beta
             x = F.sign_ste(x, self.surrogate, self.temperature)
             w = F.sign_ste(w, self.surrogate, self.temperature)
-        return F.xnor_conv2d(x, w, beta, *self.window)
+        return F.xnor_conv2d(x, w, beta, *self.settings())
 
     def kernel(self):
         """The kernel that the convolution computes with, as an array: β ∘ sign ŵ."""
@@ -365,18 +385,6 @@ def size_in_bits(module):
         else:
             bits += FLOAT_BITS * sum(value.size for value in own)
     return bits
-
-
-def _kernel(rng, in_channels, out_channels, kernel_size, groups):
-    if in_channels % groups or out_channels % groups:
-        raise ValueError(
-            f"convolution: groups={groups} must divide in_channels={in_channels} and "
-            f"out_channels={out_channels}"
-        )
-    kernel = pair(kernel_size, "kernel_size", "convolution", 1)
-    fan_in = in_channels // groups * kernel[0] * kernel[1]
-    values = rng.standard_normal((out_channels, in_channels // groups, *kernel))
-    return (values * np.sqrt(2 / fan_in)).astype(np.float32)
 
 
 def _uniform(rng, bound, shape):

@@ -228,13 +228,14 @@ def batch_norm(x, gamma, beta, eps):
     x (N, C, H, W); gamma, beta (C,) or None for ones and zeros -> (y, mean, var). mean and the
     biased var (C,) have x's dtype and are accumulated in float64 in two passes; 0 without data. What
     differs from the mean by no more than rounding (2⁻²³ of the root mean square of the channel, in float64
-    2⁻³⁶) counts as the mean.
+    2⁻³⁶) counts as the mean, and a mean as small as that as 0.
     """
     count = max(x.size // x.shape[1], 1)
     mean = x.sum(axis=(0, 2, 3), dtype=np.float64) / count
     centred = x - _per_channel(mean)
     var = (centred**2).sum(axis=(0, 2, 3)) / count
     rounding = 2.0 ** (-23 if x.dtype == np.float32 else -36) * np.sqrt(mean**2 + var)
+    mean = np.where(np.abs(mean) > rounding, mean, 0)
     centred = np.where(np.abs(centred) > _per_channel(rounding), centred, 0)
     y = centred * _per_channel(1 / np.sqrt(var + eps))
     if gamma is not None:

@@ -78,7 +78,7 @@ class TorchNetwork:
         return self._norm(module.bn, x)
 
     def _conv(self, conv, x):
-        return F.conv2d(x, self.tensors[conv, "weight"], None, *conv.window)
+        return F.conv2d(x, self.tensors[conv, "weight"], None, *conv.settings())
 
     def _norm(self, bn, x):
         names = ("running_mean", "running_var", "weight", "bias")

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bnas import nn
 from bnas.autodiff import Function
 from bnas.functional.binarise import surrogate_slope
 from bnas.functional.elementwise import step_away
@@ -44,33 +45,7 @@ class Arithmetic(NamedTuple):
         return self.surrogate if self.binary else "relu"
 
 
-class Norm(NamedTuple):
-    """A batch norm: running statistics (C,), momentum, ε, whether it trains, whether it has γ and β."""
-
-    running_mean: np.ndarray
-    running_var: np.ndarray
-    momentum: float
-    eps: float
-    training: bool
-    affine: bool = False
-
-    def on(self, sums, squares, batch, z, scale, gamma=None, beta=None):
-        """The NormMap that the norm is for z; sums, squares, batch, scale: as of `batch_statistics`."""
-        count = 0
-        if self.training:
-            pixels = z.shape[2] * z.shape[3]
-            count = batch * pixels
-            require_variance(count, (batch, *z.shape[1:4]))
-            mean, inverse = kernels.batch_statistics(
-                sums, squares, batch, pixels, scale, self.eps, self.running_mean, self.running_var,
-                self.momentum,
-            )  # fmt: skip
-        else:
-            mean = self.running_mean.copy()
-            inverse = (1 / np.sqrt(self.running_var + self.eps)).astype(mean.dtype)
-        if gamma is None:
-            return NormMap((mean, inverse, _zeros(len(mean), mean.dtype)), inverse, count)
-        return NormMap((mean, gamma * inverse, beta), inverse, count, gamma)
+REAL = Arithmetic(binary=False)
 
 
 class NormMap(NamedTuple):
@@ -103,6 +78,27 @@ class NormMap(NamedTuple):
         return [dgamma * self.inverse, dbeta]
 
 
+def norm_map(bn, sums, squares, batch, z, scale, gamma=None, beta=None):
+    """The NormMap that a BatchNorm2d is for z; in training its running statistics move.
+
+    sums, squares, batch, scale: as of `kernels.batch_statistics`; gamma, beta: its γ and β as arrays.
+    """
+    count = 0
+    if bn.training:
+        pixels = z.shape[2] * z.shape[3]
+        count = batch * pixels
+        require_variance(count, (batch, *z.shape[1:4]))
+        mean, inverse = kernels.batch_statistics(
+            sums, squares, batch, pixels, scale, bn.eps, bn.running_mean, bn.running_var, bn.momentum
+        )
+    else:
+        mean = bn.running_mean.copy()
+        inverse = (1 / np.sqrt(bn.running_var + bn.eps)).astype(mean.dtype)
+    if gamma is None:
+        return NormMap((mean, inverse, _zeros(len(mean), mean.dtype)), inverse, count)
+    return NormMap((mean, gamma * inverse, beta), inverse, count, gamma)
+
+
 @cache  # nobody may write to it
 def _zeros(channels, dtype):
     return np.zeros(channels, dtype)
@@ -118,17 +114,20 @@ def identity(channels, dtype):
 class Stage(NamedTuple):
     """Units side by side on one input (see `kernels.separable`), their channels joined, then a norm.
 
-    A window is the Window of a unit's depthwise convolution. With the kernel (1, 1) a unit is a pointwise
-    convolution alone, of one weight, else it has two; γ and β, if the norm has them, come last. Without
-    any window the norm stands alone, and is the only stage.
+    Attributes:
+        windows: the Window of each unit's depthwise convolution. With the kernel (1, 1) a unit is a
+            pointwise convolution alone, of one weight, else it has two. Without any window the norm stands
+            alone, and is the only stage.
+        norm: a BatchNorm2d; its γ and β, if it has them, come last among the weights.
     """
 
     windows: tuple
-    norm: Norm
+    norm: nn.BatchNorm2d
 
     def weights(self):
         """How many arrays the stage takes."""
-        return sum(1 + has_depthwise(window) for window in self.windows) + 2 * self.norm.affine
+        units = sum(1 + has_depthwise(window) for window in self.windows)
+        return units + 2 * (self.norm.weight is not None)
 
 
 def has_depthwise(window):
@@ -171,8 +170,8 @@ class Tape:
                 sums = kernels.moments(x) if stage.norm.training else (None, None)
                 z, scale = x, _zeros(0, x.dtype)
             self.records.append(StageRecord(x, norm, units, pairs, z))
-            own = (next(rest), next(rest)) if stage.norm.affine else ()
-            x, norm = z, stage.norm.on(*sums, batch, z, scale, *own)
+            own = () if stage.norm.weight is None else (next(rest), next(rest))
+            x, norm = z, norm_map(stage.norm, *sums, batch, z, scale, *own)
         self.z, self.norm = x, norm
 
     def backward(self, dy, slopes, learns, dx=None):

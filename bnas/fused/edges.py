@@ -5,38 +5,40 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bnas import nn
 from bnas.autodiff import Function
 from bnas.functional.elementwise import step_away
 from bnas.fused import kernels
-from bnas.fused.chains import Arithmetic, Norm, NormMap, Tape, by_sample, identity
+from bnas.fused.chains import Arithmetic, NormMap, Tape, by_sample, identity, norm_map
 from bnas.fused.surrogates import edge_surrogate
 
 
 class ChainPart(NamedTuple):
-    """A candidate that the edge computes itself: stages, none for the identity; no norm has γ and β."""
+    """A candidate that the edge computes itself.
+
+    Attributes:
+        arithmetic: of its units.
+        stages: its stages, none for the identity; no norm has γ and β.
+        count: how many arrays it takes, its weights.
+    """
 
     arithmetic: Arithmetic
     stages: tuple
-
-    def weights(self):
-        """How many arrays the candidate takes."""
-        return sum(stage.weights() for stage in self.stages)
+    count: int
 
 
 class GivenPart(NamedTuple):
     """A candidate whose result, but for a last norm, is an input: a pooling, or what is not known here.
 
     Attributes:
-        norm: the Norm to apply to it, without γ and β, or None.
+        norm: the BatchNorm2d to apply to it, without γ and β, or None.
         moments: of the result, as `kernels.moments` has them; None where no norm trains on it.
+        count: how many arrays it takes.
     """
 
-    norm: Norm | None = None
+    norm: nn.BatchNorm2d | None = None
     moments: tuple | None = None
-
-    def weights(self):
-        """How many arrays the candidate takes."""
-        return 1
+    count: int = 1
 
 
 class Branch(NamedTuple):
@@ -71,7 +73,7 @@ class FusedEdge(Function):
                 branches[m] = Branch(own[0], identity(own[0].shape[1], x.dtype))
             else:
                 sums = part.moments or (None, None)
-                norm = part.norm.on(*sums, batch, own[0], np.empty(0, x.dtype))
+                norm = norm_map(part.norm, *sums, batch, own[0], np.empty(0, x.dtype))
                 branches[m] = Branch(own[0], norm)
         means = np.stack([branch.norm.map[0] for branch in branches.values()])
         inverses = np.stack([branch.norm.inverse for branch in branches.values()])
@@ -143,7 +145,7 @@ def _of_parts(parts, values, absent=False):
     start = 0
     for m, part in enumerate(parts):
         if part is not None:
-            stop = start + part.weights()
+            stop = start + part.count
             yield m, part, values[start:stop]
             start = stop
         elif absent:

@@ -66,14 +66,14 @@ def _chain(x, stages, weights, arithmetic):
             dots.append(dot)
         beta = np.concatenate(betas)
         x = tuple(_norm(np.concatenate(z, axis=1), stage.norm, beta) for z in zip(*dots))
-        if stage.norm.affine:
+        if stage.norm.weight is not None:
             own = zip(x, next(weights), next(weights))
             x = tuple(gamma[:, None, None] * y + shift[:, None, None] for y, gamma, shift in own)
     return x
 
 
 def _norm(z, norm, beta=np.ones(1)):
-    """A Norm of images β z, z (N, C, H, W) and β (C,), its running arrays left alone.
+    """A BatchNorm2d of images β z, z (N, C, H, W) and β (C,), its running arrays left alone.
 
     Where z are integers with an integer mean, their zeros are exact: the next sign needs them.
     """

@@ -71,8 +71,11 @@ def _forward_channel(x, c, gamma, beta, eps, y, mean, var):
     for n in range(x.shape[0]):
         spread += _sum_squares(x[n, c], centre)
     spread /= count
+    least = tie_margin(x, centre, spread)
+    if abs(centre) <= least:
+        centre = 0.0
     mean[c], var[c] = centre, spread
-    scale, shift, least = gamma[c] / np.sqrt(spread + eps), beta[c], tie_margin(x, centre, spread)
+    scale, shift = gamma[c] / np.sqrt(spread + eps), beta[c]
     for n in range(x.shape[0]):
         source, target = x[n, c], y[n, c]
         for i in range(source.size):
@@ -115,7 +118,7 @@ def batch_norm(x, gamma, beta, eps):
     x (N, C, H, W); gamma, beta (C,) or None for ones and zeros -> (y, mean, var). mean and the
     biased var (C,) have x's dtype and are accumulated in float64 in two passes; 0 without data. What
     differs from the mean by no more than rounding (2⁻²³ of the root mean square of the channel, in float64
-    2⁻³⁶) counts as the mean.
+    2⁻³⁶) counts as the mean, and a mean as small as that as 0.
     """
     n, c, h, w = x.shape
     gamma = np.ones(c, x.dtype) if gamma is None else ready(gamma)

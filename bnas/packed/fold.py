@@ -124,8 +124,7 @@ def _beta(conv):
 
 
 def _window(conv, skip):
-    *pairs, groups = conv.window
-    return layers.Window(*(p if isinstance(p, tuple) else (p, p) for p in pairs), groups, skip)
+    return layers.Window(*conv.settings(), skip)
 
 
 def _bit_conv(conv, names, finish, skip=0):

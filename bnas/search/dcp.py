@@ -29,16 +29,15 @@ class Search(PhasedSearch):
 
     def __init__(self, config, dataset):
         rng = np.random.default_rng(config.seed)
-        compile = fused.compile if config.engine == "fused" else lambda supernet: supernet
         self.parent, self.child = (
-            compile(
-                Supernet(
-                    dataset.image_shape[0], dataset.classes, config.channels, config.layers,
-                    config.nodes, precision, rng, config.operation_names,
-                )
+            Supernet(
+                dataset.image_shape[0], dataset.classes, config.channels, config.layers,
+                config.nodes, precision, rng, config.operation_names,
             )
             for precision in (REAL, Precision(True, config.surrogate, config.beta))
         )  # fmt: skip
+        if config.engine == "fused":
+            self.parent, self.child = fused.compile(self.parent), fused.compile(self.child)
         self.t = np.zeros_like(self.parent.alpha.data)
         super().__init__(config, dataset)
 
