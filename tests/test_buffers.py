@@ -10,7 +10,6 @@ from bnas.data import Dataset, Split
 from bnas.kernels import buffers
 from bnas.kernels.buffers import empty, held, zeros
 from bnas.search.dcp import Search
-from bnas.search.phases import ChildPhase, ParentPhase
 
 SIZE = 7 * buffers.SMALL  # bytes
 STEPS = 500  # of a search, about 10 s
@@ -91,10 +90,7 @@ def tiny_phase(network):
     ]
     config = SearchConfig(channels=2, layers=1, nodes=1, batch_size=4, augment=False)
     search = Search(config, Dataset("random", 3, *parts))
-    if network == "Parent":
-        phase = ParentPhase(search.parent, config, 1)
-    else:
-        phase = ChildPhase(search.child, config, 1, search.parent, search.t)
+    phase = search.train_parent(1) if network == "Parent" else search.train_child(1)
     phase.supernet.train()
     return phase, (parts[0].images, parts[0].labels)
 

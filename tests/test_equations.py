@@ -28,7 +28,7 @@ from bnas.search.decoupled import (
     selected,
     weight_norms,
 )
-from bnas.search.objectives import child_loss, supervision
+from bnas.search.objectives import child_loss, kl_to_teacher
 from bnas.search.phases import ChildPhase
 from bnas.space.supernet import Supernet
 
@@ -124,14 +124,14 @@ def test_4_34_4_35_gradient_of_the_latent_weights():
     x, p = normal(BATCH, 2, 3, 3, seed=1), probabilities()
     layer = nn.XnorConv2d(2, CLASSES, 3, rng=rng()).astype(np.float64)
     layer.weight.data = w
-    G = supervision(layer(Tensor(x)).reshape(BATCH, CLASSES), p)
-    child_loss(G, 0.0, layer.reconstruction_loss(), 0.0, mu).backward()
+    kl = kl_to_teacher(layer(Tensor(x)).reshape(BATCH, CLASSES), p)
+    child_loss(kl, 0.0, layer.reconstruction_loss(), 0.0, mu).backward()
 
     bits, beta = np.where(w > 0, 1.0, -1.0), np.abs(w).mean(axis=(1, 2, 3)).reshape(-1, 1, 1, 1)
     leaf = Tensor(bits, requires_grad=True)
     a = F.conv2d(Tensor(np.where(x > 0, 1.0, -1.0)), leaf) * Tensor(beta.reshape(-1, 1, 1))
-    (slope,) = grad(supervision(a.reshape(BATCH, CLASSES), p), [leaf])
-    expected = -slope * (np.abs(w) <= 1) + mu * 2 * (w - beta * bits)
+    (slope,) = grad(kl_to_teacher(a.reshape(BATCH, CLASSES), p), [leaf])
+    expected = slope * (np.abs(w) <= 1) + mu * 2 * (w - beta * bits)
     np.testing.assert_allclose(layer.weight.grad, expected, rtol=1e-10, atol=1e-14)
 
 
@@ -156,10 +156,10 @@ def test_4_30_G_is_minus_the_KL_divergence_and_its_gradient_matches():
         p_hat = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
         return np.mean([sum(p[b] * np.log(p_hat[b] / p[b])) for b in range(BATCH)])
 
-    found = supervision(Tensor(logits), Tensor(p)).item()
+    found = -kl_to_teacher(Tensor(logits), Tensor(p)).item()
     assert math.isclose(found, G(logits), rel_tol=1e-12) and found < 0
-    check_gradients(lambda logits: supervision(logits, Tensor(p)), [logits], rng())
-    assert abs(supervision(Tensor(logits), F.softmax(Tensor(logits), axis=1)).item()) < 1e-15
+    check_gradients(lambda logits: -kl_to_teacher(logits, Tensor(p)), [logits], rng())
+    assert abs(kl_to_teacher(Tensor(logits), F.softmax(Tensor(logits), axis=1)).item()) < 1e-15
 
 
 def test_4_30_p_is_a_constant_of_the_parent_in_evaluation_mode():
@@ -173,9 +173,9 @@ def test_4_30_p_is_a_constant_of_the_parent_in_evaluation_mode():
 
 
 def test_4_32_lambda_0_is_CP_NAS_and_mu_0_too_is_distillation():
-    assert child_loss(-2.0, 3.0, 5.0, 0.1, 0.2) == 2.0 + 0.3 + 1.0
-    assert child_loss(-2.0, 3.0, 5.0, 0.0, 0.2) == 2.0 + 1.0
-    assert child_loss(-2.0, 3.0, 5.0, 0.0, 0.0) == 2.0
+    assert child_loss(2.0, 3.0, 5.0, 0.1, 0.2) == 2.0 + 0.3 + 1.0
+    assert child_loss(2.0, 3.0, 5.0, 0.0, 0.2) == 2.0 + 1.0
+    assert child_loss(2.0, 3.0, 5.0, 0.0, 0.0) == 2.0
 
 
 @pytest.mark.parametrize("mu, lam", [(0.0, 0.0), (0.5, 0.0), (0.5, 2.0)])
@@ -185,7 +185,7 @@ def test_4_34_the_weights_of_the_child_learn_from_KL_and_L_R_alone(mu, lam, monk
     images = IMAGES.astype(np.float32)
     p = objectives.teacher_probabilities(parent, images)
     weights = child.weight_parameters()
-    kl = grad(-supervision(child(images), p), weights)
+    kl = grad(kl_to_teacher(child(images), p), weights)
     layers = [m for m in child.modules() if isinstance(m, nn.XnorConv2d)]
     expected = dict(zip(map(id, weights), kl))
     for layer in layers:

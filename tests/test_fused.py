@@ -4,6 +4,8 @@ Over random sizes, batches, search spaces and genotypes, in float64 to rounding.
 care: where an integer is the mean of its channel (a tie), both give the same sign.
 """
 
+import importlib
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,7 +14,8 @@ from hypothesis import strategies as st
 import bnas.functional as F
 from bnas import fused, nn
 from bnas.autodiff import Tensor, no_grad
-from bnas.fused import compile as compiler
+from bnas.fused.chains import REAL as REAL_UNITS
+from bnas.fused.chains import Stage, fused_chain
 from bnas.space import (
     BINARY,
     OPERATIONS,
@@ -29,6 +32,7 @@ from bnas.space import (
 from bnas.space.operations import Pool, Separable
 from bnas.space.supernet import MixedCell
 
+compiler = importlib.import_module("bnas.fused.compile")  # bnas.fused.compile is the function
 few = settings(max_examples=12, deadline=None)
 seeds = st.integers(0, 2**32 - 1)
 PRECISIONS = {
@@ -159,3 +163,185 @@ def test_a_compiled_network_is_the_plain_one(
                 module.weight.data, module.bias.data = rng.standard_normal((2, len(module.bias.data)))
         results.append(passes(net, make(net), x, labels))
     assert_same(results[1], results[0], 1e-3)  # two values a channel leave rounding errors alone
+
+
+# ------------------------------------------------------------------------------------- what is fused
+
+
+@pytest.fixture
+def crossings(monkeypatch):
+    """{"in": times images went into lanes, "out": times a part had them out again} of a forward pass."""
+    counts = {"in": 0, "out": 0}
+
+    def counted(way, function):
+        def call(*arguments):
+            counts[way] += 1
+            return function(*arguments)
+
+        return call
+
+    monkeypatch.setattr(compiler, "to_lanes", counted("in", compiler.to_lanes))
+    monkeypatch.setattr(compiler, "from_lanes", counted("out", compiler.from_lanes))
+    return counts
+
+
+IMAGES = normal(0, 4, 1, 8, 8, dtype=np.float32)
+
+
+def found(name, precision=BINARY):
+    return Network(PUBLISHED[name], 1, 3, 4, 3, precision, np.random.default_rng(0))
+
+
+def supernet(precision=BINARY, operations=PRIMITIVES):
+    return Supernet(1, 3, 2, 3, 2, precision, np.random.default_rng(0), operations)
+
+
+def test_only_what_is_not_known_is_computed_in_NCHW(crossings):
+    """Else a change of a type's name would make all training slow, and no result would show it."""
+
+    def outside(net):
+        crossings.update({"in": 0, "out": 0})
+        fused.compile(net)(IMAGES)
+        assert crossings["in"] >= 1
+        return crossings["out"]
+
+    for precision in (REAL, BINARY, Precision(True, "polynomial"), Precision(True, "identity")):
+        assert outside(supernet(precision)) == 0
+        assert outside(found("DARTS_V2", precision)) == 0
+    assert outside(found("AmoebaNet", BINARY)) == 2  # its 7×1, in each of two reductions
+    for precision in (Precision(True, "tanh"), Precision(True, beta="learned")):
+        net = supernet(precision, ["sep_conv_3x3", "max_pool_3x3", "none"])
+        assert outside(net) == sum(2 + (cell.nodes > 1) for cell in net.cells)  # once for each state
+
+
+def test_a_network_is_evaluated_as_it_is(crossings):
+    """A packed network repeats the bits of an evaluation, which in lanes come in another order."""
+    net = found("DARTS_V2").eval()
+    np.testing.assert_array_equal(fused.compile(net)(IMAGES).data, net(IMAGES).data)
+    assert crossings == {"in": 0, "out": 0}
+
+
+def patch(part):
+    """Let a part, called by itself, give twice as much."""
+    forward = part.forward
+    part.forward = lambda x: forward(x) * 2.0
+
+
+class Doubled(Separable):
+    def forward(self, x):
+        return super().forward(x) * 2.0
+
+
+CHANGES = {
+    "operation": lambda operation: patch(operation),
+    "convolution": lambda operation: patch(operation.depthwise),
+    "norm": lambda operation: patch(operation.bn),
+    "class": lambda operation: setattr(operation, "__class__", Doubled),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_a_part_that_was_given_another_forward_is_heeded(change):
+    net = found("DARTS_V2", REAL).astype(np.float64)
+    images = IMAGES.astype(np.float64)
+    before = net(images).data
+    change(next(m for m in net.modules() if isinstance(m, Separable)))
+    expected = net(images).data
+    assert not np.allclose(expected, before)
+    np.testing.assert_allclose(fused.compile(net)(images).data, expected, rtol=1e-8, atol=1e-10)
+
+
+def test_weights_of_which_some_are_1_bit_and_others_real():
+    net = found("DARTS_V2").astype(np.float64)
+    layers = [m for m in net.modules() if isinstance(m, nn.XnorConv2d)]
+    model = fused.compile(net)
+    for layer in layers[::2]:
+        layer.binary_weights = False  # after compiling
+    images = IMAGES.astype(np.float64)
+    np.testing.assert_allclose(model(images).data, net(images).data, rtol=1e-8, atol=1e-10)
+
+
+def test_a_compiled_model_is_its_model():
+    net = supernet()
+    model = fused.compile(net)
+    assert model.alpha is net.alpha and model.parameters() == net.parameters()
+    assert model.state_dict().keys() == net.state_dict().keys()
+    with nn.evaluating(model):
+        assert not net.training and not net.cells[0].edges[0][2].bn.training
+    assert net.training
+    net.eval()
+    with nn.evaluating(model):
+        pass
+    assert not net.training
+    state = supernet().state_dict()
+    state["alpha"] += 1
+    model.load_state_dict(state)
+    np.testing.assert_array_equal(net.alpha.data, state["alpha"])
+    with pytest.raises(AttributeError, match="nonsense"):
+        model.nonsense
+
+
+def test_any_other_module_is_returned_as_it_is():
+    class Own(Supernet):
+        def forward(self, x, alpha=None):
+            return super().forward(x, alpha) * 2.0
+
+    own = Own(1, 3, 2, 3, 1, REAL, np.random.default_rng(0))
+    layer = nn.Linear(2, 3, rng=np.random.default_rng(0))
+    assert fused.compile(layer) is layer and fused.compile(own) is own
+
+
+def test_a_cell_of_another_class_is_computed_by_itself(crossings):
+    class Doubled(MixedCell):
+        def forward(self, older, newer, weights):
+            return super().forward(older, newer, weights) * 2.0
+
+    net = supernet(REAL).astype(np.float64)
+    net.cells[1].__class__ = Doubled
+    images = IMAGES.astype(np.float64)
+    expected = net(images).data
+    np.testing.assert_allclose(fused.compile(net)(images).data, expected, rtol=1e-10, atol=1e-12)
+    assert crossings["out"] == 2
+
+
+def test_an_operation_with_gamma_and_beta_has_a_place_in_a_supernet():
+    def affine(channels, stride, precision, affine, rng):
+        return Separable(channels, stride, precision, True, rng, 3)
+
+    def pooling(channels, stride, precision, affine, rng):
+        return Pool(channels, stride, precision, True, rng, "max")
+
+    for name, build in (("affine_conv", affine), ("affine_pool", pooling)):
+        register_operation(name, build)
+    try:
+        net = supernet(REAL, ["affine_conv", "affine_pool", "skip_connect"]).astype(np.float64)
+    finally:
+        del OPERATIONS["affine_conv"], OPERATIONS["affine_pool"]
+    labels, images = np.array([0, 1, 2, 0]), IMAGES.astype(np.float64)
+    results = []
+    for model in (net, fused.compile(net)):
+        net.zero_grad()
+        results.append(passes(net, model, images, labels))
+    running = [name for name in results[0] if "running" in name]  # moved once more by the second pass
+    assert_same(*({k: v for k, v in r.items() if k not in running} for r in results), 1e-6)
+
+
+@pytest.mark.parametrize("prepare", [lambda net: net, fused.compile], ids=["plain", "fused"])
+def test_one_value_per_channel_has_no_variance(prepare):
+    model = prepare(Supernet(1, 3, 2, 3, 1, REAL, np.random.default_rng(0)))
+    with pytest.raises(ValueError, match="1 value per channel has no variance"):
+        model(normal(0, 1, 1, 4, 4, dtype=np.float32))
+
+
+def test_chains_refuse_what_does_not_fit():
+    x = compiler.to_lanes(Tensor(normal(0, 3, 2, 4, 4)))
+    bn = nn.BatchNorm2d(2).astype(np.float64)
+    stage = Stage((), bn)
+    weights, real = [bn.weight, bn.bias], REAL_UNITS
+    with pytest.raises(ValueError, match="1 weights for stages that take 2"):
+        fused_chain(x, weights[:1], real, 3, (stage,))
+    smaller = compiler.to_lanes(Tensor(normal(0, 3, 2, 2, 2)))
+    with pytest.raises(ValueError, match="is added to"):
+        fused_chain(x, weights, real, 3, (stage,), base=smaller)
+    with pytest.raises(ValueError, match="the only one"):
+        fused_chain(x, weights * 2, real, 3, (stage, stage))

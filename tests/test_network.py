@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import bnas.functional as F
-from bnas import nn
+from bnas import fused, nn
 from bnas.autodiff import Tensor
 from bnas.space.operations import BINARY, REAL, Skip
 from bnas.space import PUBLISHED, Genotype
@@ -74,8 +74,8 @@ def test_drop_path_acts_in_training_only_and_is_its_generators():
     np.testing.assert_array_equal(dropped.eval()(x).data, whole.eval()(x).data)
 
 
-@pytest.mark.parametrize("lanes", [False, True])
-def test_drop_path_spares_identities(lanes):
+@pytest.mark.parametrize("prepare", [lambda network: network, fused.compile], ids=["plain", "fused"])
+def test_drop_path_spares_identities(prepare):
     drawn = []
 
     class Generator:
@@ -84,8 +84,8 @@ def test_drop_path_spares_identities(lanes):
             return np.ones(shape)
 
     network = Network(TINY, 1, 4, 2, 3, REAL, rng(), drop_path=0.3)
-    network.lanes, network.path_rng = lanes, Generator()
-    network(images(2, 1, 8, 8))
+    network.path_rng = Generator()
+    prepare(network)(images(2, 1, 8, 8))
     assert drawn == [2] * (1 + 2 * 2)  # a normal cell with an identity, two reductions without
 
 

@@ -21,7 +21,7 @@ from bnas.data import batches
 from bnas.errors import DivergedError, InputError
 from bnas.space import discretise
 from bnas.runs.jobs import Silent, epoch_rng
-from bnas.search.dcp import Search, algorithm
+from bnas.search.dcp import Search
 from bnas.search.tangent import tangent_direction
 
 TINY = SearchConfig(
@@ -36,18 +36,20 @@ TINY = SearchConfig(
 def test_the_epochs_of_the_algorithm_in_order():
     config = replace(TINY, rounds=2, parent_epochs=1, child_epochs=2)
     once = [("parent", 0, 1), ("child", 0, 2), ("child", 1, 2)]
-    assert [tuple(e) for e in algorithm(config)] == [(r, *e) for r in (0, 1) for e in once]
+    schedule = Search(config, DIGITS).schedule
+    found = [(epoch.round, epoch.step.name, epoch.index, epoch.step.epochs) for epoch in schedule]
+    assert found == [(r, *e) for r in (0, 1) for e in once]
 
 
 def test_a_search_leaves_a_complete_and_finite_history(tmp_path):
     search = Search(TINY, DIGITS)
     history, (arrays, meta) = finish(search, tmp_path / "run")
     assert meta["epochs_done"] == search.epochs == len(history) == 6
-    for number, (record, epoch) in enumerate(zip(history, algorithm(TINY))):
+    for number, (record, epoch) in enumerate(zip(history, search.schedule)):
         place = record["epoch"], record["round"], record["phase"]
-        assert place == (number, epoch.round, epoch.phase)
+        assert place == (number, epoch.round, epoch.step.name)
         figures = {"loss", "train_accuracy", "validation_accuracy"}
-        if epoch.phase == "child":
+        if epoch.step.name == "child":
             figures |= {"distance", "angle", "kl", "reconstruction", "objective"}
             assert record["kl"] >= 0 and record["distance"] >= 0 and 0 <= record["angle"] <= 180
         for name in figures:
@@ -94,13 +96,13 @@ class Watched(Search):
 def test_inheritance_and_tangent_come_at_the_right_moments():
     """Algorithm 10, steps 1, 2 and 4, watched from outside after every epoch."""
     search = Watched(TINY, DIGITS)
-    for number, epoch in enumerate(algorithm(TINY)):
+    for number, epoch in enumerate(search.schedule):
         parent, child = search.parent.state_dict(), search.child.state_dict()
         t = search.t.copy()
         at_first_step = Steps(lambda label: entered.append(search.phase.supernet.alpha.data.copy()))
         entered = []
         search.run_epoch(number, at_first_step)
-        if epoch.phase == "parent":
+        if epoch.step.name == "parent":
             assert_unchanged(search.child, child)
             assert not np.array_equal(search.parent.alpha.data, parent["alpha"])
             start = child["alpha"] if epoch.round > 0 else parent["alpha"]

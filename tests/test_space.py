@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import bnas.functional as F
-from bnas import gradcheck, nn
+from bnas import fused, gradcheck, nn
 from bnas.autodiff import Tensor, grad
 from bnas.space.operations import BINARY, REAL, FactorizedReduce, Precision, Skip, make_operation
 from bnas.space import OPERATIONS, PRIMITIVES, edges
@@ -73,17 +73,18 @@ def test_each_candidate_is_the_operation_of_its_name(name):
         if isinstance(module, CONVOLUTIONS)
     ]
     assert all(isinstance(module, nn.XnorConv2d) for module in convolutions)
-    found = [(m.weight.shape[2:], m.window[2], m.window[0]) for m in convolutions]
+    found = [(m.weight.shape[2:], m.window.dilation, m.window.stride) for m in convolutions]
     k = int(name[-1]) if name[-1].isdigit() else None
-    pointwise = ((1, 1), 1, 1)
+    one, two = (1, 1), (2, 2)
+    pointwise = one, one, one
     if name.startswith("sep_conv"):
-        assert found == [((k, k), 1, 2), pointwise, ((k, k), 1, 1), pointwise]
+        assert found == [((k, k), one, two), pointwise, ((k, k), one, one), pointwise]
     elif name.startswith("dil_conv"):
-        assert found == [((k, k), 2, 2), pointwise]
+        assert found == [((k, k), two, two), pointwise]
     elif name == "conv_7x1_1x7":
-        assert found == [((1, 7), 1, (1, 2)), ((7, 1), 1, (2, 1))]
+        assert found == [((1, 7), one, (1, 2)), ((7, 1), one, (2, 1))]
     else:
-        assert found == ([((1, 1), 1, 2)] * 2 if name == "skip_connect" else [])
+        assert found == ([(one, one, two)] * 2 if name == "skip_connect" else [])
 
 
 @pytest.mark.parametrize("name", [name for name in OPERATIONS if "conv" in name] + ["skip_connect"])
@@ -230,20 +231,20 @@ def shift_norm(candidate):
 
 
 @both
-@pytest.mark.parametrize("lanes", [False, True], ids=["one by one", "in lanes"])
+@pytest.mark.parametrize("compiled", [False, True], ids=["plain", "fused"])
 @pytest.mark.parametrize("m", range(1, 8), ids=PRIMITIVES[1:])
-def test_an_operation_without_weight_has_no_influence(precision, m, lanes):
+def test_an_operation_without_weight_has_no_influence(precision, m, compiled):
     net = spread_alpha(supernet(precision)).eval()
-    net.lanes = lanes
+    model = fused.compile(net) if compiled else net
     x = images(2, 1, 8, 8)
     candidates = [edge[m] for cell in net.cells for edge in cell.edges]
-    if lanes:  # the identity has no norm, and nothing else to change
+    if compiled:  # the identity has no norm, and nothing else to change
         candidates = [c for c in candidates if not isinstance(c, Skip)]
 
     def influence():
-        before = net(x).data
-        undo = [(shift_norm if lanes else shift)(candidate) for candidate in candidates]
-        after = net(x).data
+        before = model(x).data
+        undo = [(shift_norm if compiled else shift)(candidate) for candidate in candidates]
+        after = model(x).data
         for call in undo:
             call()
         return np.abs(after - before).max()
@@ -278,7 +279,6 @@ def test_the_gradients_of_the_supernet_match_finite_differences(monkeypatch):
     monkeypatch.setattr(gradcheck, "TOLERANCE", 1e-5)  # rounding adds up in a network this deep
     monkeypatch.setattr(gradcheck, "SMALL_JACOBIAN", 0)  # random projections, to save time
     net = spread_alpha(supernet(nodes=1).astype(np.float64))
-    net.lanes = False  # where F.relu is called
     x = images(4, 1, 5, 5, dtype=np.float64)
     places = [
         (module, name)

@@ -12,7 +12,7 @@ import pytest
 import bnas.functional as F
 from bnas.autodiff import Tensor, grad
 from bnas.space.operations import BINARY, REAL
-from bnas.search.objectives import supervision
+from bnas.search.objectives import kl_to_teacher
 from bnas.search.tangent import (
     DISTANCES,
     angle,
@@ -93,12 +93,12 @@ def relative(found, expected):
 
 def kl_gradient(alpha, p, model=MODEL):
     leaf = Tensor(alpha, requires_grad=True)
-    return grad(-supervision(model(leaf), p), [leaf])[0]
+    return grad(kl_to_teacher(model(leaf), p), [leaf])[0]
 
 
 def child_objective(alpha, p, lam, distance):
     """-G + λ D(α̂) as a number (Eqs. 4.30-4.32)."""
-    G = supervision(MODEL(Tensor(alpha)), p).item()
+    G = -kl_to_teacher(MODEL(Tensor(alpha)), p).item()
     return -G + lam * DISTANCES[distance](-kl_gradient(alpha, p), T)[0]
 
 
@@ -180,7 +180,7 @@ def test_4_33_lambda_0_leaves_the_gradient_of_the_KL_divergence_alone(curvature)
     )
     expected = kl_gradient(alpha, p, lambda a: child(IMAGES, a))
     assert relative(result.gradient, expected) < 1e-10
-    assert math.isclose(result.G, supervision(child(IMAGES), p).item(), rel_tol=1e-12)
+    assert math.isclose(result.G, -kl_to_teacher(child(IMAGES), p).item(), rel_tol=1e-12)
     assert math.isclose(result.D, ((result.g - 1) ** 2).sum())
     np.testing.assert_array_equal(result.g, -result.gradient)
 
@@ -254,7 +254,7 @@ def test_4_38_ggn_is_the_hessian_at_the_optimum_and_near_it():
 
 def fisher_of(model, p, v):
     leaf = per_sample(ALPHA, len(model.x))
-    (shares,) = grad(-supervision(model(leaf), p), [leaf])
+    (shares,) = grad(kl_to_teacher(model(leaf), p), [leaf])
     return fisher_product(shares, v)
 
 
@@ -303,7 +303,7 @@ def test_4_36_the_shares_of_the_samples_add_up_to_the_gradient(precision):
     """In a supernet in training mode, where batch norm couples the samples."""
     net, p = supernet(precision), Tensor(rng(1).dirichlet(np.ones(3), 5))
     leaf = per_sample(net.alpha.data, 5)
-    (shares,) = grad(-supervision(net(IMAGES, leaf), p), [leaf])
+    (shares,) = grad(kl_to_teacher(net(IMAGES, leaf), p), [leaf])
     expected = kl_gradient(net.alpha.data, p, lambda a: net(IMAGES, a))
     assert shares.shape == (5, *net.alpha.shape)
     assert relative(shares.sum(axis=0), expected) < 1e-10

@@ -1,10 +1,9 @@
 """The PyTorch reference takes the same search steps as we do, from the same weights.
 
-The Child needs care. An XNOR convolution gives integers times β; where those of a channel sum
-to zero exactly, batch norm leaves its zeros at ± a rounding error, of which the next 1-bit
-convolution takes the sign. That happens in most networks, and the sign is a matter of the order of
-summation: no property of either side. So these tests let PyTorch see 0 there (`ties_to_zero`), and us
-where we compute candidate by candidate; in lanes our zeros are exact.
+The Child needs care. An XNOR convolution gives integers times β; where one of them is the mean of its
+channel, PyTorch's batch norm leaves ± a rounding error, of which the next 1-bit convolution takes the
+sign. That happens in most networks, and the sign is a matter of the order of summation. Ours leaves an
+exact 0 there, so these tests let PyTorch see 0 too (`ties_to_zero`).
 """
 
 from dataclasses import replace
@@ -17,7 +16,6 @@ from bnas import nn
 from bnas.config import SearchConfig
 from bnas.errors import InputError
 from bnas.search.dcp import Search
-from bnas.search.phases import ChildPhase, ParentPhase
 from bnas.search.tangent import tangent_direction
 
 torch = pytest.importorskip("torch")
@@ -46,11 +44,11 @@ def batch_of(dtype, seed, size=TINY.batch_size):
 TAUS = 3.0, 6.0  # the first tells skip from pooling, the second the convolutions apart
 
 
-def search_of(dtype, lanes=True, **settings):
+def search_of(dtype, **settings):
     """A search before its first Child phase."""
     search = Search(replace(TINY, **settings), DIGITS)
     for network in (search.parent, search.child):
-        network.astype(dtype).lanes = lanes
+        network.astype(dtype)
     search.t = tangent_direction(search.parent, [batch_of(dtype, 99)])
     search.inherit()
     return search
@@ -73,8 +71,8 @@ def our_step(phase, train_batch, validation_batch):
 
 
 def ties_to_zero(network, dtype):
-    """Let the 1-bit depthwise convolutions of a network that read a norm of integers times β, ours or
-    torch's, read 0 for what is no larger than TIE[dtype]. The others read what has no ties."""
+    """Let the 1-bit depthwise convolutions of a PyTorch network that read a norm of integers times β read 0
+    for what is no larger than TIE[dtype]. The others read what has no ties."""
 
     def patched(forward):
         def forward_without_ties(x):
@@ -122,7 +120,7 @@ agreements = pytest.mark.parametrize(
             *((f, f"tau {tau:g}", {"tau": tau}) for f in FORMATS for tau in TAUS),
             ("NCHW", "full blocks", {"tau": TAUS[0], "batch_size": 32}),
             ("NCHW", "ragged blocks", {"tau": TAUS[1], "batch_size": 19}),
-            ("NCHW", "candidate by candidate", {"tau": TAUS[0], "lanes": False}),
+            ("NCHW", "plain", {"tau": TAUS[0], "engine": "plain"}),
         )
     ],
 )
@@ -132,7 +130,7 @@ agreements = pytest.mark.parametrize(
 def test_the_parent_takes_the_same_steps(dtype, memory_format, settings):
     search = search_of(dtype, **settings)
     reference = torch_reference.TorchSearch(search, FORMATS[memory_format])
-    phase = ParentPhase(search.parent, search.config, 1)
+    phase = search.train_parent(1)
     assert_same_steps(phase, reference.parent_step, reference.parent.supernet, dtype)
 
 
@@ -140,9 +138,8 @@ def test_the_parent_takes_the_same_steps(dtype, memory_format, settings):
 def test_the_child_takes_the_same_steps(dtype, memory_format, settings):
     search = search_of(dtype, **settings)
     reference = torch_reference.TorchSearch(search, FORMATS[memory_format])
-    for network in (search.child, reference.child.supernet):  # in lanes ours does not call them
-        ties_to_zero(network, dtype)
-    phase = ChildPhase(search.child, search.config, 1, search.parent, search.t)
+    ties_to_zero(reference.child.supernet, dtype)
+    phase = search.train_child(1)
     assert_same_steps(phase, reference.child_step, reference.child.supernet, dtype)
 
 
@@ -164,7 +161,7 @@ def test_without_help_signs_differ_in_ties_alone(dtype, monkeypatch):
     rounding errors. What comes later differs for their sake."""
     ours = read_by_1bit_convolutions(monkeypatch, nn.XnorConv2d)
     theirs = read_by_1bit_convolutions(monkeypatch, torch_reference.XnorConv2d)
-    search = search_of(dtype, lanes=False)
+    search = search_of(dtype, engine="plain")
     reference = torch_reference.TorchSearch(search)
     images, _ = batch_of(dtype, 0)
     search.child(images)
