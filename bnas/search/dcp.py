@@ -16,7 +16,7 @@ import numpy as np
 
 from bnas import buffers
 from bnas.candidates import REAL, Precision
-from bnas.data import batches, default_augmentation
+from bnas.data import batches
 from bnas.evaluation import BATCH, accuracy
 from bnas.genotypes import discretise
 from bnas.loop import epoch_rng, join_states, part_of
@@ -65,7 +65,7 @@ class Search:
         self.steps = max(len(dataset.train) // config.batch_size, 1)
         self.augment = None
         if config.augment:  # as in DARTS: cutout is for the found network alone
-            self.augment = replace(default_augmentation(dataset.name), cutout=0)
+            self.augment = replace(dataset.augmentation, cutout=0)
         rng = np.random.default_rng(config.seed)
         binary = Precision(True, config.surrogate, config.beta)
         self.parent, self.child = (
