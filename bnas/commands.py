@@ -23,7 +23,7 @@ from bnas.genotypes import (
     write_genotype,
 )
 from bnas.gradcases import check_all
-from bnas.loop import run
+from bnas.loop import fitting, run
 from bnas.packed import PackedNetwork
 from bnas.progress import Progress
 from bnas.runs import RunFolder, explain, require_same_config
@@ -90,7 +90,9 @@ def evaluate(options):
     networks = []
     if root in found:
         job = Search(found[root], dataset)
-        job.load_state(*_finished(root, job.epochs, f"bnas search --out {root}"))
+        state = _finished(root, job.epochs, f"bnas search --out {root}")
+        with fitting(root):
+            job.load_state(*state)
         networks += [("Parent (supernet)", job.parent), ("Child (supernet)", job.child)]
         genotype = format_genotype(job.genotype())
     else:
@@ -324,7 +326,8 @@ def _trained(root, name, dataset):
         raise InputError(f"{root / name} is missing; train it first with {command}")
     config = _saved(TrainConfig, root / name)
     arrays, _ = _finished(root / name, config.epochs, command)
-    return trained_network(config, dataset, arrays)
+    with fitting(root / name):
+        return trained_network(config, dataset, arrays)
 
 
 def _draw(folder):

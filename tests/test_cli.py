@@ -485,7 +485,10 @@ def test_a_session_on_a_file_of_ones_own(tmp_path):
     succeed("train", root, *TINY, *tiny, "--epochs", "1")
     assert "npz, 12 test images" in succeed("evaluate", root)
     other = write_npz(tmp_path / "other.npz", classes=4)
-    fail("evaluate", root, "--data-dir", other, says="classifier|shape")
+    says = "other channels or classes .*classifier.*--data-dir"
+    fail("evaluate", root, "--data-dir", other, says=[f"{root} comes", says])
+    fail("export", root, "--data-dir", other, says=[f"{root / 'binary'} comes", says])
+    fail("search", "--resume", "--out", root, "--data-dir", other, says=[f"{root} comes", says])
     moved = file.rename(tmp_path / "moved.npz")
     fail("evaluate", root, says="mine.npz: cannot be read")
     succeed("evaluate", root, "--data-dir", moved)
