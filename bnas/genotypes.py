@@ -72,7 +72,25 @@ def number_of_nodes(edge_count):
     return nodes
 
 
-def discretise(alpha):
+def validate_operations(operations):
+    """`operations` as a tuple, if it can be a search space; InputError if not.
+
+    It can if it holds distinct names, at least one of them other than `none`.
+    """
+    if isinstance(operations, str) or not all(isinstance(name, str) for name in operations):
+        raise InputError(f"operations must be a tuple of names, got {_shorten(operations)}")
+    operations = tuple(operations)
+    twice = [name for k, name in enumerate(operations) if name in operations[:k]]
+    if twice:
+        raise InputError(f"operations lists {twice[0]!r} twice: every name must be another")
+    if set(operations) <= {"none"}:
+        raise InputError(
+            f"operations are {operations}: expected at least one other than 'none' to keep"
+        )
+    return operations
+
+
+def discretise(alpha, operations=PRIMITIVES):
     """The genotype that the architecture logits `alpha` stand for.
 
     Every node keeps the two incoming edges whose strongest operation other than `none` weighs
@@ -80,34 +98,38 @@ def discretise(alpha):
     section 2.4). Of equals, the edge or operation with the lower index wins. The pairs of a node
     are ordered by predecessor, and the output concatenates all intermediate nodes.
 
-    alpha: (2, E, M), any real dtype; cell 0 is normal, cell 1 the reduction cell; M = 8 in the
-    order of PRIMITIVES. Raises ValueError for another shape, NaN or infinity.
+    alpha: (2, E, M), any real dtype; cell 0 is normal, cell 1 the reduction cell. operations: the
+    M names of the search space in the order of alpha's last axis; `none` may stand anywhere or be
+    absent. Raises ValueError for another shape, NaN or infinity, InputError for repeated names or
+    none other than `none`.
     """
+    operations = validate_operations(operations)
     alpha = np.asarray(alpha, dtype=np.float64)
-    if alpha.ndim != 3 or alpha.shape[0] != 2 or alpha.shape[2] != len(PRIMITIVES):
-        raise ValueError(f"alpha has shape {alpha.shape}, expected (2, E, {len(PRIMITIVES)})")
+    if alpha.ndim != 3 or alpha.shape[0] != 2 or alpha.shape[2] != len(operations):
+        raise ValueError(f"alpha has shape {alpha.shape}, expected (2, E, {len(operations)})")
     if not np.isfinite(alpha).all():
         raise ValueError("alpha holds NaN or infinity: the search that made it has diverged")
     nodes = number_of_nodes(alpha.shape[1])
-    normal, reduce = (_strongest_pairs(logits, nodes) for logits in alpha)
+    normal, reduce = (_strongest_pairs(logits, nodes, operations) for logits in alpha)
     concat = tuple(range(2, nodes + 2))
     return Genotype(normal, concat, reduce, concat)
 
 
-def _strongest_pairs(logits, nodes):
+def _strongest_pairs(logits, nodes, operations):
     """Two pairs (operation, predecessor) per node for the logits (E, M) of one cell."""
     # Logarithms, because small weights would underflow to equal zeros; sorted before the sum, so
     # that edges with the same logits in another order get the same weight to the last bit.
     shifted = logits - logits.max(axis=1, keepdims=True)
     log_total = np.log(np.exp(np.sort(shifted, axis=1)).sum(axis=1))
-    best = 1 + shifted[:, 1:].argmax(axis=1)  # index 0 is none
+    kept = np.array([m for m, operation in enumerate(operations) if operation != "none"])
+    best = kept[shifted[:, kept].argmax(axis=1)]
     log_weight = np.take_along_axis(shifted, best[:, None], axis=1)[:, 0] - log_total
 
     pairs = []
     first = 0  # of the edges into this node
     for j in range(2, nodes + 2):
         by_weight = np.argsort(-log_weight[first : first + j], kind="stable")
-        pairs += [(PRIMITIVES[best[first + i]], int(i)) for i in sorted(by_weight[:2])]
+        pairs += [(operations[best[first + i]], int(i)) for i in sorted(by_weight[:2])]
         first += j
     return tuple(pairs)
 
