@@ -73,6 +73,8 @@ def alpha_figure(history, cell, operations=PRIMITIVES):
         ax.tick_params(labelsize=8)
         if j == nodes + 1:
             ax.set_xlabel("epoch", fontsize=9)
+    if len(operations) == 1:  # a constant 1, around which the axis would show rounding errors
+        panels[0, 0].set_ylim(0, 1.05)
     lines = panels[0, 0].get_lines()[-len(operations) :]
     figure.suptitle(f"{CELLS[cell]}: softmax(α) of every edge")
     draw_legend(figure, lines + phases, columns=5)

@@ -45,11 +45,11 @@ OPERATION_STYLES = {
 }
 
 # What other operations take, one after another. The numbers of colours and of markers have no
-# common divisor, so 56 operations look different before the first style returns.
+# common divisor, so 42 operations look different before the first style returns.
 _COLORS = ("#773322", "#88C057", "#2A2AE0", "#00BEC8", "#E0208C", "#00595C", "#F08A80")
 _LINESTYLES = ("-", "--", "-.", (0, (6, 1.5, 1, 1.5, 1, 1.5)))
-_MARKERS = ("p", "d", "1", "h", "2", "|", "_", "X")
-_HATCHES = ("O", "**", "//..", "\\\\oo", "-o", "|.", "+o", "x.")
+_MARKERS = ("p", "d", "X", (4, 1, 0), "h", (6, 1, 0))  # the tuples are stars of 4 and 6 points
+_HATCHES = ("O", "**", "//..", "-o", "|.", "x.")
 
 
 def operation_styles(operations):
