@@ -150,6 +150,9 @@ examples:
   bnas search --seed 1 --out runs/one
   bnas search --resume --out runs/one         go on with it
   bnas search --dataset cifar10 --data-dir DIR --limit 5000
+  bnas search --dataset npz --data-dir FILE.npz
+
+`bnas data --help` tells what FILE.npz must hold.
 """
 TRAIN = """\
 Train an architecture from scratch: that of RUN/genotype.txt, or of --genotype. As a
@@ -217,6 +220,18 @@ The exit status is 1 if any case fails.
 """
 DATA = """\
 Read a data set and print its splits, their statistics, and the first image of each.
+
+digits are bundled; --data-dir names the folder of the published files of mnist or cifar10.
+npz is a file of your own, which --data-dir names. np.savez writes it, with the keys
+train_images, train_labels, test_images, test_labels, and optionally validation_images,
+validation_labels (otherwise every 5th training image of a class is for validation).
+Images are (N, C, H, W) or (N, H, W), either uint8 (raw pixels, which are normalised per
+channel) or floats (normalised already); labels are integers (N,), counted from 0.
+"""
+DATA_EPILOG = """\
+examples:
+  bnas data
+  bnas data --dataset npz --data-dir FILE.npz
 """
 
 
@@ -260,7 +275,9 @@ def build_parser():
 
     evaluate = command("evaluate", "test accuracy, parameters and size of its networks", EVALUATE)
     evaluate.add_argument("folder", metavar="RUN", help="run folder")
-    evaluate.add_argument("--data-dir", metavar="DIR", help="folder of the data, if it has moved")
+    evaluate.add_argument(
+        "--data-dir", metavar="PATH", help="folder of the data (npz: the file), if it has moved"
+    )
 
     export = command(
         "export", "compile the trained 1-bit network to bits", EXPORT,
@@ -268,7 +285,9 @@ def build_parser():
     )  # fmt: skip
     export.add_argument("folder", metavar="RUN", help="run folder with a trained 1-bit network")
     export.add_argument("-o", "--out", metavar="FILE", help="the packed network (RUN/packed.npz)")
-    export.add_argument("--data-dir", metavar="DIR", help="folder of the data, if it has moved")
+    export.add_argument(
+        "--data-dir", metavar="PATH", help="folder of the data (npz: the file), if it has moved"
+    )
 
     predict = command("predict", "classify images with a packed network", PREDICT)
     predict.add_argument("network", metavar="FILE", help="packed network, from bnas export")
@@ -300,7 +319,7 @@ def build_parser():
     )
     gradcheck.add_argument("--quick", action="store_true", help="one case of each operation")
 
-    data = command("data", "look at a data set and its splits", DATA)
+    data = command("data", "look at a data set and its splits", DATA, epilog=DATA_EPILOG)
     _settings(data, SearchConfig, only=("dataset", "data_dir", "limit"))
     return parser
 
@@ -360,7 +379,7 @@ _READERS = {
     int | None: (int, "N"),
     float: (float, "X"),
     str: (str, "NAME"),
-    str | None: (str, "DIR"),
+    str | None: (str, "PATH"),
 }
 
 

@@ -10,7 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from bnas.config import QUICK_SEARCH, QUICK_TRAIN, SearchConfig, TrainConfig, config_from_dict
+from bnas.config import (
+    PRIMITIVES,
+    QUICK_SEARCH,
+    QUICK_TRAIN,
+    SearchConfig,
+    TrainConfig,
+    config_from_dict,
+)
 from bnas.data import ascii_image, describe, load_dataset, read_images
 from bnas.errors import InputError
 from bnas.evaluation import predict as logits_of
@@ -19,6 +26,7 @@ from bnas.gradcases import check_all
 from bnas.packed import PackedNetwork
 from bnas.progress import Progress
 from bnas.runs import RunFolder, explain, require_same_config, run
+from bnas.runs.jobs import fitting
 from bnas.search.dcp import Search
 from bnas.space import (
     PUBLISHED,
@@ -89,7 +97,9 @@ def evaluate(options):
     networks = []
     if root in found:
         job = Search(found[root], dataset)
-        job.load_state(*_finished(root, job.epochs, f"bnas search --out {root}"))
+        state = _finished(root, job.epochs, f"bnas search --out {root}")
+        with fitting(root):
+            job.load_state(*state)
         networks += [("Parent (supernet)", job.parent), ("Child (supernet)", job.child)]
         genotype = format_genotype(job.genotype())
     else:
@@ -323,13 +333,15 @@ def _trained(root, name, dataset):
         raise InputError(f"{root / name} is missing; train it first with {command}")
     config = _saved(TrainConfig, root / name)
     arrays, _ = _finished(root / name, config.epochs, command)
-    return trained_network(config, dataset, arrays)
+    with fitting(root / name):
+        return trained_network(config, dataset, arrays)
 
 
 def _draw(folder):
     """Draw the figures of one folder; returns their paths."""
-    from bnas.plots.figures import draw_run  # only now: Matplotlib takes as long to import as all the rest
+    from bnas.plots import draw_run  # only now: Matplotlib takes as long to import as all the rest
 
     path = folder.path / "genotype.txt"
-    genotype = read_genotype(path) if path.exists() else None
-    return draw_run(folder.history(), genotype, folder.figures)
+    operations = tuple(folder.config.get("operations", ",".join(PRIMITIVES)).split(","))
+    genotype = read_genotype(path, operations) if path.exists() else None
+    return draw_run(folder.history(), genotype, folder.figures, operations)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 
 from bnas.errors import InputError
 
-DATASETS = ("digits", "mnist", "cifar10")
+DATASETS = ("digits", "mnist", "cifar10", "npz")
 DISTANCES = ("frobenius", "l1", "cosine")
 CURVATURES = ("fisher", "ggn", "hvp")
 SURROGATES = ("clip", "identity", "polynomial", "tanh")
@@ -102,7 +102,9 @@ class SearchConfig:
     """What a search is told. Raises InputError for a value out of range."""
 
     dataset: str = setting("digits", "data set", DATASETS)
-    data_dir: str | None = setting(None, "folder of the data files (mnist, cifar10)")
+    data_dir: str | None = setting(
+        None, "folder of the data files (mnist, cifar10), or the file itself (npz)"
+    )
     limit: int | None = setting(
         None, "at most this many training images, others in proportion", least=1
     )
@@ -161,7 +163,9 @@ class TrainConfig:
 
     genotype: str = setting("", "the architecture, as bnas.space.genotype.format_genotype writes it")
     dataset: str = setting("digits", "data set", DATASETS)
-    data_dir: str | None = setting(None, "folder of the data files (mnist, cifar10)")
+    data_dir: str | None = setting(
+        None, "folder of the data files (mnist, cifar10), or the file itself (npz)"
+    )
     limit: int | None = setting(
         None, "at most this many training images, others in proportion", least=1
     )

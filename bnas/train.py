@@ -10,7 +10,7 @@ import numpy as np
 
 import bnas.functional as F
 from bnas import backend, fused
-from bnas.data import Split, batches, default_augmentation
+from bnas.data import Split, batches
 from bnas.errors import InputError
 from bnas.nn import join_states, part_of
 from bnas.optim import Adam, cosine_schedule, descend
@@ -68,7 +68,7 @@ class Training:
         self.epochs = config.epochs
         self.batch_size = min(config.batch_size, len(self.split))
         self.steps = len(self.split) // self.batch_size
-        self.augment = default_augmentation(dataset.name) if config.augment else None
+        self.augment = dataset.augmentation if config.augment else None
         self.optimiser = self._new_optimiser()
 
     def stage(self, epoch):

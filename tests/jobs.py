@@ -5,7 +5,7 @@ import pytest
 
 from bnas.data import load_dataset
 from bnas.runs.jobs import Silent, run
-from bnas.runs.folder import RunFolder
+from bnas.runs import RunFolder
 
 DIGITS = load_dataset("digits", limit=96)  # 96 images to train, 32 to validate
 

@@ -18,7 +18,7 @@ from bnas import commands
 from bnas.cli import main
 from bnas.config import SearchConfig, TrainConfig
 from bnas.space import PUBLISHED, format_genotype, parse_genotype
-from bnas.runs.folder import RunFolder
+from bnas.runs import RunFolder
 
 TINY = ("--quick", "--channels", "2", "--layers", "2", "--limit", "96")
 SEARCH = ("search", *TINY, "--nodes", "1", "--out")
@@ -456,6 +456,49 @@ def test_a_session_on_files(tmp_path, name, write):
     fail("evaluate", root, says="no such folder")
     succeed("evaluate", root, "--data-dir", files)
     succeed("search", "--out", root, "--resume", "--data-dir", files)
+
+
+def write_npz(path, classes=3, **changes):
+    """A small data set of one's own, floats of 2 x 8 x 8; returns the file."""
+    rng = np.random.default_rng(0)
+    arrays = {}
+    for part, n in (("train", 40), ("test", 12)):
+        arrays[f"{part}_images"] = rng.normal(size=(n, 2, 8, 8))
+        arrays[f"{part}_labels"] = np.arange(n) % classes
+    np.savez(path, **arrays | changes)
+    return path
+
+
+def test_a_session_on_a_file_of_ones_own(tmp_path):
+    file, root = tmp_path / "mine.npz", tmp_path / "run"
+    npz = ("--dataset", "npz", "--data-dir", write_npz(file))
+    tiny = ("--batch-size", "8", "--channels", "1")
+    fail(*SEARCH, root, "--dataset", "npz", says="--data-dir FILE.npz")
+    fail(*SEARCH, root, "--dataset", "npz", "--data-dir", tmp_path, says="--data-dir FILE.npz")
+    bad = write_npz(tmp_path / "bad.npz", test_labels=np.full(12, -1))
+    fail("data", "--dataset", "npz", "--data-dir", bad, says="bad.npz: test_labels: .*is -1")
+    assert not root.exists()
+    out = succeed("data", *npz, "--limit", "16")
+    assert out.startswith("npz: 3 classes, float32 images of 2 x 8 x 8")
+    assert re.search(r"^train +16 ", out, re.M) and re.search(r"^test +6 ", out, re.M)
+    succeed(*SEARCH, root, *tiny, *npz)
+    succeed("train", root, *TINY, *tiny, "--epochs", "1")
+    assert "npz, 12 test images" in succeed("evaluate", root)
+    other = write_npz(tmp_path / "other.npz", classes=4)
+    says = "other channels or classes .*classifier.*--data-dir"
+    fail("evaluate", root, "--data-dir", other, says=[f"{root} comes", says])
+    fail("export", root, "--data-dir", other, says=[f"{root / 'binary'} comes", says])
+    fail("search", "--resume", "--out", root, "--data-dir", other, says=[f"{root} comes", says])
+    moved = file.rename(tmp_path / "moved.npz")
+    fail("evaluate", root, says="mine.npz: cannot be read")
+    succeed("evaluate", root, "--data-dir", moved)
+    succeed("export", root, "--data-dir", moved)
+    packed = root / "packed.npz"
+    fail("predict", packed, moved, says="moved.npz: an .npz .*np.save")
+    images = tmp_path / "images.npy"
+    with np.load(moved) as arrays:
+        np.save(images, arrays["test_images"])
+    assert "12 images in" in succeed("predict", packed, images)
 
 
 @pytest.mark.parametrize("damage, says", [

@@ -1,11 +1,13 @@
-"""Data: fixed splits, readers that refuse what is not whole, augmentation, batches."""
+"""Data: fixed splits, readers that refuse what is not whole, one's own arrays, augmentation, batches."""
 
 import gzip
 import hashlib
+import io
 import math
 import os
 import re
 import struct
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +21,13 @@ from bnas.data import (
     Split,
     ascii_image,
     batches,
-    default_augmentation,
+    dataset_from_arrays,
     describe,
     load_dataset,
+    normalise,
     read_cifar10,
     read_idx,
+    read_images,
 )
 from bnas.data.formats import read_digits
 from bnas.errors import InputError
@@ -109,6 +113,12 @@ def test_a_dataset_refuses_a_label_out_of_range_and_says_which(label):
 def test_a_dataset_refuses_splits_of_different_image_shapes():
     with pytest.raises(InputError, match=r"test images have shape \(1, 2, 3\)"):
         Dataset("toy", 3, some_split(3), some_split(3), some_split(3, (1, 2, 3)))
+
+
+def test_a_dataset_has_no_augmentation_unless_given_and_refuses_what_is_none():
+    assert Dataset("toy", 3, *[some_split(3)] * 3).augmentation == Augmentation()
+    with pytest.raises(InputError, match=r"toy: augmentation is None.*Augmentation\(\)"):
+        Dataset("toy", 3, *[some_split(3)] * 3, augmentation=None)
 
 
 # --- the digits
@@ -389,7 +399,7 @@ def test_too_few_images_to_train_on_are_refused(tmp_path):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (("imagenet",), "unknown data set 'imagenet'.*digits, mnist, cifar10"),
+        (("imagenet",), "unknown data set 'imagenet'.*digits, mnist, cifar10, npz"),
         (("mnist",), "mnist is not bundled.*--data-dir"),
         (("cifar10",), "cifar10 is not bundled.*--data-dir"),
         (("digits", "."), "bundled.*leave out --data-dir"),
@@ -432,6 +442,305 @@ def test_a_limit_spreads_over_the_file_and_is_deterministic():
     places = [i for i, image in enumerate(full.train.images) if image.tobytes() in kept]
     quarters = np.bincount(np.array(places) * 4 // len(full.train), minlength=4)
     assert quarters.min() >= 20
+
+
+# --- one's own arrays and files
+
+
+def own_arrays(seed=0, dtype=np.uint8, shape=(2, 4, 5), classes=3, validation=False):
+    """The arguments of dataset_from_arrays: 40 images to train, 12 to test, 9 to validate."""
+    rng = np.random.default_rng(seed)
+    arrays = {}
+    parts = {"train": 40, "test": 12} | ({"validation": 9} if validation else {})
+    for part, n in parts.items():
+        pixels = rng.integers(0, 256, (n, *shape), dtype=np.uint8)
+        images = pixels if dtype == np.uint8 else (pixels / 100 - 1).astype(dtype)
+        arrays[f"{part}_images"] = images
+        arrays[f"{part}_labels"] = rng.permutation(np.arange(n) % classes)
+    return arrays
+
+
+def assert_same_dataset(one, two):
+    assert (one.classes, one.augmentation) == (two.classes, two.augmentation)
+    np.testing.assert_array_equal((one.mean, one.std), (two.mean, two.std))
+    for first, second in zip(one.splits.values(), two.splits.values()):
+        np.testing.assert_array_equal(first.images, second.images)
+        np.testing.assert_array_equal(first.labels, second.labels)
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    seed=st.integers(0, 99),
+    channels=st.integers(1, 3),
+    classes=st.integers(1, 5),
+    validation=st.booleans(),
+    label_type=st.sampled_from([np.uint8, np.int16, np.int64, np.uint64, ">i4"]),
+)
+def test_own_pixels_are_split_by_position_and_normalised(
+    seed, channels, classes, validation, label_type
+):
+    arrays = own_arrays(seed, np.uint8, (channels, 4, 5), classes, validation)
+    labels = arrays["train_labels"].tolist()
+    arrays = {
+        key: array.astype(label_type) if "labels" in key else array for key, array in arrays.items()
+    }
+    dataset = dataset_from_arrays("mine", **arrays)
+    assert (dataset.name, dataset.classes, dataset.image_shape) == ("mine", classes, (channels, 4, 5))
+    held = [] if validation else [i for i in range(40) if labels[:i].count(labels[i]) % 5 == 0]
+    rest = [i for i in range(40) if i not in held]
+    train = arrays["train_images"][rest].astype(np.float64)
+    mean, std = train.mean((0, 2, 3)), train.std((0, 2, 3))
+    np.testing.assert_allclose((dataset.mean, dataset.std), (mean, std))
+    expected = {
+        "train": (arrays["train_images"][rest], arrays["train_labels"][rest]),
+        "validation": (arrays["train_images"][held], arrays["train_labels"][held]),
+        "test": (arrays["test_images"], arrays["test_labels"]),
+    }
+    if validation:
+        expected["validation"] = arrays["validation_images"], arrays["validation_labels"]
+    for part, (pixels, part_labels) in expected.items():
+        split = dataset.splits[part]
+        found = split.images * std[:, None, None] + mean[:, None, None]
+        np.testing.assert_allclose(found, pixels, atol=1e-3)
+        np.testing.assert_array_equal(split.labels, part_labels.astype(np.int64))
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, ">f4"])
+def test_own_floats_are_taken_as_they_are(dtype):
+    arrays = own_arrays(dtype=dtype, validation=True)
+    dataset = dataset_from_arrays("mine", **arrays)
+    for part, split in dataset.splits.items():
+        np.testing.assert_array_equal(
+            split.images, arrays[f"{part}_images"].astype(np.float32)
+        )
+    assert dataset.mean.tolist() == [0, 0] and dataset.std.tolist() == [1, 1]
+    raw = own_arrays()["test_images"]  # an exported network would take even bytes as they are
+    np.testing.assert_array_equal(normalise(raw, dataset.mean, dataset.std), raw)
+
+
+def test_own_arrays_are_copied_and_may_lack_the_axis_of_channels():
+    arrays = own_arrays(dtype=np.float32, shape=(1, 4, 5), validation=True)
+    flat = {key: a[:, 0] if "images" in key else a for key, a in arrays.items()}
+    dataset = dataset_from_arrays("mine", **flat)
+    assert_same_dataset(dataset, dataset_from_arrays("mine", **arrays))
+    for split in dataset.splits.values():
+        split.images[:], split.labels[:] = -9, 0
+    assert all((array > -9).all() for array in arrays.values())
+    assert arrays["train_labels"].any()
+
+
+@pytest.mark.parametrize("part", ["train", "validation", "test"])
+def test_the_last_class_is_the_largest_label_of_any_split(part):
+    arrays = own_arrays(validation=True)
+    arrays[f"{part}_labels"][3] = 7
+    assert dataset_from_arrays("mine", **arrays).classes == 8
+
+
+def test_own_arrays_may_have_an_augmentation():
+    chosen = Augmentation(flip=True)
+    dataset = dataset_from_arrays("mine", **own_arrays(), augmentation=chosen)
+    assert dataset.augmentation == chosen
+    assert dataset_from_arrays("mine", **own_arrays()).augmentation == Augmentation()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_a_limit_thins_own_arrays_as_any_other_and_keeps_the_normalisation(dtype):
+    arrays = own_arrays(dtype=dtype, validation=True)
+    full = dataset_from_arrays("mine", **arrays)
+    part = dataset_from_arrays("mine", **arrays, limit=10)
+    assert [len(split) for split in part.splits.values()] == [10, 2, 3]
+    np.testing.assert_array_equal((part.mean, part.std), (full.mean, full.std))
+    assert counts(part.train, 3).min() >= 3
+    for name, split in part.splits.items():
+        whole = {image.tobytes() for image in full.splits[name].images}
+        assert {image.tobytes() for image in split.images} <= whole
+    with pytest.raises(InputError, match="limit is 0"):
+        dataset_from_arrays("mine", **arrays, limit=0)
+
+
+def bad_own_arrays():
+    """(name, key, what is put there, what the message says)."""
+    good = own_arrays()
+    images, labels = good["train_images"], good["train_labels"]
+    floats = own_arrays(dtype=np.float32)["test_images"]
+    nan, overflow, negative, large = floats.copy(), floats.astype(np.float64), labels.copy(), labels.copy()
+    nan[3, 0, 1, 1], overflow[4, 1, 0, 0], negative[5:7], large[0] = np.nan, 1e300, (-1, -9), 40
+    one_dtype = "test_images are float32 but train_images uint8.*one dtype"
+    yield "rank 2", "train_images", images[:, 0, 0], r"train_images have shape \(40, 5\).*\(N, H, W\)"
+    yield "rank 5", "test_images", images[None], r"test_images have shape \(1, 40.*\(N, C, H, W\)"
+    yield "no images", "test_images", images[:0], "test_images .*no size of 0"
+    yield "integers", "train_images", images.astype(np.int64), "train_images are int64.*uint8.*floats"
+    yield "complex", "test_images", images.astype(complex), "test_images are complex128"
+    yield "objects", "train_images", images.astype(object), "train_images are object"
+    yield "text", "train_images", images.astype(str), "train_images are <U"
+    yield "a list", "test_images", images.tolist(), "test_images are a list, expected a NumPy array"
+    yield "mixed dtypes", "test_images", floats, one_dtype
+    yield "other shape", "test_images", images[:12, :1], r"test_images are of \(1, 4, 5\).*\(2, 4, 5\)"
+    yield "NaN", "test_images", nan, "test_images: the image at index 3 holds NaN.*1 of 12"
+    yield "overflow", "test_images", overflow, "index 4 holds NaN or infinity as float32"
+    yield "label below 0", "train_labels", negative, "train_labels: .*index 5 is -1, expected 0 or more"
+    yield "label too large", "train_labels", large, "train_labels go up to 40, but .* 40 training images"
+    yield "float labels", "test_labels", np.zeros(12), r"test_labels are float64.*astype\(np.int64\)"
+    yield "bool labels", "test_labels", np.zeros(12, bool), "test_labels are bool, expected integers"
+    yield "too few labels", "test_labels", labels[:11], r"test_labels .*\(11,\), expected \(12,\)"
+    yield "one-hot labels", "test_labels", np.eye(3, dtype=int)[labels[:12]], r"\(12, 3\), expected \(12,\)"
+    yield "no labels", "test_labels", None, "test_labels are a NoneType"
+    yield "half a validation", "validation_images", images, "validation_labels go together"
+    yield "half a validation", "validation_labels", labels, "validation_labels go together"
+
+
+@pytest.mark.parametrize(
+    "key, value, message", [pytest.param(*c[1:], id=f"{c[0]} {c[1]}") for c in bad_own_arrays()]
+)
+def test_bad_own_arrays_are_refused_by_name_in_python_and_in_a_file(tmp_path, key, value, message):
+    arrays = own_arrays() | {key: value}
+    with pytest.raises(InputError, match=message):
+        dataset_from_arrays("mine", **arrays)
+    if isinstance(value, np.ndarray) and value.dtype != object:
+        np.savez(tmp_path / "mine.npz", **arrays)
+        with pytest.raises(InputError, match=f"mine.npz: .*{message}"):
+            load_dataset("npz", tmp_path / "mine.npz")
+
+
+def test_too_few_own_images_to_hold_some_out():
+    arrays = own_arrays(classes=1)
+    arrays["train_images"], arrays["train_labels"] = (
+        arrays["train_images"][:1], arrays["train_labels"][:1],
+    )  # fmt: skip
+    with pytest.raises(InputError, match="too few images to leave any for training"):
+        dataset_from_arrays("mine", **arrays)
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float64])
+@pytest.mark.parametrize("validation", [False, True])
+@pytest.mark.parametrize("limit", [None, 12])
+def test_a_file_is_read_as_its_arrays_are(tmp_path, save, dtype, validation, limit):
+    arrays = own_arrays(dtype=dtype, validation=validation)
+    save(tmp_path / "mine.npz", **arrays)
+    dataset = load_dataset("npz", str(tmp_path / "mine.npz"), limit)
+    assert dataset.name == "npz"
+    assert_same_dataset(dataset, dataset_from_arrays("mine", **arrays, limit=limit))
+
+
+def bad_npz_files():
+    def npz(**arrays):
+        buffer = io.BytesIO()
+        np.savez(buffer, **arrays)
+        return buffer.getvalue()
+
+    good = own_arrays()
+    content = npz(**good)
+    few = {key: good[key] for key in ("train_images", "test_labels")}
+    yield "unknown key", npz(**good, labels=good["test_labels"]), "unknown key 'labels'; expected train"
+    yield "missing keys", npz(**few), "lacks train_labels, test_images; expected train_images, train"
+    yield "no keys", npz(), "lacks train_images, train_labels, test_images, test_labels"
+    yield "half a validation", npz(**good, validation_labels=good["test_labels"]), "go together"
+    for length in (3, 40, len(content) // 2, len(content) - 1):
+        yield f"cut to {length}", content[:length], "cut short or damaged|no .npz file"
+    yield "flipped", content[:700] + bytes([content[700] ^ 1]) + content[701:], "damaged .Bad CRC-32"
+    yield "empty", b"", "no .npz file; write one with np.savez.*validation_labels"
+    yield "another file", b"\x89PNG\r\n", "no .npz file"
+    buffer = io.BytesIO()
+    np.save(buffer, good["train_images"])
+    yield "npy", buffer.getvalue(), "no .npz file"
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for key in good:
+            archive.writestr(f"{key}.npy", "no array")
+    yield "no arrays", buffer.getvalue(), "train_images is no array"
+    header = b"\x93NUMPY\x01\x00v\x00" + (
+        b"{'descr': '|u1', 'fortran_order': False, 'shape': (1000000000000000, 8, 8), }".ljust(117)
+        + b"\n"
+    )
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for key in good:
+            archive.writestr(f"{key}.npy", header)
+    yield "huge shape", buffer.getvalue(), "train_images does not fit into memory"
+
+
+@pytest.mark.parametrize(
+    "content, message", [pytest.param(*c[1:], id=c[0]) for c in bad_npz_files()]
+)
+def test_bad_npz_files_are_refused_by_name(tmp_path, content, message):
+    path = tmp_path / "mine.npz"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=message) as caught:
+        load_dataset("npz", path)
+    assert str(path) in str(caught.value)
+
+
+@settings(deadline=None, max_examples=200)
+@given(place=st.integers(0, 10**6), change=st.integers(1, 255), cut=st.booleans())
+def test_any_damage_to_an_npz_file_is_told_or_harmless(tmp_path_factory, place, change, cut):
+    arrays = own_arrays(shape=(4, 5))
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    content = bytearray(buffer.getvalue())
+    place %= len(content)
+    if cut:
+        del content[place:]
+    else:
+        content[place] ^= change
+    path = tmp_path_factory.mktemp("npz") / "mine.npz"
+    path.write_bytes(content)
+    try:
+        dataset = load_dataset("npz", path)
+    except InputError as error:
+        assert str(path) in str(error)
+    else:  # a date of the zip file, say
+        assert_same_dataset(dataset, dataset_from_arrays("npz", **arrays))
+
+
+@pytest.mark.parametrize(
+    "path, message",
+    [(None, "--data-dir FILE.npz"), (".", "cannot be read.*--data-dir FILE.npz"),
+     ("no/file.npz", "no/file.npz: cannot be read.*--data-dir FILE.npz")],
+)  # fmt: skip
+def test_npz_needs_a_file(path, message):
+    with pytest.raises(InputError, match=message):
+        load_dataset("npz", path)
+
+
+class Bomb:
+    """Unpickled, it makes a folder."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.folder),)
+
+
+def test_nothing_in_a_file_is_unpickled(tmp_path):
+    for save in (np.save, np.savez):  # the bomb goes off where pickle is allowed
+        array = np.array([Bomb(tmp_path / save.__name__)], object)
+        path = tmp_path / f"{save.__name__}.npz"
+        with open(path, "wb") as file:
+            save(file, array) if save is np.save else save(file, **own_arrays(), validation_images=array)
+        with pytest.raises(InputError, match="never read|no .npz file"):
+            load_dataset("npz", path)
+        assert not (tmp_path / save.__name__).exists()
+    with np.load(tmp_path / "savez.npz", allow_pickle=True) as file:
+        file["validation_images"]
+    assert (tmp_path / "savez").exists()
+
+
+def test_the_example_in_the_readme_makes_a_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    readme = (FILE.parent / "README.md").read_text(encoding="utf-8")
+    (code,) = (c for c in re.findall("```python\n(.*?)```", readme, re.S) if "np.savez" in c)
+    exec(code, {})
+    dataset = load_dataset("npz", "bars.npz")
+    assert (dataset.classes, dataset.image_shape) == (2, (1, 8, 8))
+    assert [len(split) for split in dataset.splits.values()] == [160, 40, 100]
+
+
+def test_read_images_refuses_an_npz_file(tmp_path):
+    np.savez(tmp_path / "mine.npz", **own_arrays())
+    with pytest.raises(InputError, match=r"mine.npz: an .npz .*np.save"):
+        read_images(tmp_path / "mine.npz")
 
 
 # --- augmentation
@@ -590,11 +899,13 @@ def test_augmentation_refuses_a_single_image():
         Augmentation(flip=True)(np.zeros((1, 8, 8), np.float32), np.random.default_rng(0))
 
 
-def test_default_augmentations_never_mirror_a_digit():
-    assert not default_augmentation("digits").flip and not default_augmentation("mnist").flip
-    assert default_augmentation("cifar10") == Augmentation(crop_padding=4, flip=True, cutout=16)
-    with pytest.raises(InputError, match="unknown data set 'svhn'"):
-        default_augmentation("svhn")
+def test_the_named_data_sets_bring_their_augmentation_and_never_mirror_a_digit(tmp_path):
+    write_mnist(tmp_path)
+    write_cifar10(tmp_path, [1])
+    assert load_dataset("digits").augmentation == Augmentation(crop_padding=1)
+    assert load_dataset("mnist", tmp_path).augmentation == Augmentation(crop_padding=2)
+    expected = Augmentation(crop_padding=4, flip=True, cutout=16)
+    assert load_dataset("cifar10", tmp_path).augmentation == expected
 
 
 # --- batches

@@ -21,7 +21,7 @@ from bnas.errors import InputError
 from bnas.evaluation import predict
 from bnas.space import format_genotype
 from bnas.packed import PackedNetwork, layers
-from bnas.runs.folder import RunFolder, load_checkpoint, save_checkpoint
+from bnas.runs import RunFolder, load_checkpoint, save_checkpoint
 from bnas.train import trained_network
 
 DIGITS = Path(__file__).resolve().parents[1] / "data" / "optdigits.csv.gz"

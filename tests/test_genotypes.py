@@ -19,12 +19,12 @@ from bnas.space import (
     discretise,
     edges,
     format_genotype,
-    number_of_nodes,
     parse_genotype,
     read_genotype,
     validate_genotype,
     write_genotype,
 )
+from bnas.space.genotype import number_of_nodes
 
 ONE_NODE = Genotype(
     (("skip_connect", 0), ("max_pool_3x3", 1)),
@@ -306,7 +306,7 @@ def test_number_of_nodes_inverts_edges():
                 number_of_nodes(count)
 
 
-def oracle(alpha):
+def oracle(alpha, operations=PRIMITIVES):
     """discretise, written out: Python floats, loops, and every pair of edges compared."""
     fields = []
     for logits in alpha:
@@ -318,8 +318,9 @@ def oracle(alpha):
                 row = [float(v) for v in logits[e]]
                 powers = [math.exp(v - max(row)) for v in row]
                 weights = [p / math.fsum(powers) for p in powers]
-                best = max(range(1, 8), key=lambda m: (weights[m], -m))
-                candidates.append((weights[best], i, PRIMITIVES[best]))
+                kept = [m for m, operation in enumerate(operations) if operation != "none"]
+                best = max(kept, key=lambda m: (weights[m], -m))
+                candidates.append((weights[best], i, operations[best]))
                 e += 1
             chosen = max(
                 itertools.combinations(candidates, 2),
@@ -350,6 +351,57 @@ def test_discretise_equals_the_oracle(alpha):  # a grid: weights tie exactly or 
         for (_, i), (_, j) in zip(pairs[::2], pairs[1::2]):
             assert i < j  # two different edges, by predecessor
         assert len(pairs) == 2 * number_of_nodes(alpha.shape[1])
+
+
+@st.composite
+def spaces(draw):
+    """(alpha, operations) of a search space of one's own, with `none` anywhere or nowhere."""
+    names = [*PRIMITIVES[1:], "gabor_3x3", "shift"]
+    operations = draw(st.lists(st.sampled_from(names), min_size=1, max_size=9, unique=True))
+    if draw(st.booleans()):
+        operations.insert(draw(st.integers(0, len(operations))), "none")
+    nodes = draw(st.integers(1, 4))
+    shape = (2, nodes * (nodes + 3) // 2, len(operations))
+    grid = st.integers(-48, 48).map(lambda k: k / 8) | st.integers(-1, 1).map(float)
+    return draw(hnp.arrays(np.float64, shape, elements=grid)), tuple(operations)
+
+
+@settings(deadline=None, max_examples=100)
+@given(spaces())
+def test_any_space_is_discretised_as_the_oracle_does(space):
+    alpha, operations = space
+    genotype = discretise(alpha, operations)
+    assert genotype == oracle(alpha, operations)
+    assert discretise(alpha.tolist(), list(operations)) == genotype
+    assert {name for name, _ in genotype.normal + genotype.reduce} <= set(operations) - {"none"}
+
+
+@settings(deadline=None, max_examples=50)
+@given(alphas(st.integers(-16, 16).map(lambda k: k / 8)), st.integers(0, 7))
+def test_where_none_stands_does_not_matter(alpha, place):
+    """Nor does its place change the last bit of a weight, which would break ties."""
+    operations = [*PRIMITIVES[1:]]
+    operations.insert(place, "none")
+    moved = np.insert(alpha[:, :, 1:], place, alpha[:, :, 0], axis=2)
+    assert discretise(moved, operations) == discretise(alpha)
+
+
+@pytest.mark.parametrize("operations, complaint", [
+    (("none",), "at least one other than 'none'"),
+    ((), "at least one other than 'none'"),
+    (("skip_connect", "shift", "shift"), "lists 'shift' twice"),
+    (("none", "none", "shift"), "lists 'none' twice"),
+    (("shift", 3), "must be a tuple of names"),
+    ("shift", "must be a tuple of names"),
+])  # fmt: skip
+def test_discretise_refuses_what_is_no_search_space(operations, complaint):
+    with pytest.raises(InputError, match=complaint):
+        discretise(np.zeros((2, 5, len(operations))), operations)
+
+
+def test_discretise_needs_a_logit_for_every_operation():
+    with pytest.raises(ValueError, match=r"shape \(2, 5, 8\), expected \(2, E, 2\)"):
+        discretise(np.zeros((2, 5, 8)), ("shift", "none"))
 
 
 def test_none_may_be_strongest_everywhere_and_is_never_kept():

@@ -1,5 +1,6 @@
 """The figures: each draws the data it claims, in any shape of run, and nothing overlaps."""
 
+import io
 import itertools
 import subprocess
 import sys
@@ -10,28 +11,41 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import to_hex
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.patches import Circle, FancyArrowPatch
 from scipy.special import softmax
 
 from bnas.errors import InputError
 from bnas.space import OPERATIONS, PRIMITIVES, PUBLISHED, Genotype, discretise, edges
-from bnas.plots.figures import (
+from bnas.plots import (
     OPERATION_STYLES,
     accuracy_figure,
     alpha_figure,
     cell_figure,
     draw_run,
     operation_count_figure,
+    operation_styles,
     tangent_figure,
     training_figure,
 )
 
+# Search spaces of one's own.
+SPACES = {
+    "subset": ("none", "skip_connect", "sep_conv_3x3"),
+    "superset": (*PRIMITIVES, "gabor_conv_3x3", "shift"),
+    "no none": ("sep_conv_3x3", "gabor_conv_3x3", "skip_connect"),
+    "none amidst, long names": (
+        "binary_channel_shuffle_depthwise_3x3", "shift", "none", "dct", "sep_conv_7x7", "ghost",
+    ),
+    "one": ("gabor_conv_3x3",),
+    "many": (*(f"operation_{k}" for k in range(45)), "none"),
+}  # fmt: skip
 INPUTS = {"$c_{k-2}$": 0, "$c_{k-1}$": 1}
 
 
-def search_history(epochs=8, nodes=4, per_phase=2, seed=0):
+def search_history(epochs=8, nodes=4, per_phase=2, seed=0, operations=PRIMITIVES):
     """A made-up search: Parent and Child in turn, `per_phase` epochs each."""
+    shape = (2, nodes * (nodes + 3) // 2, len(operations))
     rng = np.random.default_rng(seed)
     history = []
     for epoch in range(epochs):
@@ -46,7 +60,7 @@ def search_history(epochs=8, nodes=4, per_phase=2, seed=0):
                 "train_accuracy": rng.uniform(),
                 "seconds": 1.0,
                 "validation_accuracy": rng.uniform(),
-                "alpha": rng.normal(size=(2, nodes * (nodes + 3) // 2, 8)).tolist(),
+                "alpha": rng.normal(size=shape).tolist(),
                 "distance": rng.uniform(1, 9) if child else None,
                 "angle": rng.uniform(0, 180) if child else None,
                 "kl": rng.uniform() if child else None,
@@ -147,8 +161,56 @@ def test_every_operation_has_its_own_style():
     assert {OPERATION_STYLES[op].color for op in PRIMITIVES[1:]} == okabe_ito
 
 
+def lightness_and_hues(color):
+    """CIE L*, a*, b* of a colour, in which Euclidean distance is about what the eye sees."""
+    rgb = np.array(to_rgb(color))
+    linear = np.where(rgb > 0.04045, ((rgb + 0.055) / 1.055) ** 2.4, rgb / 12.92)
+    to_xyz = [[0.4339, 0.3762, 0.1899], [0.2126, 0.7152, 0.0722], [0.0178, 0.1095, 0.8730]]
+    x, y, z = np.cbrt(np.maximum(np.array(to_xyz) @ linear, 1e-3))
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+def test_operations_of_ones_own_have_styles_that_can_be_told_apart():
+    names = [f"own_{k}" for k in range(43)]
+    styles = operation_styles((*PRIMITIVES, *names))
+    assert {name: styles[name] for name in OPERATIONS} == OPERATION_STYLES
+    colors = [style.color for style in OPERATION_STYLES.values()]
+    colors += [styles[name].color for name in names[:7]]
+    for one, two in itertools.combinations(colors, 2):
+        assert np.linalg.norm(lightness_and_hues(one) - lightness_and_hues(two)) > 20, (one, two)
+    fixed = {(style.marker, style.hatch) for style in OPERATION_STYLES.values()}
+    for looks in ("color marker", "color hatch"):
+        first, second = looks.split()
+        seen = {(getattr(styles[n], first), getattr(styles[n], second)) for n in names}
+        assert len(seen) == 42  # and the last looks like the first
+    own = [styles[name] for name in names]
+    assert not {style.marker for style in own} & {marker for marker, _ in fixed}
+    assert not {style.hatch for style in own} & {hatch for _, hatch in fixed}
+
+
+def test_styles_go_by_the_order_of_the_operations_that_are_not_fixed():
+    first = operation_styles(("shift", "none", "ghost"))
+    second = operation_styles(("ghost", "skip_connect", "shift"))
+    assert first["shift"] == second["ghost"] != first["ghost"] == second["shift"]
+
+
+@pytest.mark.parametrize("operations, complaint", [
+    (("none",), "other than 'none'"), (("shift", "shift"), "'shift' twice"), ("shift", "tuple"),
+])  # fmt: skip
+def test_what_is_no_search_space_is_refused(tmp_path, operations, complaint):
+    history = search_history(2, nodes=1, operations=operations)
+    for figure in (
+        lambda: alpha_figure(history, "normal", operations),
+        lambda: operation_count_figure(history, operations),
+        lambda: cell_figure(PUBLISHED["DARTS_V2"], operations),
+        lambda: draw_run(history, None, tmp_path, operations),
+    ):
+        with pytest.raises(InputError, match=complaint):
+            figure()
+
+
 def test_pyplot_is_not_imported():
-    code = "import sys, bnas.plots.figures; assert 'matplotlib.pyplot' not in sys.modules"
+    code = "import sys, bnas.plots; assert 'matplotlib.pyplot' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
@@ -182,6 +244,31 @@ def test_alpha_figure_fits(epochs, nodes):
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
     assert legend[:8] == list(PRIMITIVES) and legend[8] == "Parent phase"
     assert ("Child phase" in legend) == (epochs > 1)
+
+
+@pytest.mark.parametrize("nodes", [1, 4])
+@pytest.mark.parametrize("operations", SPACES.values(), ids=SPACES)
+def test_alpha_figure_of_any_space(operations, nodes):
+    history = search_history(6, nodes, operations=operations)
+    figure = alpha_figure(history, "reduce", operations)
+    weights = softmax([record["alpha"] for record in history], axis=-1)[:, 1]
+    styles = operation_styles(operations)
+    panels = [ax for ax in figure.axes if ax.get_visible()]
+    for e, panel in enumerate(panels):
+        drawn = lines(panel)
+        for m, operation in enumerate(operations):
+            np.testing.assert_allclose(drawn[operation].get_ydata(), weights[:, e, m])
+            style = styles[operation]
+            assert (drawn[operation].get_color(), drawn[operation].get_marker()) == (
+                style.color, style.marker,
+            )  # fmt: skip
+    assert_texts_fit(figure)
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert legend == [*operations, "Parent phase", "Child phase"]
+    height = panels[0].get_window_extent().height / figure.dpi
+    assert height > 0.8  # inches: a long legend takes nothing from the panels
+    if len(operations) == 1:
+        assert panels[0].get_ylim()[0] == 0
 
 
 def test_logits_of_any_size_are_drawn():
@@ -253,6 +340,27 @@ def test_operation_counts_are_those_of_the_discretised_alpha(nodes):
             base += counts
         np.testing.assert_array_equal(base, 2 * nodes)
     assert_texts_fit(figure)
+
+
+@pytest.mark.parametrize("operations", SPACES.values(), ids=SPACES)
+def test_operation_counts_of_any_space(operations):
+    history = search_history(7, nodes=3, operations=operations)
+    genotypes = [discretise(record["alpha"], operations) for record in history]
+    figure = operation_count_figure(history, operations)
+    kept = [operation for operation in operations if operation != "none"]
+    styles = operation_styles(operations)
+    for ax, cell in zip(figure.axes, ("normal", "reduce")):
+        assert [bars.get_label() for bars in ax.containers] == kept
+        for bars in ax.containers:
+            name = bars.get_label()
+            counts = [Counter(op for op, _ in getattr(g, cell))[name] for g in genotypes]
+            np.testing.assert_array_equal([bar.get_height() for bar in bars], counts)
+            assert to_hex(bars[0].get_facecolor()).upper() == styles[name].color
+            assert bars[0].get_hatch() == styles[name].hatch
+    assert_texts_fit(figure)
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert legend == [*kept, "Parent phase", "Child phase"]
+    assert figure.axes[0].get_window_extent().height / figure.dpi > 1.8
 
 
 def skips(normal, reduce):
@@ -365,7 +473,7 @@ def test_training_figure_tells_the_stages_apart(first, second):
 # Cells -----------------------------------------------------------------------------------------
 
 
-def read_back(ax, renderer):
+def read_back(ax, renderer, styles):
     """The edges (operation or None, source, target) that can be read from a drawn cell.
 
     Asserts on the way that no edge runs under a label or node that is not its own.
@@ -412,12 +520,12 @@ def read_back(ax, renderer):
         assert len(own) == (0 if target == output else 1)
         found.append((own[0] if own else None, source, target))
         if own:
-            assert to_hex(arrow.get_edgecolor()).upper() == OPERATION_STYLES[own[0]].color
+            assert to_hex(arrow.get_edgecolor()).upper() == styles[own[0]].color
     return found
 
 
-def assert_cells_are_drawn(genotype):
-    figure = cell_figure(genotype)
+def assert_cells_are_drawn(genotype, operations=PRIMITIVES):
+    figure = cell_figure(genotype, operations)
     assert_texts_fit(figure)
     renderer = draw(figure)
     for ax, pairs, concat in zip(
@@ -428,7 +536,7 @@ def assert_cells_are_drawn(genotype):
         output = len(pairs) // 2 + 2
         expected = [(op, i, k // 2 + 2) for k, (op, i) in enumerate(pairs)]
         expected += [(None, i, output) for i in concat]
-        assert Counter(read_back(ax, renderer)) == Counter(expected)
+        assert Counter(read_back(ax, renderer, operation_styles(operations))) == Counter(expected)
         for circle in (patch for patch in ax.patches if isinstance(patch, Circle)):
             box = circle.get_window_extent(renderer)
             assert figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1
@@ -443,10 +551,10 @@ def test_published_cells_can_be_read_from_the_picture(name):
 
 
 @st.composite
-def cells(draw):
+def cells(draw, operations=OPERATIONS[1:]):
     nodes = draw(st.integers(1, 6))
     pairs = tuple(
-        (draw(st.sampled_from(OPERATIONS[1:])), draw(st.integers(0, k // 2 + 1)))
+        (draw(st.sampled_from(operations)), draw(st.integers(0, k // 2 + 1)))
         for k in range(2 * nodes)
     )
     return pairs, tuple(draw(st.lists(st.integers(2, nodes + 1), min_size=1, unique=True)))
@@ -456,6 +564,15 @@ def cells(draw):
 @given(cells(), cells())
 def test_any_cell_can_be_read_from_the_picture(normal, reduce):
     assert_cells_are_drawn(Genotype(*normal, *reduce))
+
+
+OWN = tuple(name for name in SPACES["none amidst, long names"] if name != "none")
+
+
+@settings(deadline=None, max_examples=5)
+@given(cells(OWN), cells(OWN))
+def test_any_cell_of_ones_own_operations_can_be_read_from_the_picture(normal, reduce):
+    assert_cells_are_drawn(Genotype(*normal, *reduce), OWN)
 
 
 def test_a_deep_cell_stays_flat():
@@ -474,6 +591,16 @@ def test_the_same_genotype_gives_the_same_picture(tmp_path):
 def test_cell_figure_refuses_an_invalid_genotype():
     with pytest.raises(InputError, match="unknown operation"):
         cell_figure(Genotype((("conv", 0), ("conv", 1)), (2,), (("conv", 0), ("conv", 1)), (2,)))
+    good = (("shift", 0), ("shift", 1))
+    for bad, complaint in (
+        ((("shift", 0), ("shift", 2)), "reads state 2"),
+        ((("shift", 0), ("shift", 1, 2)), "must be a pair"),
+        ((("shift", 0), ("ghost", 1)), "unknown operation 'ghost'"),
+        ((("shift", 0), ("none", 1)), "is 'none'"),
+        (3, "must be a list"),
+    ):
+        with pytest.raises(InputError, match=complaint):
+            cell_figure(Genotype(good, (2,), bad, (2,)), ("shift", "none"))
 
 
 # All of them -----------------------------------------------------------------------------------
@@ -495,6 +622,33 @@ def test_draw_run_writes_what_there_is_data_for(tmp_path):
         for path in paths:
             data = path.read_bytes()
             assert data.startswith(b"\x89PNG") and data.endswith(b"IEND\xaeB`\x82")
+
+
+@pytest.mark.parametrize("operations", SPACES.values(), ids=SPACES)
+def test_draw_run_draws_any_space(tmp_path, operations):
+    """All figures, each as the function that makes it does when told the same operations."""
+    history = search_history(2, nodes=2, operations=operations)
+    genotype = discretise(history[-1]["alpha"], operations)
+    draw_run(history, genotype, tmp_path, operations)
+    for name, figure in (
+        ("alpha_normal", alpha_figure(history, "normal", operations)),
+        ("alpha_reduce", alpha_figure(history, "reduce", operations)),
+        ("operations", operation_count_figure(history, operations)),
+        ("accuracy", accuracy_figure(history)),
+        ("tangent", tangent_figure(history)),
+        ("cells", cell_figure(genotype, operations)),
+    ):
+        png = io.BytesIO()
+        figure.savefig(png, format="png", dpi=130)
+        assert (tmp_path / f"{name}.png").read_bytes() == png.getvalue(), name
+
+
+def test_a_history_of_another_space_is_refused():
+    history = search_history(2, operations=SPACES["superset"])
+    with pytest.raises(InputError, match=r"\(2, edges, 8\).*each of the operations"):
+        alpha_figure(history, "normal")
+    with pytest.raises(InputError, match=r"\(2, edges, 3\)"):
+        operation_count_figure(history, SPACES["subset"])
 
 
 def test_draw_run_needs_a_folder_it_can_make(tmp_path):

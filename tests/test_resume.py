@@ -13,7 +13,7 @@ from bnas.config import SearchConfig, TrainConfig
 from bnas.data import load_dataset
 from bnas.space import PUBLISHED, format_genotype
 from bnas.runs.jobs import Silent, run
-from bnas.runs.folder import RunFolder
+from bnas.runs import RunFolder
 from bnas.search.dcp import Search
 from bnas.train import Training, trained_network
 

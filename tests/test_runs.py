@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from bnas import runs
 from bnas.errors import InputError
-from bnas.runs.folder import RunFolder, atomic_write, load_checkpoint, require_same_config, save_checkpoint
+from bnas.runs import RunFolder, atomic_write, load_checkpoint, require_same_config, save_checkpoint
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = {"layers": 4, "lambda": 5e-3, "data_dir": "é/\udcff"}  # a byte that is not UTF-8
@@ -180,7 +180,7 @@ def test_other_files_are_no_checkpoints(tmp_path, monkeypatch):
 
 SAVE_FOR_EVER = """
 import sys, itertools, numpy as np
-from bnas.runs.folder import RunFolder
+from bnas.runs import RunFolder
 with RunFolder.open(sys.argv[1], write=True) as run:
     start = run.load()[1]["epochs_done"] if run.has_checkpoint else 0
     run.truncate_history(start)
@@ -221,7 +221,7 @@ def test_kill_9_loses_at_most_the_current_epoch(tmp_path):
 FULL_DISK = """
 import os, resource, sys, numpy as np
 from bnas.errors import InputError
-from bnas.runs.folder import RunFolder
+from bnas.runs import RunFolder
 with RunFolder.open(sys.argv[1], write=True) as run:
     resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
     for write in (lambda: run.save({"w": np.ones(10_000)}, {}),
@@ -359,7 +359,7 @@ def test_open_refuses_what_is_no_run(tmp_path, text, message):
 
 HOLD = """
 import sys
-from bnas.runs.folder import RunFolder
+from bnas.runs import RunFolder
 with RunFolder.open(sys.argv[1], write=True):
     print("holding", flush=True)
     sys.stdin.read()

@@ -1,7 +1,8 @@
 """Data sets in three fixed splits, checked and normalised.
 
-`load_dataset` is the one door: it finds the files, splits each class by position, and scales the
-pixels. What it returns has been validated, so the floors above need not look again.
+`load_dataset` finds the files of a data set by name, `dataset_from_arrays` takes one's own arrays.
+Both split each class by position and scale the pixels. What they return has been validated, so
+the floors above need not look again.
 """
 
 import os
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from bnas.data.arrays import check_arrays, read_npz
+from bnas.data.augmentation import Augmentation
 from bnas.data.formats import CLASSES, check_labels, read_cifar10, read_digits, read_idx
 from bnas.errors import InputError
 
@@ -19,7 +22,14 @@ _DIGITS_PLACES = (
     _PACKAGE / "bundled" / "optdigits.csv.gz",
     _PACKAGE.parent / "data" / "optdigits.csv.gz",
 )
-_Raw = tuple[np.ndarray, np.ndarray]  # uint8 images (N, C, H, W) and their labels (N,)
+_Raw = tuple[np.ndarray, np.ndarray]  # images (N, C, H, W), uint8 or floats, and labels (N,)
+# cifar10 as DARTS trains a found network (Liu et al. 2019, arXiv 1806.09055); its search leaves
+# cutout out. No flip of a digit, for mirrored it is none; no cutout, for one stroke tells 3 from 8.
+_AUGMENTATIONS = {
+    "digits": Augmentation(crop_padding=1),
+    "mnist": Augmentation(crop_padding=2),
+    "cifar10": Augmentation(crop_padding=4, flip=True, cutout=16),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +78,9 @@ class Dataset:
     """A named data set in three splits of one image shape, with labels in range(classes).
 
     mean, std: float64 (C,), what normalisation took out of the raw pixels (0 to 255), if it did.
-    Raises InputError for a label out of range or splits whose images differ in shape.
+    augmentation: the random changes to the images of a training step; none unless given.
+    Raises InputError for a label out of range, splits whose images differ in shape, or an
+    augmentation of another type.
     """
 
     name: str
@@ -78,8 +90,14 @@ class Dataset:
     test: Split
     mean: np.ndarray | None = None
     std: np.ndarray | None = None
+    augmentation: Augmentation = Augmentation()
 
     def __post_init__(self):
+        if not isinstance(self.augmentation, Augmentation):
+            raise InputError(
+                f"{self.name}: augmentation is {self.augmentation!r}, expected an Augmentation; "
+                "Augmentation() changes nothing"
+            )
         for split_name, split in self.splits.items():
             wrong = np.flatnonzero((split.labels < 0) | (split.labels >= self.classes))
             if wrong.size:
@@ -112,28 +130,92 @@ def load_dataset(name: str, data_dir=None, limit: int | None = None) -> Dataset:
       "digits"   bundled, 1x8x8: i mod 5 = 0 is test, 1 validation, 2 to 4 train;
       "mnist"    1x28x28: of the training files i mod 6 = 0 is validation; t10k is test;
       "cifar10"  3x32x32: of the data_batch_[1-5].bin that are there (at least one) i mod 5 = 0 is
-                 validation; test_batch.bin is test.
-    data_dir: the folder with the published files of mnist or cifar10.
+                 validation; test_batch.bin is test;
+      "npz"      a file of one's own, with the arguments of `dataset_from_arrays` for its keys.
+    data_dir: the folder with the published files of mnist or cifar10, or the .npz file itself.
     limit: keep at most so many training images, and of validation and test the same fraction (at
       least one image), each class in proportion. The normalisation stays that of all training
       images, so a model trained on fewer can be evaluated on all.
+    The named sets have an augmentation: a crop after 1 (digits), 2 (mnist) or 4 (cifar10) pixels
+    of padding, and for cifar10 flip and cutout 16 as well.
     Raises InputError for an unknown name, a missing or damaged file, a limit below 1.
     """
+    if name == "npz":
+        arrays = read_npz(data_dir)
+        try:
+            return dataset_from_arrays(name, **arrays, limit=limit)
+        except InputError as error:
+            raise InputError(f"{data_dir}: {error}") from error
     if name not in _LOADERS:
-        raise InputError(f"unknown data set {name!r}: choose one of {', '.join(_LOADERS)}")
+        known = ", ".join((*_LOADERS, "npz"))
+        raise InputError(f"unknown data set {name!r}: choose one of {known}")
+    _check_limit(limit)
+    return _assemble(name, CLASSES, _LOADERS[name](data_dir), limit, _AUGMENTATIONS[name])
+
+
+def dataset_from_arrays(
+    name: str,
+    train_images: np.ndarray,
+    train_labels: np.ndarray,
+    test_images: np.ndarray,
+    test_labels: np.ndarray,
+    validation_images: np.ndarray | None = None,
+    validation_labels: np.ndarray | None = None,
+    limit: int | None = None,
+    augmentation: Augmentation = Augmentation(),
+) -> Dataset:
+    """A Dataset from one's own arrays, which are copied.
+
+    images: (N, C, H, W), or (N, H, W) for one channel, N >= 1, of one dtype in all splits. uint8
+      are raw pixels, which are normalised per channel by the training split's mean and deviation.
+      Floats have been normalised and are taken as they are, as float32; mean 0 and std 1 are
+      recorded, so that an exported network takes them as they are, too.
+    labels: any integers, (N,), from 0; the largest in any split is the last class.
+    Without validation arrays, image 0, 5, 10, ... of each class of train is validation.
+    limit: as for `load_dataset`. augmentation: of training images; none unless given.
+    Raises InputError for another type, dtype or shape, splits of different dtype or image shape,
+    NaN or infinity, negative labels, more classes than training images, one validation array
+    without the other, too few images to leave any for training, a limit below 1.
+    """
+    _check_limit(limit)
+    given = {"train": (train_images, train_labels), "test": (test_images, test_labels)}
+    if validation_images is not None or validation_labels is not None:
+        if validation_images is None or validation_labels is None:
+            raise InputError(
+                "validation_images and validation_labels go together: give both, or neither to "
+                "take every 5th training image of each class"
+            )
+        given["validation"] = (validation_images, validation_labels)
+    splits = check_arrays(given)
+    classes = 1 + max(int(labels.max()) for _, labels in splits.values())
+    if "validation" not in splits:
+        splits["train"], splits["validation"] = _hold_out(*splits["train"], every=5)
+    raw = tuple(splits[part] for part in ("train", "validation", "test"))
+    return _assemble(name, classes, raw, limit, augmentation)
+
+
+def _check_limit(limit: int | None):
     if limit is not None and limit < 1:
         raise InputError(f"limit is {limit}, expected at least 1 training image")
-    raw = _LOADERS[name](data_dir)
+
+
+def _assemble(name: str, classes: int, raw, limit: int | None, augmentation) -> Dataset:
+    """The Dataset of three raw splits: thinned to `limit`, and normalised if they are uint8."""
     train_images = raw[0][0]
     if not train_images.size:
         raise InputError(f"{name}: too few images to leave any for training after validation")
-    mean, std = _channel_statistics(train_images)
+    pixels = train_images.dtype == np.uint8
+    if pixels:
+        mean, std = _channel_statistics(train_images)
+    else:
+        mean, std = np.zeros(train_images.shape[1]), np.ones(train_images.shape[1])
     fraction = 1 if limit is None else min(1, limit / len(train_images))
     splits = []
     for images, labels in raw:
         keep = _thin(labels, max(1, round(fraction * len(labels))))
-        splits.append(Split(normalise(images[keep], mean, std), labels[keep].astype(np.int64)))
-    return Dataset(name, CLASSES, *splits, mean, std)
+        images = normalise(images[keep], mean, std) if pixels else images[keep]
+        splits.append(Split(images, labels[keep].astype(np.int64)))
+    return Dataset(name, classes, *splits, mean, std, augmentation)
 
 
 def _load_digits(data_dir) -> tuple[_Raw, _Raw, _Raw]:

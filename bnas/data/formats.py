@@ -99,6 +99,11 @@ def read_images(path) -> tuple[np.ndarray, np.ndarray | None]:
     Raises InputError for anything else.
     """
     content = read_bytes(path)
+    if content.startswith(b"PK"):
+        raise InputError(
+            f"{path}: an .npz (zip) file, which may hold many arrays: write the images alone to an "
+            ".npy file with np.save"
+        )
     if content.startswith(_NPY_MAGIC):
         return _numpy_images(path, content), None
     if Path(path).name.removesuffix(".gz").endswith(".bin"):

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from bnas.errors import DivergedError
+from bnas.errors import DivergedError, InputError
 from bnas.optim import require_finite
 
 
@@ -28,6 +28,20 @@ def locate(where):
         raise DivergedError(
             f"{error} in {where}. The last complete epoch is kept; "
             "try a smaller learning rate, in a new run folder"
+        ) from error
+
+
+@contextmanager
+def fitting(path):
+    """Say what to do if the state of the run in `path` fits no network built for the data set given."""
+    try:
+        yield
+    except InputError:
+        raise
+    except ValueError as error:
+        raise InputError(
+            f"{path} comes from a data set of other channels or classes ({error}); "
+            "give the one that it was made from with --data-dir"
         ) from error
 
 
@@ -73,7 +87,8 @@ def run(job, folder, progress):
     if folder.has_checkpoint:
         arrays, meta = folder.load()
         done = meta["epochs_done"]
-        job.load_state(arrays, done)
+        with fitting(folder.path):
+            job.load_state(arrays, done)
     folder.truncate_history(done)
     for number in range(done, job.epochs):
         with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is looked for below

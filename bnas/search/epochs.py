@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from bnas import backend
-from bnas.data import default_augmentation
 from bnas.evaluation import accuracy
 from bnas.kernels import buffers
 from bnas.nn import join_states, part_of
@@ -88,7 +87,7 @@ class PhasedSearch:
         self.steps = max(len(dataset.train) // config.batch_size, 1)
         self.augment = None
         if config.augment:  # as in DARTS: cutout is for the found network alone
-            self.augment = replace(default_augmentation(dataset.name), cutout=0)
+            self.augment = replace(dataset.augmentation, cutout=0)
         self.phase = None
 
     def run_epoch(self, number, progress):

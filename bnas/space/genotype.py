@@ -14,7 +14,7 @@ import numpy as np
 
 from bnas.config import PRIMITIVES
 from bnas.errors import InputError
-from bnas.space.operations import OPERATIONS
+from bnas.space.operations import OPERATIONS, distinct_names
 
 
 class Genotype(NamedTuple):
@@ -62,9 +62,12 @@ def discretise(alpha, operations=PRIMITIVES):
     section 2.4). Of equals, the edge or operation with the lower index wins. The pairs of a node
     are ordered by predecessor, and the output concatenates all intermediate nodes.
 
-    alpha: (2, E, M), any real dtype; cell 0 is normal, cell 1 the reduction cell; M = 8 in the
-    order of PRIMITIVES. Raises ValueError for another shape, NaN or infinity.
+    alpha: (2, E, M), any real dtype; cell 0 is normal, cell 1 the reduction cell. operations: the
+    M names of the search space in the order of alpha's last axis; `none` may stand anywhere or be
+    absent. Raises ValueError for another shape, NaN or infinity, InputError for repeated names or
+    none other than `none`.
     """
+    operations = distinct_names(operations)
     alpha = np.asarray(alpha, dtype=np.float64)
     if alpha.ndim != 3 or alpha.shape[0] != 2 or alpha.shape[2] != len(operations):
         raise ValueError(f"alpha has shape {alpha.shape}, expected (2, E, {len(operations)})")
@@ -82,8 +85,8 @@ def _strongest_pairs(logits, nodes, operations):
     # that edges with the same logits in another order get the same weight to the last bit.
     shifted = logits - logits.max(axis=1, keepdims=True)
     log_total = np.log(np.exp(np.sort(shifted, axis=1)).sum(axis=1))
-    eligible = np.array([name != "none" for name in operations])
-    best = np.where(eligible, shifted, -np.inf).argmax(axis=1)
+    kept = np.array([m for m, operation in enumerate(operations) if operation != "none"])
+    best = kept[shifted[:, kept].argmax(axis=1)]
     log_weight = np.take_along_axis(shifted, best[:, None], axis=1)[:, 0] - log_total
 
     pairs = []
@@ -95,20 +98,22 @@ def _strongest_pairs(logits, nodes, operations):
     return tuple(pairs)
 
 
-def validate_genotype(genotype):
+def validate_genotype(genotype, own=()):
     """`genotype` with its lists and ranges made tuples, or an InputError that says what is wrong.
 
     Wrong are: anything but four fields, an unknown operation or `none`, an odd number of pairs,
     a predecessor that does not come before its node, a concatenated state that is not an
     intermediate node or is listed twice, and empty cells.
+
+    own: names that count as operations although nobody has registered them, as in a figure of a run.
     """
     if not isinstance(genotype, (tuple, list)) or len(genotype) != len(Genotype._fields):
         raise InputError(
             f"expected Genotype({', '.join(Genotype._fields)}), got {shorten(genotype)}"
         )
     genotype = Genotype(*genotype)
-    normal = _validate_pairs("normal", genotype.normal)
-    reduce = _validate_pairs("reduce", genotype.reduce)
+    normal = _validate_pairs("normal", genotype.normal, own)
+    reduce = _validate_pairs("reduce", genotype.reduce, own)
     return Genotype(
         normal,
         _validate_concat("normal_concat", genotype.normal_concat, len(normal) // 2),
@@ -117,7 +122,7 @@ def validate_genotype(genotype):
     )
 
 
-def _validate_pairs(field, pairs):
+def _validate_pairs(field, pairs, own):
     if not isinstance(pairs, (tuple, list)):
         raise InputError(
             f"{field} must be a list of (operation, predecessor) pairs, got {shorten(pairs)}"
@@ -134,7 +139,7 @@ def _validate_pairs(field, pairs):
                 f"{where} must be a pair (operation, predecessor), got {shorten(pair)}"
             )
         operation, predecessor = pair[0], _integer(f"the predecessor of {where}", pair[1])
-        _check_operation(where, operation)
+        _check_operation(where, operation, own)
         if not 0 <= predecessor <= k // 2 + 1:
             raise InputError(
                 f"{where} reads state {shorten(predecessor)}, but node {k // 2 + 2} "
@@ -144,14 +149,14 @@ def _validate_pairs(field, pairs):
     return tuple(valid)
 
 
-def _check_operation(where, operation):
+def _check_operation(where, operation, own):
     if not isinstance(operation, str):
         raise InputError(
             f"the operation of {where} must be a name in quotes, got {shorten(operation)}"
         )
     if operation == "none":
         raise InputError(f"{where} is 'none': a genotype keeps only edges that carry something")
-    if operation not in OPERATIONS:
+    if operation not in OPERATIONS and operation not in own:
         known = [name for name in OPERATIONS if name != "none"]
         nearest = difflib.get_close_matches(operation[:40], known, n=1)
         hint = f" (did you mean {nearest[0]!r}?)" if nearest else ""

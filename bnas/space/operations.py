@@ -274,22 +274,35 @@ def make_operation(name, channels, stride, precision, affine, rng):
     return operation
 
 
+def distinct_names(names):
+    """Names of operations as a tuple, if they are distinct and one of them at least is not `none`.
+
+    Raises:
+        InputError: they are not, or no names.
+    """
+    names = names if isinstance(names, str) else tuple(names)
+    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+        raise InputError(f"operations must be a tuple of names, got {names!r}")
+    twice = [name for k, name in enumerate(names) if name in names[:k]]
+    if twice:
+        raise InputError(f"operations lists {twice[0]!r} twice: every name must be another")
+    if set(names) <= {"none"}:
+        raise InputError(
+            f"operations are {names}: expected at least one other than 'none' to keep, such as skip_connect"
+        )
+    return names
+
+
 def search_space(names):
     """`names`, such as PRIMITIVES, as a tuple, checked: the candidates of every edge, along axis M of α.
 
     Raises:
-        InputError: a name is unknown or stands twice, or nothing but "none" is left.
+        InputError: a name is unknown or stands twice, or there is nothing but "none".
     """
-    names = tuple(names)
+    names = distinct_names(names)
     for name in names:
         if name not in OPERATIONS:
             raise InputError(
                 f"unknown operation {name!r} in the search space; known are {', '.join(OPERATIONS)}"
             )
-        if names.count(name) > 1:
-            raise InputError(f"the search space names {name} twice; leave one of them out")
-    if not set(names) - {"none"}:
-        raise InputError(
-            "the search space has no operation but none; name at least one, such as skip_connect"
-        )
     return names

@@ -12,12 +12,13 @@ from bnas.space.genotype import Genotype, shorten, validate_genotype
 MAX_TEXT = 100_000  # characters; a genotype of 4 nodes takes about 600
 
 
-def parse_genotype(text):
+def parse_genotype(text, own=()):
     """Read `Genotype(normal=[(op, predecessor), ...], normal_concat=..., reduce=..., ...)`.
 
     A `NAME =` before it is ignored, fields may be given by keyword or by position, and a concat
     may be a list or `range(2, 6)`, as the literature prints it. The text is taken apart with
-    `ast` and never executed. Raises InputError for anything else and for an invalid genotype.
+    `ast` and never executed. own: as of `validate_genotype`. Raises InputError for anything else and for an
+    invalid genotype.
     """
     if not isinstance(text, str):
         raise InputError(f"expected the text of a genotype, got {shorten(text)}")
@@ -52,7 +53,7 @@ def parse_genotype(text):
     missing = [name for name in Genotype._fields if name not in values]
     if missing:
         raise InputError(f"the genotype lacks {', '.join(missing)}")
-    return validate_genotype(Genotype(**values))
+    return validate_genotype(Genotype(**values), own)
 
 
 def _only_call(statements):
@@ -110,8 +111,8 @@ def format_genotype(genotype):
     return "\n".join(lines) + "\n)\n"
 
 
-def read_genotype(path):
-    """The genotype in the text file `path`; InputError if there is none."""
+def read_genotype(path, own=()):
+    """The genotype in the text file `path`; InputError if there is none. own: as of `parse_genotype`."""
     try:
         with open(path, encoding="utf-8") as file:
             text = file.read(MAX_TEXT + 1)
@@ -120,7 +121,7 @@ def read_genotype(path):
     except UnicodeDecodeError:
         raise InputError(f"{path} is not a text file, so it holds no genotype") from None
     try:
-        return parse_genotype(text)
+        return parse_genotype(text, own)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 

@@ -1,0 +1,229 @@
+"""The figures of a search: what it did to alpha, and how Parent and Child fared."""
+
+from collections import Counter
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from bnas.errors import InputError
+from bnas.config import PRIMITIVES
+from bnas.space.genotype import discretise, edges, number_of_nodes
+from bnas.plots.cells import CELLS, state_name
+from bnas.plots.epochs import (
+    CHILD_COLOR,
+    PARENT_COLOR,
+    PHASES,
+    draw_legend,
+    draw_line,
+    epoch_axis,
+    log_if_wide,
+    read,
+    read_numbers,
+)
+from bnas.plots.styles import operation_styles
+
+_TRAINING = {"linestyle": "--", "markerfacecolor": "white"}
+_WARNING = "#B00000"
+
+
+def _read_alphas(history, operations):
+    """All logits as a float64 array (epochs, 2, E, M)."""
+    try:
+        alphas = np.array(read(history, "alpha"), dtype=np.float64)
+        number_of_nodes(alphas.shape[2])
+        well_formed = alphas.shape[1::2] == (2, len(operations)) and np.isfinite(alphas).all()
+    except (ValueError, TypeError, IndexError) as error:
+        if isinstance(error, InputError):
+            raise
+        well_formed = False
+    if not well_formed:
+        raise InputError(
+            "the history's alpha must be finite numbers of one shape "
+            f"(2, edges, {len(operations)}) in every epoch, one for each of the operations"
+        )
+    return alphas
+
+
+def alpha_figure(history, cell, operations=PRIMITIVES):
+    """softmax(alpha) over the epochs, one panel per edge of `cell` ("normal" or "reduce").
+
+    A row holds the edges into one node, a column those out of one state (Eq. 4.28). history: one
+    dict per epoch with epoch, round, phase and alpha, the logits (2, E, M). operations: the
+    M names of the search space, in the order of alpha's last axis. Raises InputError for a history
+    that lacks them or has another M, and for operations that are no search space.
+    """
+    styles = operation_styles(operations)
+    alphas = _read_alphas(history, operations)[:, list(CELLS).index(cell)]
+    weights = np.exp(alphas - alphas.max(axis=2, keepdims=True))
+    weights /= weights.sum(axis=2, keepdims=True)
+    epochs = read(history, "epoch")
+    nodes = number_of_nodes(weights.shape[1])
+
+    figure = Figure(figsize=(max(7.6, 2.3 * (nodes + 1)), 1.7 * nodes + 1.6), layout="constrained")
+    panels = figure.subplots(nodes, nodes + 1, sharex=True, sharey=True, squeeze=False)
+    for panel in panels.flat:
+        panel.set_visible(False)
+    for e, (i, j) in enumerate(edges(nodes)):
+        ax = panels[j - 2, i]
+        ax.set_visible(True)
+        ax.set_title(f"{state_name(i)} → {j}", fontsize=10)
+        phases = epoch_axis(ax, history, "phase", PHASES)
+        for m, operation in enumerate(operations):
+            draw_line(ax, epochs, weights[:, e, m], label=operation, **styles[operation].line)
+        ax.tick_params(labelsize=8)
+        if j == nodes + 1:
+            ax.set_xlabel("epoch", fontsize=9)
+    if len(operations) == 1:  # a constant 1, around which the axis would show rounding errors
+        panels[0, 0].set_ylim(0, 1.05)
+    lines = panels[0, 0].get_lines()[-len(operations) :]
+    figure.suptitle(f"{CELLS[cell]}: softmax(α) of every edge")
+    draw_legend(figure, lines + phases, columns=5)
+    return figure
+
+
+def operation_count_figure(history, operations=PRIMITIVES):
+    """How often each operation is among those that discretising alpha would keep, per epoch.
+
+    Warns in a cell in which skip_connect has made up more than half, the field's known collapse.
+    history and operations as for `alpha_figure`.
+    """
+    styles = operation_styles(operations)
+    alphas = _read_alphas(history, operations)
+    epochs = read(history, "epoch")
+    genotypes = [discretise(alpha, operations) for alpha in alphas]
+    kept = 2 * number_of_nodes(alphas.shape[2])
+
+    figure = Figure(figsize=(9.0, 6.4), layout="constrained")
+    panels = figure.subplots(2, 1, sharex=True)
+    for ax, (cell, title) in zip(panels, CELLS.items()):
+        counts = [Counter(operation for operation, _ in getattr(g, cell)) for g in genotypes]
+        phases = epoch_axis(ax, history, "phase", PHASES)
+        base = np.zeros(len(epochs))
+        for operation in operations:
+            if operation == "none":
+                continue
+            heights = np.array([count[operation] for count in counts])
+            style = styles[operation]
+            ax.bar(
+                epochs,
+                heights,
+                bottom=base,
+                width=0.9,
+                label=operation,
+                color=style.color,
+                hatch=style.hatch,
+                edgecolor=style.hatch_color,
+                linewidth=0,
+            )
+            base += heights
+        ax.axhline(kept / 2, color="#FFFFFF", linewidth=2.5)
+        ax.axhline(kept / 2, color="#000000", linewidth=1.2, linestyle="--")
+        ax.set_ylim(0, 1.1 * kept)  # leaves a strip in which the phases show
+        ax.yaxis.set_major_locator(MaxNLocator(integer=True))
+        ax.set_ylabel("operations kept")
+        ax.set_title(title, loc="left")
+
+        skips = np.array([count["skip_connect"] for count in counts])
+        collapsed = np.flatnonzero(2 * skips > kept)
+        if len(collapsed):
+            ax.text(
+                1.0,
+                1.03,
+                f"COLLAPSE: more than half skip_connect in {len(collapsed)} of "
+                f"{len(epochs)} epochs, first in {epochs[collapsed[0]]}; at the end "
+                f"{skips[-1]} of {kept}",
+                transform=ax.transAxes,
+                ha="right",
+                va="bottom",
+                fontsize=9,
+                fontweight="bold",
+                color=_WARNING,
+            )
+    panels[-1].set_xlabel("epoch (dashed: half of the cell's operations)")
+    bars = panels[0].get_legend_handles_labels()[0]
+    draw_legend(figure, bars + phases, columns=5)
+    return figure
+
+
+def accuracy_figure(history):
+    """Accuracy and loss of Parent and Child over the epochs of a search.
+
+    history: one dict per epoch with epoch, round, phase, loss, train_accuracy and
+    validation_accuracy (0 to 1). The losses are those each is trained on: cross-entropy (4.21)
+    for the Parent, the KL divergence of Eq. 4.30 for the Child.
+    """
+    epochs = read(history, "epoch")
+    phase = np.array(read(history, "phase"))
+
+    figure = Figure(figsize=(9.0, 6.2), layout="constrained")
+    top, bottom = figure.subplots(2, 1, sharex=True)
+    losses = []
+    for value, name, color, marker, loss_name in (
+        ("parent", "Parent", PARENT_COLOR, "o", "Parent, Eq. 4.21"),
+        ("child", "Child", CHILD_COLOR, "s", "Child, Eq. 4.30"),
+    ):
+        if value not in phase:
+            continue
+        validation, training, loss = (
+            np.where(phase == value, read_numbers(history, key), np.nan)  # NaN interrupts the line
+            for key in ("validation_accuracy", "train_accuracy", "loss")
+        )
+        style = {"color": color, "marker": marker}
+        draw_line(top, epochs, 100 * validation, label=f"{name}, validation", **style)
+        draw_line(top, epochs, 100 * training, label=f"{name}, training", **style, **_TRAINING)
+        draw_line(bottom, epochs, loss, label=loss_name, **style)
+        losses.append(loss)
+    log_if_wide(bottom, losses)
+    for ax in (top, bottom):
+        phases = epoch_axis(ax, history, "phase", PHASES)
+        ax.grid(axis="y", color="#CCCCCC", linewidth=0.6)
+        ax.legend(fontsize=9)
+    top.set_title("Parent and Child")
+    top.set_ylabel("accuracy (%)")
+    bottom.set_ylabel("loss")
+    bottom.set_xlabel("epoch")
+    draw_legend(figure, phases, columns=2)
+    return figure
+
+
+def tangent_figure(history):
+    """D(alpha) of Eq. 4.31 and the angle between g and the tangent t, over the Child's epochs.
+
+    history: one dict per epoch with epoch, round, phase, distance and angle (degrees); both are
+    None where they do not exist, as in the Parent's epochs.
+    """
+    epochs = read(history, "epoch")
+    distance, angle = read_numbers(history, "distance"), read_numbers(history, "angle")
+
+    figure = Figure(figsize=(9.0, 5.6), layout="constrained")
+    figure.suptitle("Tangent propagation in the Child's epochs")
+    top, bottom = figure.subplots(2, 1, sharex=True)
+    for ax, values, marker, label in (
+        (top, distance, "o", "distance D(α̂) of g and t"),
+        (bottom, angle, "s", "angle between g and t (°)"),
+    ):
+        phases = epoch_axis(ax, history, "phase", PHASES)
+        ax.set_ylabel(label)
+        if np.isnan(values).all():
+            ax.text(
+                0.5,
+                0.5,
+                "not recorded in any epoch of this run",
+                transform=ax.transAxes,
+                ha="center",
+                va="center",
+                bbox={"boxstyle": "round", "facecolor": "white", "edgecolor": "#666666"},
+            )
+            ax.set_yticks([])
+            continue
+        draw_line(ax, epochs, values, color=CHILD_COLOR, marker=marker)
+        ax.grid(axis="y", color="#CCCCCC", linewidth=0.6)
+    log_if_wide(top, [distance])
+    if not np.isnan(angle).all():
+        bottom.axhline(90, color="#000000", linewidth=1, linestyle=":")
+        bottom.set_ylim(0, 180)
+        bottom.set_yticks(range(0, 181, 45))
+    bottom.set_xlabel("epoch (0°: Child and Parent agree, 90°: unrelated, 180°: opposed)")
+    draw_legend(figure, phases, columns=2)
+    return figure
