@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bnas import functional, lane_cases
 from bnas.config import QUICK_SEARCH, QUICK_TRAIN, SearchConfig, TrainConfig, config_from_dict
 from bnas.data import ascii_image, describe, load_dataset, read_images
 from bnas.errors import InputError
@@ -22,7 +23,7 @@ from bnas.genotypes import (
     read_genotype,
     write_genotype,
 )
-from bnas.gradcases import check_all
+from bnas.gradcheck import check_all, gather_cases
 from bnas.loop import run
 from bnas.packed import PackedNetwork
 from bnas.progress import Progress
@@ -191,7 +192,11 @@ def plot(options):
 
 
 def gradcheck(options):
-    table, failures = check_all(options.operation, options.seed, options.quick)
+    lanes = gather_cases([lane_cases.gradient_cases], options.seed)
+    cases = {**functional.gradient_cases(options.seed), **lanes}
+    table, failures = check_all(
+        functional.operations(), cases, options.operation, options.seed, options.quick
+    )
     print(table)
     return 1 if failures else 0
 

@@ -26,7 +26,7 @@ FLOORS = {
     "bnas.nn": 3,
     "bnas.optim": 3,
     "bnas.data": 3,
-    "bnas.gradcases": 3,
+    "bnas.lane_cases": 3,
     "bnas.candidates": 4,
     "bnas.skeleton": 4,
     "bnas.supernet": 4,

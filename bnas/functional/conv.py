@@ -11,6 +11,7 @@ import numpy as np
 from bnas import kernels
 from bnas.autodiff import Function
 from bnas.functional._arguments import as_images, as_tensor, output_size, pair
+from bnas.gradcheck import Case
 
 
 class Window(NamedTuple):
@@ -162,3 +163,33 @@ def conv2d(x, w, bias=None, stride=1, padding=0, dilation=1, groups=1):
         if bias.shape != (w.shape[0],):
             raise ValueError(f"conv2d: bias must have shape ({w.shape[0]},), got {bias.shape}")
     return Conv2d.apply(x, w, bias, window=window)
+
+
+def convolution_cases(draw):
+    """Cases of a convolution of x with w and a bias, or without: kernels of all kinds and sizes."""
+    x, transposed, one = draw.normal, draw.transposed, (1, 1)
+
+    def window(stride=one, padding=(0, 0), dilation=one, groups=1):
+        return {"window": Window(stride, padding, dilation, groups)}
+
+    return [
+        Case("3×3", (x(2, 3, 5, 5), x(4, 3, 3, 3), x(4)), window()),
+        Case("padded, stride 2, odd size", (x(1, 2, 7, 5), x(3, 2, 3, 3), None), window((2, 2), one)),
+        Case("pairs that differ", (x(2, 2, 6, 7), x(2, 2, 3, 2), x(2)), window((2, 1), (1, 2), (1, 2))),
+        Case("dilation 2", (x(2, 2, 7, 7), x(2, 2, 3, 3), None), window(padding=(2, 2), dilation=(2, 2))),
+        Case("1×1", (x(2, 5, 3, 3), x(4, 5, 1, 1), None), window()),
+        Case("1×1, stride 2", (x(2, 3, 5, 5), x(2, 3, 1, 1), None), window((2, 2))),
+        Case("two groups", (x(2, 4, 4, 4), x(6, 2, 3, 3), x(6)), window(padding=one, groups=2)),
+        Case("depthwise 3×3", (x(2, 3, 5, 5), x(3, 1, 3, 3), x(3)), window(padding=one, groups=3)),
+        Case("depthwise 5×5, stride 2", (x(2, 2, 7, 7), x(2, 1, 5, 5), None), window((2, 2), (2, 2), one, 2)),
+        Case("depthwise, dilation 2", (x(1, 2, 6, 6), x(2, 1, 3, 3), None), window(one, (2, 2), (2, 2), 2)),
+        Case("depthwise, two outputs", (x(2, 2, 4, 4), x(4, 1, 3, 3), None), window(padding=one, groups=2)),
+        Case("one channel", (x(2, 1, 4, 4), x(1, 1, 3, 3), None), window(padding=one)),
+        Case("70 channels", (x(1, 70, 3, 3), x(2, 70, 3, 3), None), window(padding=one)),
+        Case("non-contiguous", (transposed(2, 2, 5, 5), transposed(3, 2, 3, 3), None), window()),
+    ]  # fmt: skip
+
+
+def gradient_cases(draw):
+    """{name: [Case, ...]} of the operations of this file, see `bnas.gradcheck`."""
+    return {"Conv2d": convolution_cases(draw)}

@@ -17,6 +17,7 @@ from bnas.functional._lane_surrogates import mixed_edge_surrogate
 from bnas.functional.chains import Affine, StageRun, by_sample, identity
 from bnas.functional.elementwise import step_away
 from bnas.functional.lanes import pool_lanes
+from bnas.gradcheck import Case
 
 
 class MixedSum(Function):
@@ -216,3 +217,16 @@ def mixed_edge(weights, base, x, pools, unit_weights, call, edge):
         raise ValueError("mixed_edge: a batch norm has γ and β; make it with affine=False")
     tensors = weights, base, x, pools.largest, pools.average, *unit_weights
     return MixedEdge.apply(*tensors, call=call, edge=edge, pool_moments=pools.moments)
+
+
+def gradient_cases(draw):
+    """{name: [Case, ...]} of the operations of this file, see `bnas.gradcheck`."""
+    x, probabilities = draw.normal, draw.probabilities
+    return {
+        "MixedSum": [
+            Case("shared weights", (probabilities(3), x(2, 2, 3), x(2, 2, 3), x(2, 2, 3))),
+            Case("weights of each sample", (probabilities(4, 2), x(4, 3), x(4, 3))),
+            Case("batch of one, 4 axes", (probabilities(1, 2), x(1, 2, 2, 2), x(1, 2, 2, 2))),
+            Case("non-contiguous", (probabilities(2), draw.transposed(3, 4), draw.transposed(3, 4))),
+        ],
+    }
