@@ -65,6 +65,7 @@ class Tensor:
 
     __slots__ = ("data", "grad", "requires_grad", "node", "__weakref__")
     __array_ufunc__ = None  # so that ndarray + Tensor is handed to Tensor.__radd__
+    __hash__ = object.__hash__  # by identity: == compares values, and gradients are kept by Tensor
 
     def __init__(self, data, requires_grad=False, dtype=None):
         if isinstance(data, Tensor):

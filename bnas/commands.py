@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bnas import functional, fused
 from bnas.config import (
     PRIMITIVES,
     QUICK_SEARCH,
@@ -22,7 +23,7 @@ from bnas.data import ascii_image, describe, load_dataset, read_images
 from bnas.errors import InputError
 from bnas.evaluation import predict as logits_of
 from bnas.evaluation import report
-from bnas.gradcases import check_all
+from bnas.gradcheck import check_all, gather_cases
 from bnas.packed import PackedNetwork
 from bnas.progress import Progress
 from bnas.runs import RunFolder, explain, require_same_config, run
@@ -200,7 +201,12 @@ def plot(options):
 
 
 def gradcheck(options):
-    table, failures = check_all(options.operation, options.seed, options.quick)
+    functions = {**functional.operations(), **fused.operations()}
+    cases = {
+        **functional.gradient_cases(options.seed),
+        **gather_cases([fused.gradient_cases], options.seed),
+    }
+    table, failures = check_all(functions, cases, options.operation, options.seed, options.quick)
     print(table)
     return 1 if failures else 0
 

@@ -3,13 +3,19 @@
 Everything runs in float64. Where the Jacobian is small, all of it is compared, entry by entry; elsewhere
 several random cotangents and directions are. Inputs are moved away from declared kinks first. A case
 whose numeric gradient is about zero *fails as powerless*: it would pass any backward that returns zeros.
+
+`check_gradients` checks any function of Tensors. The operations of the library come with cases to check
+them on, each family's in the function `gradient_cases` at the end of its file; `check_case` checks an
+operation on one, `check_all` many on all, as `bnas gradcheck` does.
 """
 
+import zlib
 from typing import NamedTuple
 
 import numpy as np
 
 from bnas.autodiff import Tensor, grad, no_grad
+from bnas.errors import InputError
 
 STEP = 1e-5  # of the central difference: truncation ~ 1e-10, rounding ~ 1e-11
 TOLERANCE = 1e-6  # on the relative error
@@ -124,3 +130,108 @@ def _worst_entry(analytic, numeric, position):
             f"analytic {report.analytic:.10g}, numeric {report.numeric:.10g}"
         )
     return report
+
+
+class Case(NamedTuple):
+    """One call of an operation: what is special about it, input arrays (or None), keyword parameters."""
+
+    name: str
+    inputs: tuple
+    params: dict = {}
+
+
+class Draw:
+    """Random inputs for cases: float64 arrays that depend on the seed and on the family's name alone."""
+
+    def __init__(self, seed, family):
+        self.rng = np.random.default_rng((seed, zlib.crc32(family.encode())))
+
+    def normal(self, *shape):
+        """Of the standard normal distribution."""
+        return self.rng.standard_normal(shape)
+
+    def positive(self, *shape):
+        """Between 0.5 and 2."""
+        return self.rng.uniform(0.5, 2.0, shape)
+
+    def probabilities(self, *shape):
+        """Positive, with the sum 1 along the last axis."""
+        p = self.positive(*shape)
+        return p / p.sum(axis=-1, keepdims=True)
+
+    def transposed(self, *shape):
+        """A non-contiguous view, of the standard normal distribution."""
+        return self.normal(*shape[::-1]).T
+
+
+def gather_cases(families, seed=0):
+    """{operation: [Case, ...]} of several `families`, functions from a Draw to such a dict.
+
+    After the cases of its family each operation gets its first one again, on views with gaps between the
+    elements. Every family draws by itself, so that a new case changes none of another family.
+    """
+    gathered = {}
+    for family in families:
+        for name, own in family(Draw(seed, family.__module__)).items():
+            again = own[0]._replace(name="views with gaps", inputs=tuple(map(_gaps, own[0].inputs)))
+            gathered[name] = [*own, again]
+    return gathered
+
+
+def _gaps(array):
+    """The same values as a non-contiguous view."""
+    if array is None or array.ndim == 0:
+        return array
+    return np.repeat(array, 2, axis=-1)[..., ::2]
+
+
+def check_case(function, case, seed=0):
+    """Verify the backward of the Function `function` on one case; returns a Report, raises GradientError."""
+    inputs = function.off_kinks(*case.inputs, **case.params)
+    surrogate = None
+    if function.surrogate is not None:
+        surrogate = function.surrogate(*inputs, **case.params)
+
+    def apply(*tensors):
+        return function.apply(*tensors, **case.params)
+
+    return check_gradients(apply, inputs, np.random.default_rng(seed), surrogate)
+
+
+def check_all(functions, cases, only=None, seed=0, quick=False):
+    """Check operations on their cases, or the one called `only`; with `quick`, on its first case alone.
+
+    Args:
+        functions: {name: Function}.
+        cases: {name: [Case, ...]}, of `gather_cases`.
+        seed: of the cotangents and directions.
+
+    Returns:
+        (table, failures): text with a row an operation, and the number of failed cases.
+
+    Raises:
+        InputError: there is no operation `only`.
+    """
+    if only is not None and only not in functions:
+        raise InputError(f"no operation {only!r}; expected one of {', '.join(sorted(functions))}")
+    names = sorted(functions) if only is None else [only]
+    chosen = {name: cases[name][: 1 if quick else None] for name in names}
+    lines = [f"{'operation':<20}{'cases':>6}  {'gradient':<10}{'worst error':>12}"]
+    failures, worst = [], Report(0.0, 0.0, 0.0)
+    for name in names:
+        reports = []
+        for case in chosen[name]:
+            try:
+                reports.append(check_case(functions[name], case, seed))
+            except Exception as error:  # a backward may be wrong in any way; the table goes on
+                failures.append(f"{name}, {case.name}: {type(error).__name__}: {error}")
+        kind = "exact" if functions[name].surrogate is None else "surrogate"
+        passed = len(reports) == len(chosen[name])
+        largest = max(reports, default=worst)
+        worst = max(worst, largest)
+        shown = f"{largest.error:.1e}" if passed else "FAILED"
+        lines.append(f"{name:<20}{len(chosen[name]):>6}  {kind:<10}{shown:>12}")
+    total = sum(len(chosen[name]) for name in names)
+    lines.append(f"{len(names)} operations, {total} cases, {len(failures)} failed")
+    lines.append(f"worst relative error of those that passed: {worst.error:.1e}")
+    return "\n".join(lines + failures), len(failures)

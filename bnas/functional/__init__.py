@@ -4,7 +4,26 @@ One file per family, each forward beside its backward. `import bnas.functional a
 them; importing this package also gives Tensor its operators and methods (`a + b`, `x.sum()`).
 """
 
+import numpy as np
+
 from bnas.autodiff import Function, Tensor
+from bnas.functional import (
+    activations,
+    arithmetic,
+    binarise,
+    conv,
+    elementwise,
+    losses,
+    mixed,
+    norm,
+    pooling,
+    reductions,
+    regularise,
+    shape,
+)
+from bnas.functional import linear as products
+from bnas.functional.activations import prelu, relu, sigmoid, tanh
+from bnas.functional.arithmetic import add, comparison, div, maximum, minimum, mul, sub, where
 from bnas.functional.binarise import (
     channel_scale,
     reconstruction_loss,
@@ -12,42 +31,55 @@ from bnas.functional.binarise import (
     xnor_conv2d,
 )
 from bnas.functional.conv import conv2d
-from bnas.functional.elementwise import (
-    add,
-    clip,
-    div,
-    exp,
-    log,
-    mul,
-    neg,
-    pow,
-    prelu,
-    relu,
-    sub,
-    tanh,
-)
+from bnas.functional.elementwise import abs, astype, clip, clone, cos, exp, log, neg, pow, sin, sqrt
 from bnas.functional.linear import linear, matmul
 from bnas.functional.losses import cross_entropy, kl_div, log_softmax, softmax
 from bnas.functional.mixed import mixed_sum
 from bnas.functional.norm import batch_norm
 from bnas.functional.pooling import avg_pool2d, global_avg_pool2d, max_pool2d
+from bnas.functional.reductions import argmax, max, mean, std, sum, var
 from bnas.functional.regularise import drop_path, dropout
-from bnas.functional.shape import concat, getitem, max, mean, pad, reshape, sum, transpose
+from bnas.functional.shape import (
+    cat,
+    concat,
+    flatten,
+    getitem,
+    pad,
+    permute,
+    reshape,
+    squeeze,
+    stack,
+    transpose,
+    unsqueeze,
+)
+from bnas.gradcheck import gather_cases
 
 __all__ = [
-    "add", "avg_pool2d", "batch_norm", "channel_scale",
-    "clip", "concat", "conv2d", "cross_entropy", "div", "drop_path", "dropout", "exp", "getitem",
-    "global_avg_pool2d", "kl_div", "linear", "log", "log_softmax", "matmul", "max", "max_pool2d", "mean",
-    "mixed_sum", "mul", "neg", "operations", "pad", 
-    "pow", "prelu", "reconstruction_loss", "relu", "reshape", "sign_ste",
-    "softmax", "sub", "sum", "tanh", "transpose", "xnor_conv2d",
+    "abs", "add", "argmax", "astype", "avg_pool2d", "batch_norm", "cat",
+    "channel_scale", "clip", "clone", "concat", "conv2d", "cos", "cross_entropy", "div",
+    "drop_path", "dropout", "exp", "flatten", "getitem", "global_avg_pool2d", "gradient_cases", "kl_div",
+    "linear", "log", "log_softmax", "matmul", "max", "max_pool2d", "maximum", "mean",
+    "minimum", "mixed_sum", "mul", "neg", "operations", "pad", "permute",
+    "pow", "prelu", "reconstruction_loss", "relu", "reshape", "sigmoid",
+    "sign_ste", "sin", "softmax", "sqrt", "squeeze", "stack", "std", "sub", "sum", "tanh",
+    "transpose", "unsqueeze", "var", "where", "xnor_conv2d",
 ]  # fmt: skip
+
+_FAMILIES = (
+    arithmetic, elementwise, activations, reductions, shape, products, conv, binarise, pooling, norm,
+    regularise, losses, mixed,
+)  # fmt: skip
 
 
 def operations():
     """Every differentiable operation of the library: {name: its Function}."""
     ours = [f for f in Function.__subclasses__() if f.__module__.startswith(__name__)]
     return {function.__name__: function for function in ours}
+
+
+def gradient_cases(seed=0):
+    """The cases on which `bnas gradcheck` verifies the operations: {name: [gradcheck.Case, ...]}."""
+    return gather_cases([family.gradient_cases for family in _FAMILIES], seed)
 
 
 def _shape_arguments(arguments):
@@ -64,18 +96,46 @@ Tensor.__rmul__ = lambda self, other: mul(other, self)
 Tensor.__truediv__ = div
 Tensor.__rtruediv__ = lambda self, other: div(other, self)
 Tensor.__neg__ = neg
+Tensor.__abs__ = abs
 Tensor.__pow__ = pow
 Tensor.__matmul__ = matmul
 Tensor.__rmatmul__ = lambda self, other: matmul(other, self)
+Tensor.__lt__ = comparison(np.less)
+Tensor.__le__ = comparison(np.less_equal)
+Tensor.__gt__ = comparison(np.greater)
+Tensor.__ge__ = comparison(np.greater_equal)
+Tensor.__eq__ = comparison(np.equal)
+Tensor.__ne__ = comparison(np.not_equal)
 Tensor.__getitem__ = getitem
 Tensor.sum = sum
 Tensor.mean = mean
 Tensor.max = max
+Tensor.var = var
+Tensor.std = std
+Tensor.argmax = argmax
+Tensor.abs = abs
+Tensor.sqrt = sqrt
 Tensor.exp = exp
 Tensor.log = log
+Tensor.sin = sin
+Tensor.cos = cos
+Tensor.pow = pow
 Tensor.relu = relu
+Tensor.sigmoid = sigmoid
 Tensor.tanh = tanh
+Tensor.softmax = softmax
+Tensor.log_softmax = log_softmax
 Tensor.clip = clip
+Tensor.clone = clone
+Tensor.astype = astype
+Tensor.minimum = minimum
+Tensor.maximum = maximum
+Tensor.where = lambda self, condition, other: where(condition, self, other)
+Tensor.matmul = matmul
+Tensor.squeeze = squeeze
+Tensor.unsqueeze = unsqueeze
+Tensor.flatten = flatten
 Tensor.reshape = lambda self, *shape: reshape(self, _shape_arguments(shape))
 Tensor.transpose = lambda self, *order: transpose(self, _shape_arguments(order) or None)
+Tensor.permute = lambda self, *order: permute(self, _shape_arguments(order))
 Tensor.T = property(transpose)

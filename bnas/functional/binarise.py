@@ -12,8 +12,15 @@ from bnas.autodiff import Function
 from bnas.backend import kernels
 from bnas.config import SURROGATES
 from bnas.functional.arguments import as_tensor
-from bnas.functional.conv import conv_arguments, correlate, correlate_dw, correlate_dx
+from bnas.functional.conv import (
+    conv_arguments,
+    convolution_cases,
+    correlate,
+    correlate_dw,
+    correlate_dx,
+)
 from bnas.functional.elementwise import step_away
+from bnas.gradcheck import Case
 
 
 def sign(x):
@@ -240,3 +247,26 @@ def reconstruction_loss(w, beta=None, *more):
                 )
         pairs += w, beta
     return ReconstructionLoss.apply(*pairs)
+
+
+def gradient_cases(draw):
+    """{name: [Case, ...]} of the operations of this file, see `bnas.gradcheck`."""
+    x, positive, transposed = draw.normal, draw.positive, draw.transposed
+    return {
+        "SignSTE": [
+            Case(surrogate, (x(6, 7),), {"surrogate": surrogate, "temperature": 2.5})
+            for surrogate in SURROGATES
+        ],
+        "XnorConv2d": [
+            case._replace(inputs=(*case.inputs[:2], positive(len(case.inputs[1]))))
+            for case in convolution_cases(draw)
+        ],
+        "ReconstructionLoss": [
+            Case("closed form", (x(3, 2, 3, 3), None)),
+            Case("learned scale", (x(3, 2, 3, 3), positive(3))),
+            Case("70 channels, 1×1", (x(2, 70, 1, 1), positive(2))),
+            Case("one output channel", (x(1, 3, 2, 2), positive(1))),
+            Case("three layers", (x(3, 2, 3, 3), None, x(2, 5, 1, 1), positive(2), transposed(2, 4), None)),
+            Case("three learned scales", (x(2, 3), positive(2), x(1, 1), positive(1), x(3, 2), positive(3))),
+        ],
+    }  # fmt: skip

@@ -9,6 +9,7 @@ import numpy as np
 from bnas.autodiff import Function
 from bnas.backend import kernels
 from bnas.functional.arguments import as_images, as_tensor, fitting_window
+from bnas.gradcheck import Case
 from bnas.kernels.windows import Window
 
 ONE_BY_ONE = Window((1, 1))
@@ -150,3 +151,34 @@ def conv2d(x, w, bias=None, stride=1, padding=0, dilation=1, groups=1):
         if bias.shape != (w.shape[0],):
             raise ValueError(f"conv2d: bias must have shape ({w.shape[0]},), got {bias.shape}")
     return Conv2d.apply(x, w, bias, window=window, groups=groups)
+
+
+def convolution_cases(draw):
+    """Cases of a convolution of x with w and a bias, or without: kernels of all kinds and sizes."""
+    x, transposed, one = draw.normal, draw.transposed, (1, 1)
+
+    def case(name, x, w, bias=None, stride=one, padding=(0, 0), dilation=one, groups=1):
+        window = Window(w.shape[2:], stride, padding, dilation)
+        return Case(name, (x, w, bias), {"window": window, "groups": groups})
+
+    return [
+        case("3×3", x(2, 3, 5, 5), x(4, 3, 3, 3), x(4)),
+        case("padded, stride 2, odd size", x(1, 2, 7, 5), x(3, 2, 3, 3), None, (2, 2), one),
+        case("pairs that differ", x(2, 2, 6, 7), x(2, 2, 3, 2), x(2), (2, 1), (1, 2), (1, 2)),
+        case("dilation 2", x(2, 2, 7, 7), x(2, 2, 3, 3), padding=(2, 2), dilation=(2, 2)),
+        case("1×1", x(2, 5, 3, 3), x(4, 5, 1, 1)),
+        case("1×1, stride 2", x(2, 3, 5, 5), x(2, 3, 1, 1), None, (2, 2)),
+        case("two groups", x(2, 4, 4, 4), x(6, 2, 3, 3), x(6), padding=one, groups=2),
+        case("depthwise 3×3", x(2, 3, 5, 5), x(3, 1, 3, 3), x(3), padding=one, groups=3),
+        case("depthwise 5×5, stride 2", x(2, 2, 7, 7), x(2, 1, 5, 5), None, (2, 2), (2, 2), one, 2),
+        case("depthwise, dilation 2", x(1, 2, 6, 6), x(2, 1, 3, 3), None, one, (2, 2), (2, 2), 2),
+        case("depthwise, two outputs", x(2, 2, 4, 4), x(4, 1, 3, 3), padding=one, groups=2),
+        case("one channel", x(2, 1, 4, 4), x(1, 1, 3, 3), padding=one),
+        case("70 channels", x(1, 70, 3, 3), x(2, 70, 3, 3), padding=one),
+        case("non-contiguous", transposed(2, 2, 5, 5), transposed(3, 2, 3, 3)),
+    ]  # fmt: skip
+
+
+def gradient_cases(draw):
+    """{name: [Case, ...]} of the operations of this file, see `bnas.gradcheck`."""
+    return {"Conv2d": convolution_cases(draw)}

@@ -1,11 +1,12 @@
-"""Arithmetic and activations: every element on its own."""
+"""Functions of one operand: every element on its own."""
 
 from numbers import Real
 
 import numpy as np
 
-from bnas.autodiff import Function, Tensor
+from bnas.autodiff import FLOATS, Function
 from bnas.functional.arguments import as_tensor
+from bnas.gradcheck import Case
 
 KINK_MARGIN = 1e-2
 
@@ -17,67 +18,6 @@ def step_away(x, kinks, margin=KINK_MARGIN):
         near = np.abs(x - kink) < margin
         x[near] = (np.where(x >= kink, kink + margin, kink - margin))[near]
     return x
-
-
-class Add(Function):
-    """y = a + b. Backward: da = dy, db = dy. Shapes: broadcast. gradient: exact."""
-
-    broadcasts = True
-
-    @staticmethod
-    def forward(ctx, a, b):
-        return a + b
-
-    @staticmethod
-    def backward(ctx, dy):
-        return dy, dy
-
-
-class Sub(Function):
-    """y = a - b. Backward: da = dy, db = -dy. Shapes: broadcast. gradient: exact."""
-
-    broadcasts = True
-
-    @staticmethod
-    def forward(ctx, a, b):
-        return a - b
-
-    @staticmethod
-    def backward(ctx, dy):
-        return dy, -dy
-
-
-class Mul(Function):
-    """y = a b. Backward: da = dy b, db = dy a. Shapes: broadcast. gradient: exact."""
-
-    broadcasts = True
-
-    @staticmethod
-    def forward(ctx, a, b):
-        ctx.a, ctx.b = a, b
-        return a * b
-
-    @staticmethod
-    def backward(ctx, dy):
-        need_a, need_b = ctx.needs
-        return dy * ctx.b if need_a else None, dy * ctx.a if need_b else None
-
-
-class Div(Function):
-    """y = a / b. Backward: da = dy / b, db = -dy a / b². Shapes: broadcast. gradient: exact."""
-
-    broadcasts = True
-
-    @staticmethod
-    def forward(ctx, a, b):
-        ctx.a, ctx.b = a, b
-        return a / b
-
-    @staticmethod
-    def backward(ctx, dy):
-        need_a, need_b = ctx.needs
-        da = dy / ctx.b
-        return da if need_a else None, -da * ctx.a / ctx.b if need_b else None
 
 
 class Neg(Function):
@@ -111,6 +51,40 @@ class Pow(Function):
         return (step_away(x, 0),)
 
 
+class Abs(Function):
+    """y = |x|. Backward: dx = dy sign x, 0 where x = 0. Kinks: 0. gradient: exact."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.x = x
+        return np.abs(x)
+
+    @staticmethod
+    def backward(ctx, dy):
+        return (dy * np.sign(ctx.x),)
+
+    @staticmethod
+    def off_kinks(x):
+        return (step_away(x, 0),)
+
+
+class Sqrt(Function):
+    """y = √x. Backward: dx = dy / 2y. Kinks: 0, where dx is infinite, as in PyTorch. gradient: exact."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.y = np.sqrt(x)
+        return ctx.y
+
+    @staticmethod
+    def backward(ctx, dy):
+        return (dy / (2 * ctx.y),)
+
+    @staticmethod
+    def off_kinks(x):
+        return (step_away(x, 0),)
+
+
 class Exp(Function):
     """y = exp x. Backward: dx = dy y. gradient: exact."""
 
@@ -137,63 +111,30 @@ class Log(Function):
         return (dy / ctx.x,)
 
 
-class Tanh(Function):
-    """y = tanh x. Backward: dx = dy (1 - y²). gradient: exact."""
+class Sin(Function):
+    """y = sin x. Backward: dx = dy cos x. gradient: exact."""
 
     @staticmethod
     def forward(ctx, x):
-        ctx.y = np.tanh(x)
-        return ctx.y
+        ctx.x = x
+        return np.sin(x)
 
     @staticmethod
     def backward(ctx, dy):
-        return (dy * (1 - ctx.y**2),)
+        return (dy * np.cos(ctx.x),)
 
 
-class ReLU(Function):
-    """y = max(x, 0). Backward: dx = dy where x > 0, else 0. Kinks: 0. gradient: exact."""
+class Cos(Function):
+    """y = cos x. Backward: dx = -dy sin x. gradient: exact."""
 
     @staticmethod
     def forward(ctx, x):
-        ctx.y = np.maximum(x, 0)
-        return ctx.y
+        ctx.x = x
+        return np.cos(x)
 
     @staticmethod
     def backward(ctx, dy):
-        return (dy * (ctx.y > 0),)
-
-    @staticmethod
-    def off_kinks(x):
-        return (step_away(x, 0),)
-
-
-class PReLU(Function):
-    """y = x where x > 0, else a_c x (He et al. 2015), c the channel: axis 1 of x.
-
-    Backward: dx = dy where x > 0, else a_c dy; da_c = Σ dy x over the entries with x <= 0.
-    Shapes: x (N, C, ...), a (C,) or (1,). Kinks: 0. gradient: exact.
-    """
-
-    @staticmethod
-    def forward(ctx, x, a):
-        shape = [1] * x.ndim
-        if a.size > 1:
-            shape[1] = a.size
-        ctx.x, ctx.slope, ctx.size = x, a.reshape(shape), a.size
-        return np.where(x > 0, x, ctx.slope * x)
-
-    @staticmethod
-    def backward(ctx, dy):
-        positive = ctx.x > 0
-        dx = np.where(positive, dy, ctx.slope * dy)
-        share = np.where(positive, 0, dy * ctx.x)
-        if ctx.size == 1:
-            return dx, share.sum().reshape(1)
-        return dx, share.sum(axis=(0, *range(2, share.ndim)))
-
-    @staticmethod
-    def off_kinks(x, a):
-        return step_away(x, 0), a
+        return (-dy * np.sin(ctx.x),)
 
 
 class Clip(Function):
@@ -216,20 +157,35 @@ class Clip(Function):
         return (step_away(x, [bound for bound in (low, high) if np.isfinite(bound)]),)
 
 
-def _binary(function, operation):
-    def apply(a, b):
-        a = as_tensor(a, operation, like=b if isinstance(b, Tensor) else None)
-        return function.apply(a, as_tensor(b, operation, like=a))
+class Clone(Function):
+    """y = x, in an array of its own. Backward: dx = dy. gradient: exact."""
 
-    apply.__name__ = apply.__qualname__ = operation
-    apply.__doc__ = function.__doc__
-    return apply
+    @staticmethod
+    def forward(ctx, x):
+        return x.copy()
+
+    @staticmethod
+    def backward(ctx, dy):
+        return (dy,)
 
 
-add = _binary(Add, "add")
-sub = _binary(Sub, "sub")
-mul = _binary(Mul, "mul")
-div = _binary(Div, "div")
+class AsType(Function):
+    """y = x, rounded to `dtype`. Backward: dx = dy, rounded to the dtype of x.
+
+    That is the derivative of y = x: rounding itself has steps. gradient: surrogate.
+    """
+
+    @staticmethod
+    def forward(ctx, x, dtype):
+        return x.astype(dtype)
+
+    @staticmethod
+    def backward(ctx, dy):
+        return (dy.astype(ctx.dtype),)
+
+    @staticmethod
+    def surrogate(x, dtype):
+        return lambda x: x
 
 
 def neg(x):
@@ -244,6 +200,16 @@ def pow(x, exponent):
     return Pow.apply(as_tensor(x, "pow"), exponent=float(exponent))
 
 
+def abs(x):
+    """|x|, element by element; the gradient at 0 is 0."""
+    return Abs.apply(as_tensor(x, "abs"))
+
+
+def sqrt(x):
+    """√x, element by element: NaN where x < 0; the gradient at 0 is infinite (NaN for dy = 0)."""
+    return Sqrt.apply(as_tensor(x, "sqrt"))
+
+
 def exp(x):
     """e to the power x, element by element."""
     return Exp.apply(as_tensor(x, "exp"))
@@ -254,26 +220,14 @@ def log(x):
     return Log.apply(as_tensor(x, "log"))
 
 
-def tanh(x):
-    """Hyperbolic tangent, element by element."""
-    return Tanh.apply(as_tensor(x, "tanh"))
+def sin(x):
+    """Sine of x in radians, element by element."""
+    return Sin.apply(as_tensor(x, "sin"))
 
 
-def relu(x):
-    """max(x, 0), element by element; the gradient at 0 is 0."""
-    return ReLU.apply(as_tensor(x, "relu"))
-
-
-def prelu(x, weight):
-    """x where positive, else weight · x. Shapes: x (N, C, ...), weight (C,) or (1,)."""
-    x = as_tensor(x, "prelu")
-    weight = as_tensor(weight, "prelu")
-    channels = x.shape[1] if x.ndim > 1 else 1
-    if weight.shape not in ((1,), (channels,)):
-        raise ValueError(
-            f"prelu: weight must have shape (1,) or ({channels},) for x {x.shape}, got {weight.shape}"
-        )
-    return PReLU.apply(x, weight)
+def cos(x):
+    """Cosine of x in radians, element by element."""
+    return Cos.apply(as_tensor(x, "cos"))
 
 
 def clip(x, min=None, max=None):
@@ -283,3 +237,59 @@ def clip(x, min=None, max=None):
     if not low <= high:
         raise ValueError(f"clip: min {min} is greater than max {max}")
     return Clip.apply(as_tensor(x, "clip"), low=low, high=high)
+
+
+def clone(x):
+    """The same values in an array of its own; the gradient flows back to `x`."""
+    return Clone.apply(as_tensor(x, "clone"))
+
+
+def astype(x, dtype):
+    """`x` as float32 or float64, or `x` itself if it is that already; the gradient is converted back.
+
+    Raises:
+        TypeError: another dtype.
+    """
+    x = as_tensor(x, "astype")
+    if dtype is None or np.dtype(dtype) not in FLOATS:
+        raise TypeError(f"astype: a Tensor holds float32 or float64, got {dtype}")
+    return x if x.dtype == dtype else AsType.apply(x, dtype=np.dtype(dtype))
+
+
+def unary_cases(draw):
+    """Cases of an operation that every element takes part in by itself, whatever its value."""
+    return [
+        Case("plain", (draw.normal(3, 4),)),
+        Case("one element", (draw.normal(1),)),
+        Case("non-contiguous", (draw.transposed(4, 3),)),
+    ]
+
+
+def gradient_cases(draw):
+    """{name: [Case, ...]} of the operations of this file, see `bnas.gradcheck`."""
+    x, positive = draw.normal, draw.positive
+    unary = unary_cases(draw)
+    above_zero = [Case(case.name, (np.abs(case.inputs[0]) + 0.5,)) for case in unary]
+    return {
+        "Neg": unary,
+        "Abs": unary,
+        "Exp": unary,
+        "Sin": unary,
+        "Cos": unary,
+        "Clone": unary,
+        "Log": above_zero,
+        "Sqrt": above_zero,
+        "Pow": [
+            Case("cube", (x(3, 4),), {"exponent": 3.0}),
+            Case("square root", (positive(3, 4),), {"exponent": 0.5}),
+            Case("reciprocal, non-contiguous", (positive(4, 3).T,), {"exponent": -1.0}),
+        ],
+        "Clip": [
+            Case("both bounds", (x(5, 5),), {"low": -0.5, "high": 0.7}),
+            Case("lower bound only", (x(5, 5),), {"low": 0.0, "high": np.inf}),
+        ],
+        "AsType": [
+            Case("to float32", (x(3, 4),), {"dtype": np.float32}),
+            Case("to its own", (x(3, 4),), {"dtype": np.float64}),
+        ],
+    }

@@ -3,6 +3,7 @@
 from bnas.autodiff import Function
 from bnas.functional.arguments import as_tensor
 from bnas.functional.shape import reshape
+from bnas.gradcheck import Case
 
 
 class MatMul(Function):
@@ -74,3 +75,22 @@ def linear(x, w, bias=None):
         if bias.shape != (w.shape[0],):
             raise ValueError(f"linear: bias must have shape ({w.shape[0]},), got {bias.shape}")
     return Linear.apply(x, w, bias)
+
+
+def gradient_cases(draw):
+    """{name: [Case, ...]} of the operations of this file, see `bnas.gradcheck`."""
+    x, transposed = draw.normal, draw.transposed
+    return {
+        "MatMul": [
+            Case("matrices", (x(3, 4), x(4, 2))),
+            Case("a batch by one matrix", (x(2, 3, 4), x(4, 2))),
+            Case("broadcast batches", (x(2, 1, 2, 3), x(3, 3, 2))),
+            Case("one row", (x(1, 4), x(4, 2))),
+            Case("non-contiguous", (transposed(3, 4), transposed(4, 3))),
+        ],
+        "Linear": [
+            Case("with bias", (x(3, 4), x(2, 4), x(2))),
+            Case("leading axes", (x(2, 3, 4), x(2, 4), None)),
+            Case("batch of one", (x(1, 4), x(1, 4), x(1))),
+        ],
+    }

@@ -4,6 +4,7 @@ import numpy as np
 
 from bnas.autodiff import Function
 from bnas.functional.arguments import as_tensor, single_axis
+from bnas.gradcheck import Case
 
 REDUCTIONS = ("none", "mean", "sum", "batchmean")
 
@@ -177,3 +178,33 @@ def kl_div(x, target, *, reduction="mean"):
     if x.shape != target.shape:
         raise ValueError(f"kl_div: x {x.shape} and target {target.shape} must have one shape")
     return _reduce(KLDiv.apply(x, target), reduction, "kl_div")
+
+
+def gradient_cases(draw):
+    """{name: [Case, ...]} of the operations of this file, see `bnas.gradcheck`."""
+    x, probabilities = draw.normal, draw.probabilities
+    along_axis = [
+        Case("last axis", (x(3, 5),), {"axis": 1}),
+        Case("first axis", (x(3, 5),), {"axis": 0}),
+        Case("large logits", (x(2, 4) + 1000,), {"axis": 1}),
+        Case("batch of one", (x(1, 4),), {"axis": 1}),
+        Case("non-contiguous", (draw.transposed(4, 3),), {"axis": 1}),
+    ]
+
+    def classified(name, weight, ignore_index=-100, label_smoothing=0.0):
+        options = {"ignore_index": ignore_index, "label_smoothing": label_smoothing}
+        return Case(name, (x(4, 5),), {"labels": np.array([0, 4, 2, 2]), "weight": weight, **options})
+
+    return {
+        "Softmax": along_axis,
+        "LogSoftmax": along_axis,
+        "CrossEntropy": [
+            classified("plain", np.ones(5)),
+            classified("class weights, one class ignored", draw.positive(5), ignore_index=2),
+            classified("label smoothing and weights", draw.positive(5), label_smoothing=0.1),
+        ],
+        "KLDiv": [
+            Case("probabilities", (np.log(probabilities(3, 4)), probabilities(3, 4))),
+            Case("batch of one", (np.log(probabilities(1, 6)), probabilities(1, 6))),
+        ],
+    }

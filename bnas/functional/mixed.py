@@ -6,6 +6,7 @@ import numpy as np
 
 from bnas.autodiff import Function
 from bnas.functional.arguments import as_tensor
+from bnas.gradcheck import Case
 
 
 class MixedSum(Function):
@@ -69,3 +70,16 @@ def mixed_sum(weights, tensors):
             f"mixed_sum: weights must have shape {expected[0]} or {expected[1]}, got {weights.shape}"
         )
     return MixedSum.apply(weights, *tensors)
+
+
+def gradient_cases(draw):
+    """{name: [Case, ...]} of the operations of this file, see `bnas.gradcheck`."""
+    x, probabilities = draw.normal, draw.probabilities
+    return {
+        "MixedSum": [
+            Case("shared weights", (probabilities(3), x(2, 2, 3), x(2, 2, 3), x(2, 2, 3))),
+            Case("weights of each sample", (probabilities(4, 2), x(4, 3), x(4, 3))),
+            Case("batch of one, 4 axes", (probabilities(1, 2), x(1, 2, 2, 2), x(1, 2, 2, 2))),
+            Case("non-contiguous", (probabilities(2), draw.transposed(3, 4), draw.transposed(3, 4))),
+        ],
+    }

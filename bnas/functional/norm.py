@@ -6,6 +6,7 @@ from bnas.autodiff import Function
 from bnas.backend import kernels
 from bnas.functional.arguments import as_tensor
 from bnas.functional.shape import reshape
+from bnas.gradcheck import Case
 
 
 class BatchNorm(Function):
@@ -113,3 +114,27 @@ def batch_norm(
     require_variance(x.size // channels, x.shape)
     running = {"running_mean": running_mean, "running_var": running_var, "momentum": momentum}
     return BatchNorm.apply(x, gamma, beta, eps=eps, **running)
+
+
+def gradient_cases(draw):
+    """{name: [Case, ...]} of the operations of this file, see `bnas.gradcheck`."""
+    x = draw.normal
+
+    def constants(channels):
+        return {"mean": x(channels), "var": draw.positive(channels), "eps": 1e-5}
+
+    return {
+        "BatchNorm": [
+            Case("affine", (x(4, 3, 2, 2), x(3), x(3)), {"eps": 1e-5}),
+            Case("plain", (x(3, 2, 3, 3), None, None), {"eps": 1e-5}),
+            Case("one channel", (x(3, 1, 2, 3), x(1), x(1)), {"eps": 1e-5}),
+            Case("large mean", (x(4, 2, 3, 3) + 1000, x(2), x(2)), {"eps": 1e-5}),
+            Case("batch of one", (x(1, 2, 3, 3), x(2), x(2)), {"eps": 1e-3}),
+            Case("70 channels", (x(2, 70, 2, 2), x(70), x(70)), {"eps": 1e-2}),
+            Case("non-contiguous", (draw.transposed(3, 2, 3, 2), x(2), x(2)), {"eps": 1e-5}),
+        ],
+        "BatchNormEvaluation": [
+            Case("affine", (x(2, 3, 2, 2), x(3), x(3)), constants(3)),
+            Case("plain", (x(1, 2, 3, 3), None, None), constants(2)),
+        ],
+    }

@@ -3,7 +3,10 @@
 from bnas.autodiff import Function
 from bnas.backend import kernels
 from bnas.functional.arguments import as_images, fitting_window, pair
-from bnas.functional.shape import mean, spread_apart
+from bnas.functional.reductions import mean
+from bnas.functional.shape import spread_apart
+from bnas.gradcheck import Case
+from bnas.kernels.windows import Window
 
 
 class MaxPool2d(Function):
@@ -78,3 +81,33 @@ def avg_pool2d(x, kernel_size, stride=None, padding=0, *, count_include_pad=True
 def global_avg_pool2d(x):
     """Mean of each channel. Shapes: (N, C, H, W) -> (N, C)."""
     return mean(as_images(x, "global_avg_pool2d"), axis=(2, 3))
+
+
+def gradient_cases(draw):
+    """{name: [Case, ...]} of the operations of this file, see `bnas.gradcheck`."""
+    x, transposed, one = draw.normal, draw.transposed, (1, 1)
+
+    def largest(kernel, stride, padding, dilation=one):
+        return {"window": Window(kernel, stride, padding, dilation)}
+
+    def average(kernel, stride, padding, counted):
+        return {"window": Window(kernel, stride, padding), "count_include_pad": counted}
+
+    return {
+        "MaxPool2d": [
+            Case("3×3, padded", (x(2, 2, 5, 5),), largest((3, 3), one, one)),
+            Case("stride 2, odd", (x(1, 3, 7, 5),), largest((3, 3), (2, 2), one)),
+            Case("dilation 2", (x(1, 1, 6, 6),), largest((2, 2), one, (0, 0), (2, 2))),
+            Case("1×1 image", (x(2, 3, 1, 1),), largest((3, 3), one, one)),
+            Case("70 channels", (x(1, 70, 3, 3),), largest((3, 3), one, one)),
+            Case("non-contiguous", (transposed(2, 2, 5, 4),), largest((2, 3), (2, 1), (1, 0))),
+        ],
+        "AvgPool2d": [
+            Case("3×3, padding counted", (x(2, 2, 5, 5),), average((3, 3), one, one, True)),
+            Case("padding not counted", (x(2, 2, 5, 5),), average((3, 3), one, one, False)),
+            Case("stride 2, odd", (x(1, 3, 7, 5),), average((3, 3), (2, 2), one, False)),
+            Case("1×1 image", (x(2, 3, 1, 1),), average((3, 3), one, one, False)),
+            Case("70 channels", (x(1, 70, 3, 3),), average((3, 3), one, one, True)),
+            Case("non-contiguous", (transposed(2, 2, 5, 4),), average((2, 3), (2, 1), (1, 0), True)),
+        ],
+    }  # fmt: skip

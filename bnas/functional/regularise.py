@@ -1,7 +1,10 @@
 """Random regularisation: dropout of elements and of whole paths."""
 
+import numpy as np
+
 from bnas.autodiff import Function
 from bnas.functional.arguments import as_tensor
+from bnas.gradcheck import Case
 
 
 class Dropout(Function):
@@ -54,3 +57,14 @@ def drop_path(x, p=0.0, training=True, rng=None):
         return x
     factors = _factors(p, rng, len(x), x.dtype)
     return Dropout.apply(x, mask=factors.reshape(-1, *[1] * (x.ndim - 1)))
+
+
+def gradient_cases(draw):
+    """{name: [Case, ...]} of the operations of this file, see `bnas.gradcheck`."""
+    x = draw.normal
+    return {
+        "Dropout": [
+            Case("elements", (x(3, 4),), {"mask": 2.0 * draw.rng.integers(0, 2, (3, 4))}),
+            Case("samples", (x(4, 2, 2),), {"mask": np.array([2.0, 0, 2, 2]).reshape(4, 1, 1)}),
+        ],
+    }

@@ -1,61 +1,13 @@
-"""Reductions, and operations that move elements without changing them."""
+"""Operations that move elements without changing them."""
 
+import math
 from numbers import Integral
 
 import numpy as np
 
 from bnas.autodiff import Function
 from bnas.functional.arguments import as_tensor, axes, single_axis
-
-
-class Sum(Function):
-    """y = Σ x over `axis`. Backward: dy repeated along the summed axes. gradient: exact."""
-
-    @staticmethod
-    def forward(ctx, x, axis, keepdims):
-        ctx.shape, ctx.axis = x.shape, axis
-        return x.sum(axis=axis, keepdims=keepdims)
-
-    @staticmethod
-    def backward(ctx, dy):
-        return (_spread(dy, ctx.shape, ctx.axis),)
-
-
-class Mean(Function):
-    """y = Σ x / n over `axis`. Backward: dy / n repeated along those axes. gradient: exact."""
-
-    @staticmethod
-    def forward(ctx, x, axis, keepdims):
-        ctx.shape, ctx.axis = x.shape, axis
-        return x.mean(axis=axis, keepdims=keepdims)
-
-    @staticmethod
-    def backward(ctx, dy):
-        count = int(np.prod([ctx.shape[a] for a in ctx.axis]))
-        return (_spread(dy / dy.dtype.type(count), ctx.shape, ctx.axis),)
-
-
-class Max(Function):
-    """y = max x over `axis`. Backward: dy to the maximum, in equal parts where several tie.
-
-    Kinks: ties. gradient: exact.
-    """
-
-    @staticmethod
-    def forward(ctx, x, axis, keepdims):
-        largest = x.max(axis=axis, keepdims=True)
-        ctx.chosen, ctx.axis = x == largest, axis
-        return largest if keepdims else largest.squeeze(axis=axis)
-
-    @staticmethod
-    def backward(ctx, dy):
-        shares = _spread(dy, ctx.chosen.shape, ctx.axis)
-        ties = ctx.chosen.sum(axis=ctx.axis, keepdims=True).astype(dy.dtype)
-        return (np.where(ctx.chosen, shares / ties, 0).astype(dy.dtype),)
-
-    @staticmethod
-    def off_kinks(x, axis, keepdims):
-        return (spread_apart(x),)
+from bnas.gradcheck import Case
 
 
 class Reshape(Function):
@@ -98,6 +50,19 @@ class Concat(Function):
         return tuple(np.split(dy, ctx.cuts, axis=ctx.axis))
 
 
+class Stack(Function):
+    """Inputs of one shape side by side, along a new `axis`. Backward: the parts of dy. gradient: exact."""
+
+    @staticmethod
+    def forward(ctx, *arrays, axis):
+        ctx.axis = axis
+        return np.stack(arrays, axis=axis)
+
+    @staticmethod
+    def backward(ctx, dy):
+        return tuple(np.moveaxis(dy, ctx.axis, 0))
+
+
 class Slice(Function):
     """y = x[index], any NumPy index. Backward: dy added at `index` to zeros. gradient: exact."""
 
@@ -133,42 +98,11 @@ class Pad(Function):
         return (dy[ctx.middle],)
 
 
-def _spread(dy, shape, axis):
-    """`dy`, the gradient of a reduction over `axis`, seen with the shape of the reduction's input."""
-    kept = tuple(1 if a in axis else n for a, n in enumerate(shape))
-    return np.broadcast_to(dy.reshape(kept), shape)
-
-
 def spread_apart(x):
     """Values in the order of `x`, all distinct and far enough apart for finite differences."""
     ranks = np.empty(x.size)
     ranks[np.argsort(x, axis=None, kind="stable")] = np.arange(x.size)
     return ((ranks - x.size / 2) * 0.1).reshape(x.shape).astype(x.dtype)
-
-
-def sum(x, axis=None, keepdims=False):
-    """Sum over `axis` (an int, a tuple of ints, or None for all)."""
-    x = as_tensor(x, "sum")
-    return Sum.apply(x, axis=axes(axis, x.ndim, "sum"), keepdims=keepdims)
-
-
-def mean(x, axis=None, keepdims=False):
-    """Mean over `axis` (an int, a tuple of ints, or None for all); refuses to average nothing."""
-    x = as_tensor(x, "mean")
-    return Mean.apply(x, axis=_nonempty_axes(x, axis, "mean"), keepdims=keepdims)
-
-
-def max(x, axis=None, keepdims=False):
-    """Largest value over `axis` (an int, a tuple of ints, or None for all); ties share the gradient."""
-    x = as_tensor(x, "max")
-    return Max.apply(x, axis=_nonempty_axes(x, axis, "max"), keepdims=keepdims)
-
-
-def _nonempty_axes(x, axis, operation):
-    result = axes(axis, x.ndim, operation)
-    if any(x.shape[a] == 0 for a in result):
-        raise ValueError(f"{operation}: nothing to reduce along axis {axis} of shape {x.shape}")
-    return result
 
 
 def reshape(x, shape):
@@ -179,10 +113,53 @@ def reshape(x, shape):
 def transpose(x, order=None):
     """`x` with its axes in the order `order`; reversed if None, as in NumPy."""
     x = as_tensor(x, "transpose")
-    order = axes(order, x.ndim, "transpose") if order is not None else tuple(range(x.ndim))[::-1]
+    return _reordered(x, range(x.ndim)[::-1] if order is None else order, "transpose")
+
+
+def permute(x, order):
+    """`x` with its axes in the order `order`, a tuple that names each once."""
+    return _reordered(as_tensor(x, "permute"), order, "permute")
+
+
+def _reordered(x, order, operation):
+    order = axes(tuple(order), x.ndim, operation)
     if len(order) != x.ndim:
-        raise ValueError(f"transpose: {order} does not name each of the {x.ndim} axes once")
+        raise ValueError(f"{operation}: {order} does not name each of the {x.ndim} axes once")
     return Transpose.apply(x, order=order)
+
+
+def squeeze(x, axis=None):
+    """`x` without its axes of length 1, or without those of `axis` (an int or a tuple of ints).
+
+    Raises:
+        ValueError: an axis of `axis` has another length (PyTorch would leave it).
+    """
+    x = as_tensor(x, "squeeze")
+    gone = axes(axis, x.ndim, "squeeze")
+    if axis is None:
+        gone = [a for a in gone if x.shape[a] == 1]
+    elif any(x.shape[a] != 1 for a in gone):
+        raise ValueError(f"squeeze: axis {axis!r} of shape {x.shape} is not of length 1")
+    return reshape(x, tuple(n for a, n in enumerate(x.shape) if a not in gone))
+
+
+def unsqueeze(x, axis):
+    """`x` with a new axis of length 1 that becomes axis `axis` of the result."""
+    x = as_tensor(x, "unsqueeze")
+    axis = single_axis(axis, x.ndim + 1, "unsqueeze")
+    return reshape(x, (*x.shape[:axis], 1, *x.shape[axis:]))
+
+
+def flatten(x, start_axis=0, end_axis=-1):
+    """`x` with the axes from `start_axis` to `end_axis`, this one included, joined to one."""
+    x = as_tensor(x, "flatten")
+    if x.ndim == 0:
+        return reshape(x, (1,))
+    start, end = (single_axis(axis, x.ndim, "flatten") for axis in (start_axis, end_axis))
+    if start > end:
+        raise ValueError(f"flatten: start_axis {start_axis} comes after end_axis {end_axis}")
+    length = math.prod(x.shape[start : end + 1])
+    return reshape(x, (*x.shape[:start], length, *x.shape[end + 1 :]))
 
 
 def concat(tensors, axis=0):
@@ -191,6 +168,17 @@ def concat(tensors, axis=0):
     if not tensors:
         raise ValueError("concat: no tensors given; expected at least one")
     return Concat.apply(*tensors, axis=single_axis(axis, tensors[0].ndim, "concat"))
+
+
+cat = concat  # PyTorch's name
+
+
+def stack(tensors, axis=0):
+    """Put `tensors` of one shape side by side along a new axis, axis `axis` of the result."""
+    tensors = [as_tensor(tensor, "stack") for tensor in tensors]
+    if not tensors:
+        raise ValueError("stack: no tensors given; expected at least one")
+    return Stack.apply(*tensors, axis=single_axis(axis, tensors[0].ndim + 1, "stack"))
 
 
 def pad(x, pad, *, value=0.0):
@@ -210,3 +198,37 @@ def pad(x, pad, *, value=0.0):
 def getitem(x, index):
     """x[index] for ints, slices, None, Ellipsis, integer and boolean arrays, as in NumPy."""
     return Slice.apply(as_tensor(x, "getitem"), index=index)
+
+
+def gradient_cases(draw):
+    """{name: [Case, ...]} of the operations of this file, see `bnas.gradcheck`."""
+    x, transposed = draw.normal, draw.transposed
+    return {
+        "Reshape": [
+            Case("to a matrix", (x(2, 3, 4),), {"shape": (6, 4)}),
+            Case("non-contiguous", (transposed(4, 3),), {"shape": (2, 6)}),
+        ],
+        "Transpose": [
+            Case("a cycle", (x(2, 3, 4),), {"order": (1, 2, 0)}),
+            Case("a swap", (x(2, 3, 4),), {"order": (0, 2, 1)}),
+        ],
+        "Concat": [
+            Case("channels", (x(2, 1, 2), x(2, 3, 2), x(2, 2, 2)), {"axis": 1}),
+            Case("non-contiguous", (transposed(2, 3), x(2, 3)), {"axis": 0}),
+        ],
+        "Stack": [
+            Case("a new axis in the middle", (x(2, 3), x(2, 3), x(2, 3)), {"axis": 1}),
+            Case("the last axis, non-contiguous", (transposed(2, 3), x(2, 3)), {"axis": 2}),
+            Case("scalars", (x(), x()), {"axis": 0}),
+        ],
+        "Slice": [
+            Case("steps", (x(4, 5),), {"index": (slice(1, None, 2), slice(None, None, 2))}),
+            Case("an int and an ellipsis", (x(3, 4, 2),), {"index": (1, ..., 0)}),
+            Case("an index twice", (x(4, 2),), {"index": np.array([0, 2, 2])}),
+            Case("a mask", (x(5),), {"index": np.array([True, False, True, True, False])}),
+        ],
+        "Pad": [
+            Case("batch of one", (x(1, 2, 2),), {"widths": ((0, 0), (1, 0), (2, 1)), "value": 0.0}),
+            Case("uneven", (x(2, 3, 3),), {"widths": ((0, 0), (1, 2), (0, 1)), "value": 0.5}),
+        ],
+    }

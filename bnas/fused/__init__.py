@@ -7,6 +7,7 @@ stored (recomputation). Read `compile`, then `chains` and `edges`, then `kernels
 `reference` says in plain NumPy what each kernel computes.
 """
 
+from bnas.fused.cases import gradient_cases, operations
 from bnas.fused.compile import compile
 
-__all__ = ["compile"]
+__all__ = ["compile", "gradient_cases", "operations"]

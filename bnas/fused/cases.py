@@ -1,6 +1,7 @@
 """The cases on which the backward of every fused operation is verified: 8 images of float64 stand side by side."""
 
 from bnas import nn
+from bnas.autodiff import Function
 from bnas.fused import kernels
 from bnas.fused.chains import REAL, Arithmetic, Stage
 from bnas.fused.edges import ChainPart, GivenPart
@@ -17,6 +18,12 @@ def square(k, stride=1, dilation=1):
 
 # The windows of a factorised reduction: every second pixel, from the first on and from the second on.
 HALVES = Window((1, 1), (2, 2)), Window((1, 1), (2, 2), (1, 1), skip=1)
+
+
+def operations():
+    """Every Function of `bnas.fused`: {name: the Function}."""
+    ours = [f for f in Function.__subclasses__() if f.__module__.startswith("bnas.fused.")]
+    return {function.__name__: function for function in ours}
 
 
 def gradient_cases(draw):
@@ -109,7 +116,7 @@ def _chain_cases(draw):
             chain("a norm alone, 1-bit", 9, 3, (), affine=True, surrogate="clip"),
             chain("a norm alone in evaluation", 5, 3, (), affine=True, training=False, keep=True),
             chain("γ and β, added to", 5, 3, two, two, affine=True, base=3, keep=True),
-            chain("γ and β in evaluation", 3, 3, two, one, affine=True, training=False),
+            chain("γ and β in evaluation", 5, 5, two, one, affine=True, training=False),
             chain(
                 "1-bit, γ and β", 9, 5, (square(3, 2),), two, affine=True, base=3, keep=True,
                 surrogate="clip",
@@ -171,6 +178,6 @@ def _edge_cases(draw):
             edge("real, stride 2, weights of each sample, two blocks", 9, 3, 2, by_sample=True),
             edge("real evaluation", 5, 3, by_sample=True, training=False),
             edge("real, another order", 5, 3, kinds=few),
-            edge("nothing computed here", 5, 3, kinds=("given", "max")),
+            edge("nothing but what is given", 5, 3, kinds=("given", "max", "skip")),
         ]
     }  # fmt: skip
