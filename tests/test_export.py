@@ -134,12 +134,12 @@ def test_other_files_are_refused(file, tmp_path):
     refused(path, "is a checkpoint, not a packed network; make one with bnas export")
 
 
-@pytest.mark.parametrize("version", [0, 2, 99])
+@pytest.mark.parametrize("version", [0, 1, 99])
 def test_another_version_is_refused(file, tmp_path, version):
     path = tmp_path / "net.npz"
     arrays, meta = load_checkpoint(file)
     save_checkpoint(path, arrays, {**meta, "version": version})
-    refused(path, f"version {version} of the format, expected 1; .*the version of bnas")
+    refused(path, f"version {version} of the format, expected 2; export the network again")
     save_checkpoint(path, arrays, meta)
     PackedNetwork.load(path)
 
@@ -158,6 +158,16 @@ def lengthen(reference):
     reference["shape"][0] += 1
 
 
+def depthwise(meta):
+    return [conv for conv in records(meta, "BitConv") if conv["groups"] > 1]
+
+
+def widen(conv):
+    """Twice as many output channels, in every array that has them."""
+    for array in (conv["w"], conv["finish"]["least"], conv["finish"]["rising"]):
+        array.update(start=0, shape=[2 * array["shape"][0], *array["shape"][1:]])
+
+
 FORGERIES = {  # what would read foreign memory, predict nonsense or fail later
     "no model": lambda meta: meta.pop("model"),
     "no shape": lambda meta: meta.pop("shape"),
@@ -173,17 +183,24 @@ FORGERIES = {  # what would read foreign memory, predict nonsense or fail later
     "negative shape": lambda meta: meta["model"]["bias"].update(shape=[-1]),
     "other member": lambda meta: meta["model"]["w"].update(array="int32"),
     "longer scale": lambda meta: lengthen(records(meta, "RealConv")[0]["scale"]),
-    "longer beta": lambda meta: lengthen(records(meta, "Affine")[0]["beta"]),
+    "longer beta": lambda meta: lengthen(records(meta, "Rescale")[0]["beta"]),
     "longer rising": lambda meta: lengthen(records(meta, "Threshold")[0]["rising"]),
     "longer least": lambda meta: lengthen(records(meta, "Threshold")[0]["least"]),
     "wider weights": lambda meta: records(meta, "RealConv")[1]["w"]["shape"].__setitem__(1, 99),
+    "groups that are no number": lambda meta: records(meta, "RealConv")[0].update(groups=1.0),
+    "depthwise with more outputs than inputs": lambda meta: widen(depthwise(meta)[0]),
+    "kernel of another size": lambda meta: records(meta, "Window")[0].update(kernel=[1, 3]),
+    "lost stride": lambda meta: records(meta, "Window")[0].pop("stride"),
+    "stride of one number": lambda meta: records(meta, "Window")[0].update(stride=[1]),
+    "skip of 2": lambda meta: records(meta, "Window")[0].update(skip=2),
+    "no window": lambda meta: records(meta, "RealConv")[0].update(window=[[3, 3]]),
     "stride of 0": lambda meta: records(meta, "Window")[0].update(stride=[0, 0]),
     "negative padding": lambda meta: records(meta, "Window")[0].update(padding=[-1, 0]),
-    "predecessor to come": lambda meta: records(meta, "Cell")[0]["predecessors"].__setitem__(0, 2),
-    "predecessor -1": lambda meta: records(meta, "Cell")[0]["predecessors"].__setitem__(0, -1),
-    "concat twice": lambda meta: records(meta, "Cell")[0].update(concat=[2, 2]),
-    "concat of no state": lambda meta: records(meta, "Cell")[0].update(concat=[9]),
-    "no edge": lambda meta: records(meta, "Cell")[0].update(edges=[], predecessors=[]),
+    "predecessor to come": lambda meta: records(meta, "PackedCell")[0]["predecessors"].__setitem__(0, 2),
+    "predecessor -1": lambda meta: records(meta, "PackedCell")[0]["predecessors"].__setitem__(0, -1),
+    "concat twice": lambda meta: records(meta, "PackedCell")[0].update(concat=[2, 2]),
+    "concat of no state": lambda meta: records(meta, "PackedCell")[0].update(concat=[9]),
+    "no edge": lambda meta: records(meta, "PackedCell")[0].update(edges=[], predecessors=[]),
 }
 
 
@@ -255,7 +272,7 @@ def test_the_format_is_the_documented_one(file):
     }  # fmt: skip
     assert all(array.ndim == 1 for array in numbers.values())
     assert meta.keys() == {"kind", "version", "shape", "mean", "std", "genotype", "model"}
-    assert (meta["kind"], meta["version"], meta["shape"]) == ("packed network", 1, list(SHAPE))
+    assert (meta["kind"], meta["version"], meta["shape"]) == ("packed network", 2, list(SHAPE))
     assert (meta["mean"], meta["std"]) == (MEAN.tolist(), STD.tolist())
     assert_equal_values(rebuilt(meta["model"], numbers), plain(make()[1].model))
 
