@@ -114,7 +114,8 @@ def xnor_depthwise(x, w, beta, window):
     seen = g.taps[:, 0] * w.shape[3] + g.taps[:, 1]  # without taps that only ever see padding
     flips = np.where(w > 0, sign(0), sign(-1)).reshape(w.shape[0], taps)[:, seen]
     negatives = -flips.sum(axis=1, dtype=sign)
-    y = np.empty((x.shape[0], w.shape[0], *window.out_size(x.shape[2:])), np.int32 if beta is None else np.float32)
+    size = window.out_size(x.shape[2:])
+    y = np.empty((x.shape[0], w.shape[0], *size), np.int32 if beta is None else np.float32)
     beta = np.ones(w.shape[0], np.float32) if beta is None else ready(beta)
     if y.size:
         run_tasks(

@@ -176,7 +176,7 @@ class Plan:
     def _stem(self, layer, size):
         """The first convolution, from the input as it comes."""
         channels, margin = self.input.shape[1], layer.window.padding
-        planes, inner = self._planes("input", channels, size, margin)
+        planes, _ = self._planes("input", channels, size, margin)
         rows, cols = (slice(m, m + n) for m, n in zip(margin, size))
         padded = planes.reshape(self.images, channels, *(n + 2 * m for n, m in zip(size, margin)))
         self._call(np.copyto, padded[:, :, rows, cols], self.input)
