@@ -191,14 +191,14 @@ def come_from(meta, state):
     records(meta, "PackedCell")[0]["predecessors"][0] = state
 
 
-def depthwise(meta):
-    return [conv for conv in records(meta, "BitConv") if conv["groups"] > 1]
-
-
-def widen(conv):
-    """Twice as many output channels, in every array that has them."""
+def widen_depthwise(meta):
+    """Twice as many output channels of a depthwise convolution, and inputs of the next one."""
+    convolutions = records(meta, "BitConv")
+    number = next(i for i, conv in enumerate(convolutions) if conv["groups"] > 1)
+    conv, following = convolutions[number : number + 2]
     for array in (conv["w"], conv["finish"]["least"], conv["finish"]["rising"]):
         array.update(start=0, shape=[2 * array["shape"][0], *array["shape"][1:]])
+    following["w"]["shape"][1] *= 2
 
 
 FORGERIES = {  # what would read foreign memory, predict nonsense or fail later
@@ -221,7 +221,7 @@ FORGERIES = {  # what would read foreign memory, predict nonsense or fail later
     "longer least": lambda meta: lengthen(records(meta, "Threshold")[0]["least"]),
     "wider weights": lambda meta: records(meta, "RealConv")[1]["w"]["shape"].__setitem__(1, 99),
     "groups that are no number": lambda meta: records(meta, "RealConv")[0].update(groups=1.0),
-    "depthwise with more outputs than inputs": lambda meta: widen(depthwise(meta)[0]),
+    "depthwise with more outputs than inputs": widen_depthwise,
     "kernel of another size": lambda meta: records(meta, "Window")[0].update(kernel=[1, 3]),
     "lost stride": lambda meta: records(meta, "Window")[0].pop("stride"),
     "stride of one number": lambda meta: records(meta, "Window")[0].update(stride=[1]),

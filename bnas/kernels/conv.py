@@ -89,7 +89,7 @@ def conv2d(x, w, bias, stride, padding, dilation, groups):
     Raises:
         ValueError: as `xnor_conv2d` does.
     """
-    window = require_convolution("conv2d", x, w, stride, padding, dilation, groups)
+    window, size = require_convolution("conv2d", x, w, stride, padding, dilation, groups)
     (n, c, h, width), (c_out, per_group) = x.shape, w.shape[:2]
     site = sites((h, width), window)
     planes = ready(x)
@@ -99,7 +99,7 @@ def conv2d(x, w, bias, stride, padding, dilation, groups):
         planes[:, :, top : top + h, left : left + width] = x
     where = (np.arange(per_group)[:, None] * site.plane + site.taps).reshape(-1)
     tiles = tiled(w.reshape(groups, c_out // groups, -1))
-    y = np.empty((n, c_out, *window.out_size((h, width))), x.dtype)
+    y = np.empty((n, c_out, *size), x.dtype)
     shift = np.zeros(c_out, x.dtype) if bias is None else ready(bias)
     if y.size:
         run_tasks(

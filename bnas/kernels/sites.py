@@ -104,7 +104,7 @@ def sites(size, window, margin=None):
 
 
 def require_convolution(operation, x, w, stride, padding, dilation, groups):
-    """The Window of a convolution; ValueError unless its arguments fit together."""
+    """(Window, (height, width) of the output) of a convolution; ValueError unless its arguments fit."""
     if x.ndim != 4 or w.ndim != 4 or groups < 1 or 0 in w.shape:
         raise ValueError(
             f"{operation}: expected x (N, Cin, H, W) and w (Cout, Cin / groups, Kh, Kw), "
@@ -120,9 +120,10 @@ def require_convolution(operation, x, w, stride, padding, dilation, groups):
             f"{stride}, {dilation}, {padding}"
         )
     window = Window(w.shape[2:], stride, padding, dilation)
-    if min(window.out_size(x.shape[2:])) < 1:
+    size = window.out_size(x.shape[2:])
+    if min(size) < 1:
         raise ValueError(
             f"{operation}: a window of {w.shape[2:]} with dilation {dilation} is larger than the padded "
             f"image, {x.shape[2:]} and padding {padding}"
         )
-    return window
+    return window, size

@@ -196,8 +196,7 @@ def xnor_conv2d(x, w, beta, stride, padding, dilation, groups):
         ValueError: shapes that do not fit, stride or dilation below 1, negative padding, a window
             larger than the padded image.
     """
-    window = require_convolution("xnor_conv2d", x, w, stride, padding, dilation, groups)
-    size = window.out_size(x.shape[2:])
+    window, size = require_convolution("xnor_conv2d", x, w, stride, padding, dilation, groups)
     if beta is not None and beta.shape != w.shape[:1]:
         raise ValueError(f"xnor_conv2d: beta must have shape {w.shape[:1]}, got {beta.shape}")
     if beta is not None and beta.dtype != np.float32:

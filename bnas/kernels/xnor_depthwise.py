@@ -21,6 +21,7 @@ from bnas.kernels.vectors import (
     store_first,
     store_signs,
 )
+from bnas.kernels.windows import Window
 
 COST = 16  # of an output in the multiply-adds that `run_tasks` counts: it mostly waits for memory
 MOST_TAPS = 2**15  # whose sum fits int16
@@ -108,19 +109,19 @@ def _depthwise(x, channels, offsets, flips, negatives, beta, g, stride, y, first
 def xnor_depthwise(x, w, beta, window):
     """`xnor_conv2d` with one input channel to a group and a Window: int32, or float32 after the scale."""
     # Counting bytes is so quick that a stride skips results at the end, not work at the start.
-    g = geometry(x.shape, window._replace(stride=(1, 1)))
-    taps = w.shape[2] * w.shape[3]
+    g = geometry(x.shape, Window(window.kernel, padding=window.padding, dilation=window.dilation))
+    stride, taps = window.stride, w.shape[2] * w.shape[3]
     sign = np.int8 if taps < 128 else np.int16  # the sum is at most the number of taps
     seen = g.taps[:, 0] * w.shape[3] + g.taps[:, 1]  # without taps that only ever see padding
     flips = np.where(w > 0, sign(0), sign(-1)).reshape(w.shape[0], taps)[:, seen]
     negatives = -flips.sum(axis=1, dtype=sign)
-    size = window.out_size(x.shape[2:])
+    size = -(-g.out_h // stride[0]), -(-g.out_w // stride[1])
     y = np.empty((x.shape[0], w.shape[0], *size), np.int32 if beta is None else np.float32)
     beta = np.ones(w.shape[0], np.float32) if beta is None else ready(beta)
     if y.size:
         run_tasks(
             _depthwise, y.size * (COST + taps // 16), x.shape[1] * g.chunks,
             x.reshape(-1), x.shape[1], np.ascontiguousarray(g.taps[:, 2]), flips, negatives, beta, g,
-            window.stride, y.reshape(-1),
+            stride, y.reshape(-1),
         )  # fmt: skip
     return y
