@@ -160,8 +160,56 @@ def test_a_cache_is_used_until_a_helper_of_another_file_changes(package, tmp_pat
     edited = run(tmp_path, CACHED, package)
     assert edited["hits"] == 0 and np.all(np.array(edited["product"]) == 70)
 
-    append(package / "bnas/reference.py", "\nWORD = 32\n")  # a constant that packing.py imports
-    assert run(tmp_path, CACHED, package)["packs as its twin"]
+
+NEW, REUSED = [0, 1], [1, 0]  # hits and misses of the cache
+HELPER = """
+from bnas.kernels.jit import jit
+
+@jit
+def add(x):
+    return x + {number}
+"""
+CALLER = """
+from bnas.kernels.jit import jit
+{imports}
+
+@jit
+def chain(x):
+    return {calls}
+"""
+CHAINED = """
+import json
+from caller import chain
+
+result, stats = chain(0), chain.stats
+print(json.dumps([result, sum(stats.cache_hits.values()), sum(stats.cache_misses.values())]))
+"""
+
+
+def test_an_edit_in_any_folder_of_kernels_counts_and_an_edit_elsewhere_does_not(package, tmp_path):
+    """One kernel, in a file that stays as it is, calls a helper in each of the folders."""
+    folders = sorted(path for path in (package / "bnas").rglob("kernels") if path.is_dir())
+    names = [folder.relative_to(package).as_posix() for folder in folders]
+    assert {"bnas/kernels", "bnas/fused/kernels", "bnas/packed/kernels"} <= set(names)
+    for folder in folders:
+        (folder / "helper.py").write_text(HELPER.format(number=1))
+    modules = [f"{name.replace('/', '.')}.helper" for name in names]
+    imports = [f"from {module} import add as add{i}" for i, module in enumerate(modules)]
+    calls = " + ".join(f"add{i}(x)" for i in range(len(modules)))
+    (tmp_path / "caller.py").write_text(CALLER.format(imports="\n".join(imports), calls=calls))
+    total = len(folders)
+    assert run(tmp_path, CHAINED, package) == [total, *NEW]
+    assert run(tmp_path, CHAINED, package) == [total, *REUSED]
+
+    for folder in folders:
+        (folder / "helper.py").write_text(HELPER.format(number=10))
+        total += 9
+        assert run(tmp_path, CHAINED, package) == [total, *NEW], folder
+
+    for path in (package / "bnas").rglob("*.py"):
+        if path.parent not in folders:
+            append(path, "# edit\n")
+    assert run(tmp_path, CHAINED, package) == [total, *REUSED]
 
 
 SMALL = """
@@ -185,7 +233,6 @@ BOTH = DOUBLED.format(then="assert double(1.5) == 3")
 BOTH_IN_TIME = DOUBLED.format(
     then="print('ready', flush=True); sys.stdin.readline(); assert double(1.5) == 3"
 )
-NEW, REUSED = [0, 1], [1, 0]
 
 
 @pytest.fixture
@@ -362,9 +409,10 @@ def test_compiling_leaves_numbas_level_of_optimisation_as_it_was(tmp_path):
 import numpy as np
 from numba.core import config
 from bnas import kernels
+from bnas.kernels.jit import OPTIMISATION
 before = config.OPT
-kernels.to_lanes(np.ones((3, 1, 2, 2)))
-print(int(before), int(config.OPT), int(kernels.jit.OPTIMISATION))
+kernels.pack_bits(np.ones((3, 1, 2, 2)))
+print(int(before), int(config.OPT), int(OPTIMISATION))
 """
     empty = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=empty)

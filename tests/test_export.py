@@ -134,14 +134,42 @@ def test_other_files_are_refused(file, tmp_path):
     refused(path, "is a checkpoint, not a packed network; make one with bnas export")
 
 
-@pytest.mark.parametrize("version", [0, 2, 99])
+@pytest.mark.parametrize("version", [0, 3, 99])
 def test_another_version_is_refused(file, tmp_path, version):
     path = tmp_path / "net.npz"
     arrays, meta = load_checkpoint(file)
     save_checkpoint(path, arrays, {**meta, "version": version})
-    refused(path, f"version {version} of the format, expected 1; .*the version of bnas")
+    refused(path, f"version {version} of the format, expected 2; .*the version of bnas")
     save_checkpoint(path, arrays, meta)
     PackedNetwork.load(path)
+
+
+VERSION_1 = {
+    "PackedCell": "Cell", "PackedPool": "Pool", "PackedSkip": "Skip", "PackedZero": "Zero",
+    "Rescale": "Affine",
+}  # fmt: skip
+
+
+def as_version_1(value):
+    """A description as version 1 had it: other names, and in a window groups but no kernel."""
+    if isinstance(value, list):
+        return [as_version_1(part) for part in value]
+    if not isinstance(value, dict):
+        return value
+    value = {name: as_version_1(part) for name, part in value.items()}
+    if "is" in value:
+        value["is"] = VERSION_1.get(value["is"], value["is"])
+    if "groups" in value:
+        del value["window"]["kernel"]
+        value["window"]["groups"] = value.pop("groups")
+    return value
+
+
+def test_a_file_of_version_1_asks_for_a_new_export(file, tmp_path):
+    path = tmp_path / "net.npz"
+    arrays, meta = load_checkpoint(file)
+    save_checkpoint(path, arrays, {**as_version_1(meta), "version": 1})
+    refused(path, "version 1 of the format, expected 2; export the network again")
 
 
 def records(value, kind):
@@ -156,6 +184,21 @@ def records(value, kind):
 
 def lengthen(reference):
     reference["shape"][0] += 1
+
+
+def come_from(meta, state):
+    """Let the first edge begin at another state."""
+    records(meta, "PackedCell")[0]["predecessors"][0] = state
+
+
+def widen_depthwise(meta):
+    """Twice as many output channels of a depthwise convolution, and inputs of the next one."""
+    convolutions = records(meta, "BitConv")
+    number = next(i for i, conv in enumerate(convolutions) if conv["groups"] > 1)
+    conv, following = convolutions[number : number + 2]
+    for array in (conv["w"], conv["finish"]["least"], conv["finish"]["rising"]):
+        array.update(start=0, shape=[2 * array["shape"][0], *array["shape"][1:]])
+    following["w"]["shape"][1] *= 2
 
 
 FORGERIES = {  # what would read foreign memory, predict nonsense or fail later
@@ -173,17 +216,24 @@ FORGERIES = {  # what would read foreign memory, predict nonsense or fail later
     "negative shape": lambda meta: meta["model"]["bias"].update(shape=[-1]),
     "other member": lambda meta: meta["model"]["w"].update(array="int32"),
     "longer scale": lambda meta: lengthen(records(meta, "RealConv")[0]["scale"]),
-    "longer beta": lambda meta: lengthen(records(meta, "Affine")[0]["beta"]),
+    "longer beta": lambda meta: lengthen(records(meta, "Rescale")[0]["beta"]),
     "longer rising": lambda meta: lengthen(records(meta, "Threshold")[0]["rising"]),
     "longer least": lambda meta: lengthen(records(meta, "Threshold")[0]["least"]),
     "wider weights": lambda meta: records(meta, "RealConv")[1]["w"]["shape"].__setitem__(1, 99),
+    "groups that are no number": lambda meta: records(meta, "RealConv")[0].update(groups=1.0),
+    "depthwise with more outputs than inputs": widen_depthwise,
+    "kernel of another size": lambda meta: records(meta, "Window")[0].update(kernel=[1, 3]),
+    "lost stride": lambda meta: records(meta, "Window")[0].pop("stride"),
+    "stride of one number": lambda meta: records(meta, "Window")[0].update(stride=[1]),
+    "skip of 2": lambda meta: records(meta, "Window")[0].update(skip=2),
+    "no window": lambda meta: records(meta, "RealConv")[0].update(window=[[3, 3]]),
     "stride of 0": lambda meta: records(meta, "Window")[0].update(stride=[0, 0]),
     "negative padding": lambda meta: records(meta, "Window")[0].update(padding=[-1, 0]),
-    "predecessor to come": lambda meta: records(meta, "Cell")[0]["predecessors"].__setitem__(0, 2),
-    "predecessor -1": lambda meta: records(meta, "Cell")[0]["predecessors"].__setitem__(0, -1),
-    "concat twice": lambda meta: records(meta, "Cell")[0].update(concat=[2, 2]),
-    "concat of no state": lambda meta: records(meta, "Cell")[0].update(concat=[9]),
-    "no edge": lambda meta: records(meta, "Cell")[0].update(edges=[], predecessors=[]),
+    "predecessor to come": lambda meta: come_from(meta, 2),
+    "predecessor -1": lambda meta: come_from(meta, -1),
+    "concat twice": lambda meta: records(meta, "PackedCell")[0].update(concat=[2, 2]),
+    "concat of no state": lambda meta: records(meta, "PackedCell")[0].update(concat=[9]),
+    "no edge": lambda meta: records(meta, "PackedCell")[0].update(edges=[], predecessors=[]),
 }
 
 
@@ -255,7 +305,7 @@ def test_the_format_is_the_documented_one(file):
     }  # fmt: skip
     assert all(array.ndim == 1 for array in numbers.values())
     assert meta.keys() == {"kind", "version", "shape", "mean", "std", "genotype", "model"}
-    assert (meta["kind"], meta["version"], meta["shape"]) == ("packed network", 1, list(SHAPE))
+    assert (meta["kind"], meta["version"], meta["shape"]) == ("packed network", 2, list(SHAPE))
     assert (meta["mean"], meta["std"]) == (MEAN.tolist(), STD.tolist())
     assert_equal_values(rebuilt(meta["model"], numbers), plain(make()[1].model))
 

@@ -174,6 +174,51 @@ def test_imports_run_downward():
     assert not faults, "\n".join(faults)
 
 
+ORACLES = "bnas.reference", "bnas.fused.reference"
+READERS_OF_ORACLES = {  # the rest of bnas asks bnas.backend which array functions to compute with
+    "bnas.backend",
+    "bnas.fused.reference",
+    "bnas.fused.surrogates",
+    "bnas.bench",
+}
+
+
+def oracle_faults(root):
+    """Every import of a NumPy twin by a module that has no business with it, one sentence each."""
+    modules = parse_tree(root)
+    return [
+        f"{name}:{line} imports {target}: ask bnas.backend for the array functions"
+        for name in modules
+        if not any(f"{name}.".startswith(f"{reader}.") for reader in READERS_OF_ORACLES)
+        for target, line in imports_of(name, modules)
+        if target in ORACLES
+    ]
+
+
+def test_only_the_backend_and_what_checks_or_measures_imports_the_numpy_twins():
+    faults = oracle_faults(ROOT)
+    assert not faults, "\n".join(faults)
+
+
+@pytest.mark.parametrize(
+    "name, text, found",
+    [
+        ("functional/linear.py", "from bnas import reference\n", True),
+        ("functional/linear.py", "def f():\n    import bnas.reference\n", True),
+        ("functional/linear.py", "from bnas.reference import matmul\n", True),
+        ("functional/linear.py", "from ..fused.reference import to_lanes\n", True),
+        ("functional/linear.py", "from bnas.fused import reference\n", True),
+        ("backend.py", "from bnas import reference\n", False),
+        ("bench/races.py", "from bnas.fused import reference\n", False),
+        ("benchmarks.py", "from bnas import reference\n", True),
+    ],
+)
+def test_the_walk_notices_who_imports_a_twin(tmp_path, name, text, found):
+    twins = {"reference.py": "", "fused/__init__.py": "", "fused/reference.py": ""}
+    build(tmp_path, {**HOUSE, **twins, name: text})
+    assert bool(oracle_faults(tmp_path)) == found
+
+
 def test_nothing_is_unpickled_or_evaluated():
     faults = safety_faults(ROOT)
     assert not faults, "\n".join(faults)

@@ -15,7 +15,7 @@ from numba.core.runtime import _nrt_python, rtsys
 
 from bnas import nn
 from bnas.autodiff import Tensor
-from bnas.space.operations import BINARY, REAL, Zero, Precision
+from bnas.space.operations import BINARY, REAL, Precision, make_operation
 from bnas.config import SURROGATES
 from bnas.errors import InputError
 from bnas.evaluation import predict
@@ -63,7 +63,9 @@ def case(genotype, channels, cells, shape, precision=BINARY, seed=0, absent=()):
     for cell in network.cells:
         for i, source in enumerate(cell.predecessors):
             if i in absent:  # no genotype may hold it, so it is put in place afterwards
-                setattr(cell.operations, str(i), Zero(cell.stride(source)))
+                stride = cell.stride(source)
+                nothing = make_operation("none", channels, stride, precision, True, generator)
+                setattr(cell.operations, str(i), nothing)
     return Case(network.eval(), shape)
 
 
@@ -92,7 +94,7 @@ def wirings(draw):
     """(pairs, concat) of one cell: any operations, any predecessors, some of the states."""
     nodes = draw(st.integers(1, 3))
     pairs = tuple(
-        (draw(st.sampled_from(OPERATIONS[1:])), draw(st.integers(0, node + 1)))
+        (draw(st.sampled_from(list(OPERATIONS)[1:])), draw(st.integers(0, node + 1)))
         for node in range(nodes)
         for _ in range(2)
     )

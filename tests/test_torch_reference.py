@@ -160,7 +160,7 @@ def test_without_help_signs_differ_in_ties_alone(dtype, monkeypatch):
     """What `ties_to_zero` hides is no more than it says: the first signs to differ are those of
     rounding errors. What comes later differs for their sake."""
     ours = read_by_1bit_convolutions(monkeypatch, nn.XnorConv2d)
-    theirs = read_by_1bit_convolutions(monkeypatch, torch_reference.XnorConv2d)
+    theirs = read_by_1bit_convolutions(monkeypatch, torch_reference.TorchXnorConv2d)
     search = search_of(dtype, engine="plain")
     reference = torch_reference.TorchSearch(search)
     images, _ = batch_of(dtype, 0)

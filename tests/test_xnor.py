@@ -21,6 +21,7 @@ from test_kernels import (
 from bnas import kernels, reference
 from bnas.kernels import threads, tiles
 from bnas.kernels.packing import packed_planes
+from bnas.kernels.windows import Window
 from bnas.kernels.xnor import multiply, prepare
 
 CHANNELS = [1, 2, 63, 64, 65, 70, 130]
@@ -202,7 +203,8 @@ def test_wider_margins_and_skipped_outputs(window, channels, groups, filters, da
     beta = normal(seed, len(w), dtype=np.float32)
     rest = (stride, padding, dilation, groups)
     whole = reference.xnor_conv2d(x, w, None, *rest)[:, :, skip:, skip:]
-    product, planes = prepare(w, size, *rest, margin, skip), packed_planes(x, groups, margin)
+    window = Window(kernel, stride, padding, dilation, skip)
+    product, planes = prepare(w, size, window, groups, margin), packed_planes(x, groups, margin)
     y = multiply(product, planes)
     assert y.dtype == np.int32
     np.testing.assert_array_equal(y, whole.reshape(y.shape))

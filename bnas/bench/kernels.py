@@ -6,12 +6,13 @@ from bnas import kernels, reference
 from bnas.bench.peak import popcounts
 from bnas.bench.races import ours, row, table
 from bnas.bench.timing import race
-from bnas.packed.kernels import inference
 from bnas.kernels.packing import packed_planes
+from bnas.kernels.windows import Window
 from bnas.kernels.xnor import multiply, prepare
-from bnas.space import BINARY, Genotype, Network
 from bnas.packed.fold import fold
+from bnas.packed.kernels import depthwise_to_bits
 from bnas.packed.plan import Plan
+from bnas.space import BINARY, Genotype, Network
 
 ONE = (1, 1)
 PEERS = ["torch f32", "torch bf16", "torch int8"]
@@ -107,7 +108,7 @@ def conv(threads, torch, quick):
         for channels, height in RESNET[:1] if quick else RESNET:
             x, w = normal(batch, channels, height, height), normal(channels, channels, 3, 3)
             beta = np.abs(w).mean(axis=(1, 2, 3))
-            product = prepare(w, x.shape[2:], ONE, ONE, ONE, 1)
+            product = prepare(w, x.shape[2:], Window((3, 3), padding=ONE), 1)
 
             def call():
                 return multiply(product, packed_planes(x, 1, ONE), beta)
@@ -171,7 +172,7 @@ def _packed_depthwise(batch, channels, height, k):
     network = Network(genotype, 3, 10, channels, 3, BINARY, np.random.default_rng(0))
     plan = Plan(fold(network), batch, (3, height, height))
     plan.run()
-    kernel, arguments = next(c for c in plan.calls if c[0] is inference.depthwise_to_bits)
+    kernel, arguments = next(c for c in plan.calls if c[0] is depthwise_to_bits)
     return lambda: kernel(*arguments)
 
 

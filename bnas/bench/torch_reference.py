@@ -21,7 +21,7 @@ from bnas.space.skeleton import STEM_MULTIPLIER, reduction_layers
 COVERED = {"surrogate": "clip", "beta": "closed", "distance": "frobenius", "curvature": "fisher"}
 
 
-class SignSTE(torch.autograd.Function):
+class TorchSignSTE(torch.autograd.Function):
     """sign x with sign(0) = -1; backward of the clip surrogate (Eq. 4.35)."""
 
     @staticmethod
@@ -35,7 +35,7 @@ class SignSTE(torch.autograd.Function):
         return dy * (x.abs() <= 1)
 
 
-class RealConv2d(nn.Conv2d):
+class TorchRealConv2d(nn.Conv2d):
     """A convolution without bias, and R(w) of its kernel (Eq. 4.53)."""
 
     def __init__(self, in_channels, out_channels, kernel_size, **window):
@@ -45,20 +45,20 @@ class RealConv2d(nn.Conv2d):
         return self.weight.square().sum()
 
 
-class XnorConv2d(RealConv2d):
+class TorchXnorConv2d(TorchRealConv2d):
     """β ∘ (sign x ⊙ sign w) in floats, β = mean|w| a constant (Eq. 4.22)."""
 
     def beta(self):
         return self.weight.detach().abs().mean(dim=(1, 2, 3), keepdim=True)
 
     def forward(self, x):
-        bits_x, bits_w = SignSTE.apply(x), SignSTE.apply(self.weight)
+        bits_x, bits_w = TorchSignSTE.apply(x), TorchSignSTE.apply(self.weight)
         window = self.stride, self.padding, self.dilation, self.groups
         return F.conv2d(bits_x, bits_w, None, *window) * self.beta().view(-1, 1, 1)
 
     def reconstruction_loss(self):
         """L_R = ‖w - β ∘ sign w‖², sign w and β constant in the backward (Eq. 4.23)."""
-        bits = SignSTE.apply(self.weight.detach())
+        bits = TorchSignSTE.apply(self.weight.detach())
         return (self.weight - self.beta() * bits).square().sum()
 
     def squared_norm(self):
@@ -66,7 +66,7 @@ class XnorConv2d(RealConv2d):
 
 
 def conv_class(binary):
-    return XnorConv2d if binary else RealConv2d
+    return TorchXnorConv2d if binary else TorchRealConv2d
 
 
 def activation(binary):
@@ -74,17 +74,17 @@ def activation(binary):
     return nn.Identity() if binary else nn.ReLU()
 
 
-class Operation(nn.Module):
+class TorchOperation(nn.Module):
     def squared_norm(self):
         """R(w) of the candidate: the sum over its convolutions."""
-        return sum(m.squared_norm() for m in self.modules() if isinstance(m, RealConv2d))
+        return sum(m.squared_norm() for m in self.modules() if isinstance(m, TorchRealConv2d))
 
 
-class Zero(Operation):
+class TorchZero(TorchOperation):
     """Never called: the cell leaves its weight out of the sum."""
 
 
-class Skip(Operation):
+class TorchSkip(TorchOperation):
     def __init__(self, channels):
         super().__init__()
         self.channels = channels
@@ -96,7 +96,7 @@ class Skip(Operation):
         return self.channels
 
 
-class FactorizedReduce(Operation):
+class TorchFactorizedReduce(TorchOperation):
     def __init__(self, in_channels, channels, binary):
         super().__init__()
         conv, half = conv_class(binary), channels // 2
@@ -110,7 +110,7 @@ class FactorizedReduce(Operation):
         return self.bn(torch.cat([self.conv1(x), self.conv2(x)[:, :, 1:, 1:]], dim=1))
 
 
-class Pool(Operation):
+class TorchPool(TorchOperation):
     def __init__(self, pool, channels):
         super().__init__()
         self.channels = channels
@@ -124,7 +124,7 @@ class Pool(Operation):
         return self.channels / 9  # as K² = 9 weights of 1/K² a channel
 
 
-class Separable(Operation):
+class TorchSeparable(TorchOperation):
     def __init__(self, channels, kernel_size, stride, dilation, binary):
         super().__init__()
         conv, padding = conv_class(binary), dilation * (kernel_size - 1) // 2
@@ -140,7 +140,7 @@ class Separable(Operation):
         return self.bn(self.pointwise(self.depthwise(self.activation(x))))
 
 
-class Chain(Operation):
+class TorchChain(TorchOperation):
     def __init__(self, first, second):
         super().__init__()
         self.first, self.second = first, second
@@ -152,23 +152,25 @@ class Chain(Operation):
 def make_operation(name, channels, stride, binary):
     """One of the eight candidate operations of an edge."""
     if name == "none":
-        return Zero()
+        return TorchZero()
     if name == "skip_connect":
-        return Skip(channels) if stride == 1 else FactorizedReduce(channels, channels, binary)
+        if stride == 1:
+            return TorchSkip(channels)
+        return TorchFactorizedReduce(channels, channels, binary)
     if name == "max_pool_3x3":
-        return Pool(nn.MaxPool2d(3, stride, 1), channels)
+        return TorchPool(nn.MaxPool2d(3, stride, 1), channels)
     if name == "avg_pool_3x3":
-        return Pool(nn.AvgPool2d(3, stride, 1, count_include_pad=False), channels)
+        return TorchPool(nn.AvgPool2d(3, stride, 1, count_include_pad=False), channels)
     kernel_size = int(name[-1])
     if name.startswith("dil_conv"):
-        return Separable(channels, kernel_size, stride, 2, binary)
-    return Chain(
-        Separable(channels, kernel_size, stride, 1, binary),
-        Separable(channels, kernel_size, 1, 1, binary),
+        return TorchSeparable(channels, kernel_size, stride, 2, binary)
+    return TorchChain(
+        TorchSeparable(channels, kernel_size, stride, 1, binary),
+        TorchSeparable(channels, kernel_size, 1, 1, binary),
     )
 
 
-class ReLUConvBN(nn.Module):
+class TorchReLUConvBN(nn.Module):
     def __init__(self, in_channels, channels):
         super().__init__()
         self.conv = nn.Conv2d(in_channels, channels, 1, bias=False)
@@ -178,7 +180,7 @@ class ReLUConvBN(nn.Module):
         return self.bn(self.conv(F.relu(x)))
 
 
-class MixedCell(nn.Module):
+class TorchMixedCell(nn.Module):
     """A cell of mixed operations (Eqs. 4.27, 4.28)."""
 
     def __init__(self, channels_before, channels, reduction, reduced_before, nodes, binary):
@@ -186,10 +188,10 @@ class MixedCell(nn.Module):
         self.reduction, self.nodes = reduction, nodes
         older, newer = channels_before
         if reduced_before:
-            self.input0 = FactorizedReduce(older, channels, binary=False)
+            self.input0 = TorchFactorizedReduce(older, channels, binary=False)
         else:
-            self.input0 = ReLUConvBN(older, channels)
-        self.input1 = ReLUConvBN(newer, channels)
+            self.input0 = TorchReLUConvBN(older, channels)
+        self.input1 = TorchReLUConvBN(newer, channels)
         strides = (2 if reduction and i < 2 else 1 for i, _ in edges(nodes))
         self.edges = nn.ModuleList(
             nn.ModuleList(make_operation(name, channels, stride, binary) for name in PRIMITIVES)
@@ -226,7 +228,9 @@ class TorchSupernet(nn.Module):
         for layer in range(layers):
             reduction = layer in reduction_layers(layers)
             channels *= 2 if reduction else 1
-            self.cells.append(MixedCell(before, channels, reduction, reduced_before, nodes, binary))
+            self.cells.append(
+                TorchMixedCell(before, channels, reduction, reduced_before, nodes, binary)
+            )
             before, reduced_before = (before[1], nodes * channels), reduction
         self.classifier = nn.Linear(before[1], classes)
         self.alpha = nn.Parameter(torch.zeros(2, len(edges(nodes)), len(PRIMITIVES)))
@@ -250,7 +254,8 @@ class TorchSupernet(nn.Module):
 
     def reconstruction(self):
         """L_R summed over all 1-bit convolutions."""
-        return sum(m.reconstruction_loss() for m in self.modules() if isinstance(m, XnorConv2d))
+        layers = (m for m in self.modules() if isinstance(m, TorchXnorConv2d))
+        return sum(layer.reconstruction_loss() for layer in layers)
 
     @torch.no_grad()
     def weight_norms(self):
@@ -263,7 +268,7 @@ class TorchSupernet(nn.Module):
         return norms / norms.new_tensor(cells).clamp(min=1)[:, None, None]
 
 
-class Learner:
+class TorchLearner:
     """A supernet with the optimisers of a phase, at the peak of its learning rate.
 
     Args:
@@ -336,8 +341,9 @@ class TorchSearch:
                     f"{getattr(search.config, option)!r}; leave {option} at its default"
                 )
         self.config, self.memory_format = search.config, memory_format
-        self.parent = Learner(self._supernet(search, search.parent, binary=False), search.config)
-        self.child = Learner(self._supernet(search, search.child, binary=True), search.config)
+        parent = self._supernet(search, search.parent, binary=False)
+        child = self._supernet(search, search.child, binary=True)
+        self.parent, self.child = (TorchLearner(net, search.config) for net in (parent, child))
         self.t = torch.tensor(search.t, dtype=self.child.supernet.alpha.dtype)
 
     def _supernet(self, search, ours, binary):

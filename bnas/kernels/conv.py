@@ -89,9 +89,9 @@ def conv2d(x, w, bias, stride, padding, dilation, groups):
     Raises:
         ValueError: as `xnor_conv2d` does.
     """
-    size = require_convolution("conv2d", x, w, stride, padding, dilation, groups)
-    (n, c, h, width), (c_out, per_group, *kernel) = x.shape, w.shape
-    site = sites((h, width), tuple(kernel), stride, padding, dilation)
+    window, size = require_convolution("conv2d", x, w, stride, padding, dilation, groups)
+    (n, c, h, width), (c_out, per_group) = x.shape, w.shape[:2]
+    site = sites((h, width), window)
     planes = ready(x)
     if any(padding):
         (top, left) = padding

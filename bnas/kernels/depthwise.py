@@ -19,6 +19,7 @@ from bnas.kernels.planes import (
     store_padded,
 )
 from bnas.kernels.threads import run_tasks
+from bnas.kernels.windows import Window
 
 
 @jit(allocates=False)
@@ -132,7 +133,7 @@ def depthwise_conv2d(x, w, stride, padding, dilation):
 
     Output channel o reads input channel o // m; m is the channel multiplier.
     """
-    g = geometry(x.shape, w.shape[2:], stride, padding, dilation)
+    g = geometry(x.shape, Window(w.shape[2:], stride, padding, dilation))
     y = np.empty((x.shape[0], w.shape[0], g.out_h, g.out_w), x.dtype)
     work, tasks = y.size * len(g.taps), x.shape[1] * g.chunks
     run_tasks(_forward, work, tasks, ready(x), ready(w), g, y)
@@ -141,7 +142,7 @@ def depthwise_conv2d(x, w, stride, padding, dilation):
 
 def depthwise_conv2d_dx(dy, w, x_shape, stride, padding, dilation):
     """Gradient for x: dy (N, C m, Ho, Wo), w (C m, 1, Kh, Kw) -> dx of `x_shape` (N, C, H, W)."""
-    g = geometry(x_shape, w.shape[2:], stride, padding, dilation)
+    g = geometry(x_shape, Window(w.shape[2:], stride, padding, dilation))
     dx = np.empty(x_shape, dy.dtype)
     work, tasks = dy.size * len(g.taps), x_shape[1] * g.chunks
     run_tasks(_dx, work, tasks, ready(dy), ready(w), g, dx)
@@ -154,7 +155,7 @@ def depthwise_conv2d_dw(dy, x, w_shape, stride, padding, dilation):
     Every chunk of images has its own partial sum, so the result does not depend on the threads.
     A NaN or inf anywhere in x may reach every tap of its channel.
     """
-    g = geometry(x.shape, w_shape[2:], stride, padding, dilation)
+    g = geometry(x.shape, Window(w_shape[2:], stride, padding, dilation))
     partial = np.zeros((g.chunks, *w_shape), dy.dtype)
     work, tasks = dy.size * len(g.taps), x.shape[1] * g.chunks
     run_tasks(_dw, work, tasks, ready(dy), ready(x), g, partial)

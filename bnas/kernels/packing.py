@@ -11,6 +11,7 @@ from bnas.kernels.planes import floats
 from bnas.kernels.sites import sites
 from bnas.kernels.threads import run_tasks
 from bnas.kernels.vectors import broadcast, sign_bits, store
+from bnas.kernels.windows import POINT
 
 WORD = 64  # bits in a packed word
 
@@ -105,7 +106,7 @@ def packed_planes(x, groups, margin=(0, 0)):
     """
     n, c, h, w = x.shape
     x = floats(x)
-    site = sites((h, w), (1, 1), (1, 1), (0, 0), (1, 1), margin)
+    site = sites((h, w), POINT, margin)
     words = -(-(c // groups) // WORD)
     make = np.zeros if any(margin) else np.empty
     planes = make(n * groups * words * site.plane, np.uint64)

@@ -14,7 +14,6 @@ from typing import NamedTuple
 import numpy as np
 
 from bnas.kernels.jit import jit
-from bnas.kernels.windows import output_size
 
 CHUNK = 2048  # elements of scratch per buffer: a few buffers fit the first-level cache
 
@@ -43,26 +42,19 @@ class Geometry(NamedTuple):
     places: np.ndarray  # uint64 (H W,): where each pixel of the first image lies in the scratch
 
 
-def taps_inside(size, kernel, stride, padding, dilation):
-    """Along one axis: bool (outputs, taps), whether the tap lies inside the image there."""
-    outputs = np.arange(output_size(size, kernel, stride, padding, dilation))
-    seen = outputs[:, None] * stride - padding + np.arange(kernel) * dilation
-    return (seen >= 0) & (seen < size)
-
-
 @lru_cache(maxsize=128)
-def valid_taps(size, kernel, stride, padding, dilation):
-    """int64 (Ho, Wo): how many taps of each window lie inside an image of `size` (H, W)."""
-    rows, cols = map(taps_inside, size, kernel, stride, padding, dilation)
+def valid_taps(size, window):
+    """int64 (Ho, Wo): how many taps of a Window lie inside an image of `size` (H, W), for each output."""
+    rows, cols = window.taps_inside(size)
     return np.outer(rows.sum(axis=1), cols.sum(axis=1))
 
 
 @lru_cache(maxsize=128)
-def geometry(x_shape, kernel, stride, padding, dilation):
-    """The Geometry of a `kernel` window over images of `x_shape` (N, C, H, W)."""
+def geometry(x_shape, window):
+    """The Geometry of a Window without a skip over images of `x_shape` (N, C, H, W)."""
     n, _, h, w = x_shape
-    (sh, sw), (ph, pw), (dh, dw) = stride, padding, dilation
-    rows_inside, cols_inside = map(taps_inside, (h, w), kernel, stride, padding, dilation)
+    (sh, sw), (ph, pw), (dh, dw) = window.stride, window.padding, window.dilation
+    rows_inside, cols_inside = window.taps_inside((h, w))
     rows, cols = -(-(h + 2 * ph) // sh) - ph // sh, -(-(w + 2 * pw) // sw) - pw // sw
     images = max(1, min(n, CHUNK // (rows * cols)))
     phase_size = (images * rows + ph // sh + 1) * cols  # the last row's padding has no row below
@@ -83,7 +75,7 @@ def geometry(x_shape, kernel, stride, padding, dilation):
         w,
         len(rows_inside),
         len(cols_inside),
-        *kernel,
+        *window.kernel,
         sh,
         sw,
         ph,

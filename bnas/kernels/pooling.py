@@ -18,6 +18,7 @@ from bnas.kernels.planes import (
     valid_taps,
 )
 from bnas.kernels.threads import run_tasks
+from bnas.kernels.windows import Window
 
 
 @jit(allocates=False)
@@ -98,7 +99,7 @@ def max_pool2d(x, kernel, stride, padding, dilation):
     never wins; a window with nothing but padding gives -inf and index -1. NaN counts as larger
     than everything (of several NaN the last is indexed, as in PyTorch).
     """
-    g = geometry(x.shape, kernel, stride, padding, dilation)
+    g = geometry(x.shape, Window(kernel, stride, padding, dilation))
     y = np.empty((*x.shape[:2], g.out_h, g.out_w), x.dtype)
     index = np.empty(y.shape, np.int32)
     work, tasks = y.size * len(g.taps), x.shape[1] * g.chunks
@@ -126,7 +127,7 @@ def _divisors(size, kernel, stride, padding, count_include_pad, dtype):
     """Pixels per window, with the padding or without: a scalar or (Ho, Wo), of `dtype`."""
     if count_include_pad:
         return dtype.type(kernel[0] * kernel[1])
-    return np.maximum(valid_taps(size, kernel, stride, padding, (1, 1)), 1).astype(dtype)
+    return np.maximum(valid_taps(size, Window(kernel, stride, padding)), 1).astype(dtype)
 
 
 def avg_pool2d(x, kernel, stride, padding, count_include_pad):

@@ -12,8 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bnas.kernels.planes import taps_inside
-from bnas.kernels.windows import output_size
+from bnas.kernels.windows import Window
 
 PANEL = 32  # output pixels that are computed together: four vectors of words
 
@@ -72,41 +71,32 @@ def _axis_classes(inside):
 
 
 @lru_cache(maxsize=256)
-def sites(size, kernel, stride, padding, dilation, margin=None, skip=0):
-    """The Sites of a `kernel` window over images of `size` (H, W); all but `skip` are pairs.
+def sites(size, window, margin=None):
+    """The Sites of a Window over images of `size` (H, W).
 
-    margin: of the planes, at least the padding (by default just that).
-    skip: leave out so many of the first rows and columns of outputs (the half of a factorized reduction
-        that looks at odd pixels has a padding of 1 only to get there).
+    margin: (height, width) of the planes' margin, at least the padding (by default just that).
     """
-    margin = margin or padding
-    (h, w), (mh, mw) = size, margin
+    (h, w), (mh, mw) = size, margin or window.padding
     stored_w = w + 2 * mw
-    rows_inside, cols_inside = map(taps_inside, size, kernel, stride, padding, dilation)
-    rows_inside, cols_inside = rows_inside[skip:], cols_inside[skip:]
-    out_h, out_w = len(rows_inside), len(cols_inside)
 
     def place(row, col):
-        return (row[:, None] + mh) * stored_w + col + mw
+        return ((row[:, None] + mh) * stored_w + col + mw).astype(np.int64)
 
-    corners = [
-        np.arange(skip, n + skip) * s - p for n, s, p in zip((out_h, out_w), stride, padding)
-    ]  # rows and columns of the windows' first taps
-    taps = (np.arange(kernel[0])[:, None] * dilation[0]) * stored_w + (
-        np.arange(kernel[1]) * dilation[1]
-    )
-    (row_class, rows), (col_class, cols) = map(_axis_classes, (rows_inside, cols_inside))
-    base = _fill_up(place(*corners).astype(np.int64))
+    first_rows, first_cols = (seen[:, 0] for seen in window.seen(size))
+    tap_rows, tap_cols = (np.arange(k) * d for k, d in zip(window.kernel, window.dilation))
+    taps = (tap_rows[:, None] * stored_w + tap_cols).astype(np.int64)
+    (row_class, rows), (col_class, cols) = map(_axis_classes, window.taps_inside(size))
+    base = _fill_up(place(first_rows, first_cols))
     border = _fill_up((row_class[:, None] * len(cols) + col_class).astype(np.int32))
     inside = rows[:, None, :, None] & cols[None, :, None, :]
     panels = border.reshape(border.size // PANEL, PANEL)
     return Sites(
-        out_h * out_w,
+        first_rows.size * first_cols.size,
         (h + 2 * mh) * stored_w,
-        place(np.arange(h), np.arange(w)).astype(np.int64).ravel(),
+        place(np.arange(h), np.arange(w)).ravel(),
         base,
         _steps(base),
-        taps.astype(np.int64).ravel(),
+        taps.ravel(),
         border,
         np.stack([panels.min(1, initial=2**30), panels.max(1, initial=-1) + 1], 1).astype(np.int64),
         ~inside.reshape(len(rows) * len(cols), taps.size),
@@ -114,7 +104,7 @@ def sites(size, kernel, stride, padding, dilation, margin=None, skip=0):
 
 
 def require_convolution(operation, x, w, stride, padding, dilation, groups):
-    """(height, width) of a convolution's output; ValueError unless its arguments fit together."""
+    """(Window, (height, width) of the output) of a convolution; ValueError unless its arguments fit."""
     if x.ndim != 4 or w.ndim != 4 or groups < 1 or 0 in w.shape:
         raise ValueError(
             f"{operation}: expected x (N, Cin, H, W) and w (Cout, Cin / groups, Kh, Kw), "
@@ -129,10 +119,11 @@ def require_convolution(operation, x, w, stride, padding, dilation, groups):
             f"{operation}: stride and dilation must be at least 1 and padding at least 0, got "
             f"{stride}, {dilation}, {padding}"
         )
-    size = tuple(map(output_size, x.shape[2:], w.shape[2:], stride, padding, dilation))
+    window = Window(w.shape[2:], stride, padding, dilation)
+    size = window.out_size(x.shape[2:])
     if min(size) < 1:
         raise ValueError(
             f"{operation}: a window of {w.shape[2:]} with dilation {dilation} is larger than the padded "
             f"image, {x.shape[2:]} and padding {padding}"
         )
-    return size
+    return window, size

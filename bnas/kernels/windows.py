@@ -39,6 +39,9 @@ class Window(NamedTuple):
         return tuple((at >= 0) & (at < n) for at, n in zip(self.seen(size), size))
 
 
+POINT = Window((1, 1))  # the window of a pointwise operation: each output sees one pixel
+
+
 def output_size(size, kernel, stride, padding, dilation):
     """Number of window positions along one axis (all five are ints)."""
     return (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1

@@ -24,6 +24,7 @@ from bnas.kernels.vectors import (
     store,
     store_first,
 )
+from bnas.kernels.windows import POINT
 from bnas.kernels.xnor_depthwise import MOST_TAPS, xnor_depthwise
 
 CACHED = 96  # numbers K of all panels laid out together, 256 bytes each: half the first-level cache
@@ -119,12 +120,12 @@ class Product(NamedTuple):
     offsets: np.ndarray
 
 
-def prepare(w, size, stride, padding, dilation, groups, margin=None, skip=0):
+def prepare(w, size, window, groups, margin=None):
     """The Product of weights w (Cout, Cin / groups, Kh, Kw) for images of `size` (H, W).
 
-    margin and skip as in `sites`: images come packed with that margin, by default the padding.
+    window: a Window whose kernel is (Kh, Kw). margin: that of the packed images, by default the padding.
     """
-    site = sites(tuple(size), tuple(w.shape[2:]), stride, padding, dilation, margin, skip)
+    site = sites(size, window, margin)
     words = pack_bits(w).reshape(groups, w.shape[0] // groups, site.taps.size, -1)
     where = site.taps[:, None] + np.arange(words.shape[3]) * site.plane
     tiles = tiled(words.reshape(*words.shape[:2], -1)).reshape(-1)
@@ -176,7 +177,7 @@ def xnor_matmul(a, b, bits):
         return np.full((m, n), bits, np.int32)
     # b is an image of n pixels, and a the weights of a convolution with one border class. The words of
     # a pixel lie together, as those of a plane never do: they are its taps, and pixels have no neighbours.
-    site, words = sites((1, n), (1, 1), (1, 1), (0, 0), (1, 1)), np.arange(length)
+    site, words = sites((1, n), POINT), np.arange(length)
     site = site._replace(
         plane=b.size, base=site.base * length, steps=np.zeros_like(site.steps), taps=words
     )
@@ -195,7 +196,7 @@ def xnor_conv2d(x, w, beta, stride, padding, dilation, groups):
         ValueError: shapes that do not fit, stride or dilation below 1, negative padding, a window
             larger than the padded image.
     """
-    size = require_convolution("xnor_conv2d", x, w, stride, padding, dilation, groups)
+    window, size = require_convolution("xnor_conv2d", x, w, stride, padding, dilation, groups)
     if beta is not None and beta.shape != w.shape[:1]:
         raise ValueError(f"xnor_conv2d: beta must have shape {w.shape[:1]}, got {beta.shape}")
     if beta is not None and beta.dtype != np.float32:
@@ -205,7 +206,7 @@ def xnor_conv2d(x, w, beta, stride, padding, dilation, groups):
         return np.zeros((len(x), len(w), *size), np.int32 if beta is None else beta.dtype)
     x = floats(x)
     if w.shape[1] == 1 and groups > 1 and w[0].size < MOST_TAPS:
-        return xnor_depthwise(x, w, beta, stride, padding, dilation)
-    product = prepare(w, x.shape[2:], stride, padding, dilation, groups)
+        return xnor_depthwise(x, w, beta, window)
+    product = prepare(w, x.shape[2:], window, groups)
     y = multiply(product, packed_planes(x, groups, padding), beta)
     return y.reshape(x.shape[0], w.shape[0], *size)

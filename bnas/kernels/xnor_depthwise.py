@@ -21,6 +21,7 @@ from bnas.kernels.vectors import (
     store_first,
     store_signs,
 )
+from bnas.kernels.windows import Window
 
 COST = 16  # of an output in the multiply-adds that `run_tasks` counts: it mostly waits for memory
 MOST_TAPS = 2**15  # whose sum fits int16
@@ -105,11 +106,11 @@ def _depthwise(x, channels, offsets, flips, negatives, beta, g, stride, y, first
                 _store_dense(dense, b * g.rows * g.cols, g, stride, beta[o], y, target)
 
 
-def xnor_depthwise(x, w, beta, stride, padding, dilation):
-    """`xnor_conv2d` with one input channel to a group: int32, or float32 after the scale."""
+def xnor_depthwise(x, w, beta, window):
+    """`xnor_conv2d` with one input channel to a group and a Window: int32, or float32 after the scale."""
     # Counting bytes is so quick that a stride skips results at the end, not work at the start.
-    g = geometry(x.shape, w.shape[2:], (1, 1), padding, dilation)
-    taps = w.shape[2] * w.shape[3]
+    g = geometry(x.shape, Window(window.kernel, padding=window.padding, dilation=window.dilation))
+    stride, taps = window.stride, w.shape[2] * w.shape[3]
     sign = np.int8 if taps < 128 else np.int16  # the sum is at most the number of taps
     seen = g.taps[:, 0] * w.shape[3] + g.taps[:, 1]  # without taps that only ever see padding
     flips = np.where(w > 0, sign(0), sign(-1)).reshape(w.shape[0], taps)[:, seen]

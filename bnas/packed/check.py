@@ -7,9 +7,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bnas.packed.kernels.inference import COUNTERS
-from bnas.packed.layers import Affine, BitConv, Cell, Model, Pool, RealConv, Skip, Threshold, Zero
-from bnas.kernels.windows import output_size
+from bnas.kernels.windows import Window
+from bnas.packed.kernels import COUNTERS
+from bnas.packed.layers import (
+    BitConv,
+    Model,
+    PackedCell,
+    PackedPool,
+    PackedSkip,
+    PackedZero,
+    RealConv,
+    Rescale,
+    Threshold,
+)
 
 
 class _Images(NamedTuple):
@@ -23,7 +33,7 @@ def check(model, shape):
     _require(len(shape) == 3 and all(isinstance(n, int) and n > 0 for n in shape), "image shape")
     older = newer = _join(model.stem, _Images(shape[0], tuple(shape[1:])), RealConv)
     for cell in model.cells:
-        _require(isinstance(cell, Cell), "no Cell")
+        _require(isinstance(cell, PackedCell), "no PackedCell")
         older, newer = newer, _cell(cell, older, newer)
     _array(model.w, np.float32, (len(model.w), newer.channels))
     _array(model.bias, np.float32, (len(model.w),))
@@ -47,7 +57,7 @@ def _cell(cell, older, newer):
     states = list(inputs)
     for number, (edge, source) in enumerate(zip(cell.edges, cell.predecessors)):
         _require(isinstance(source, int) and 0 <= source < 2 + number // 2, "predecessor")
-        arriving = _join(edge, states[source], (BitConv, Pool, Skip, Zero))
+        arriving = _join(edge, states[source], (BitConv, PackedPool, PackedSkip, PackedZero))
         if number % 2 == 0:
             states.append(arriving)
         node = states[-1]
@@ -75,18 +85,18 @@ def _branch(branch, images, kinds):
         _require(isinstance(layer, kinds), "kind of a layer")
         _require(len(branch) == 1 or isinstance(layer, BitConv), "layers of a branch")
         if isinstance(layer, BitConv):
-            finish = Affine if layer is branch[-1] else Threshold
+            finish = Rescale if layer is branch[-1] else Threshold
             _require(isinstance(layer.finish, finish), "finish")
             images = _bit_conv(layer, images)
         elif isinstance(layer, RealConv):
             images = _conv(layer, images, np.float32)
-            _require(layer.window.groups == 1, "groups")
+            _require(layer.groups == 1, "groups")
             _vectors(images.channels, np.float32, layer.scale, layer.shift)
-        elif isinstance(layer, Pool):
+        elif isinstance(layer, PackedPool):
             _require(layer.kind in ("max", "avg") and layer.stride in (1, 2), "pooling")
             _vectors(images.channels, np.float32, layer.scale, layer.shift)
             images = _strided(images, layer.stride)
-        elif isinstance(layer, Zero):
+        elif isinstance(layer, PackedZero):
             _require(layer.stride in (1, 2), "stride")
             images = _strided(images, layer.stride)
     return images
@@ -103,14 +113,14 @@ def _vectors(channels, dtype, *arrays):
 
 def _bit_conv(layer, images):
     images = _conv(layer, images, np.bool_)
-    if isinstance(layer.finish, Affine):
-        _require(layer.window.groups == 1, "groups")
+    if isinstance(layer.finish, Rescale):
+        _require(layer.groups == 1, "groups")
         _vectors(images.channels, np.float32, *layer.finish)
     else:
         _vectors(images.channels, np.int32, layer.finish.least)
         _vectors(images.channels, np.bool_, layer.finish.rising)
-    if layer.window.groups > 1:  # depthwise: counters of so many bits
-        _require(layer.w.shape[:2] == (images.channels, 1), "groups")
+    if layer.groups > 1:  # depthwise: counters of so many bits
+        _require(layer.w.shape[:2] == (layer.groups, 1), "groups")
         _require(layer.w[0].size + 1 < 2**COUNTERS, "taps")
     return images
 
@@ -118,12 +128,13 @@ def _bit_conv(layer, images):
 def _conv(layer, images, dtype):
     w, window = layer.w, layer.window
     _require(isinstance(w, np.ndarray) and w.dtype == dtype and w.ndim == 4, "weights")
-    _require(w.size and w.shape[1] * window.groups == images.channels, "channels")
-    pairs = (*window.stride, *window.padding, *window.dilation)
-    _require(len(pairs) == 6 and all(isinstance(n, int) for n in pairs), "window")
+    _require(isinstance(layer.groups, int), "groups")
+    _require(w.size and w.shape[1] * layer.groups == images.channels, "channels")
+    _require(isinstance(window, Window) and window.kernel == w.shape[2:], "window")
+    for pair in window[:4]:
+        _require(len(pair) == 2 and all(isinstance(n, int) for n in pair), "window")
     _require(min(*window.stride, *window.dilation) > 0 and min(window.padding) >= 0, "window")
     _require(window.skip in (0, 1), "window")
-    size = map(output_size, images.size, w.shape[2:], *window[:3])
-    size = tuple(n - window.skip for n in size)
+    size = window.out_size(images.size)
     _require(min(size) > 0, "size of the images")
     return _Images(w.shape[0], size)

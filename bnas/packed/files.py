@@ -3,7 +3,7 @@
 Members of the zip file: `bits` (uint8: eight flags a byte, the first in the highest bit), `int32` and `float32`, in
 which all arrays of a kind stand one after another without gaps, and the JSON text `__meta__`:
 
-    {"kind": "packed network", "version": 1, "shape": [C, H, W], "mean": [...], "std": [...],
+    {"kind": "packed network", "version": 2, "shape": [C, H, W], "mean": [...], "std": [...],
      "genotype": "...", "model": {"is": "Model", ...}}
 
 "model" is the tree of bnas.packed.layers: a record is {"is": its name, field: value, ...}, a tuple is a list, an
@@ -20,17 +20,17 @@ from bnas.errors import InputError
 from bnas.packed.check import check
 from bnas.packed.layers import (
     KINDS,
-    Affine,
     BitConv,
     Model,
-    Pool,
+    PackedPool,
     RealConv,
+    Rescale,
     Threshold,
     parts,
 )
 from bnas.runs import load_checkpoint, save_checkpoint
 
-KIND, VERSION = "packed network", 1
+KIND, VERSION = "packed network", 2
 _MEMBERS = {"bits": np.bool_, "int32": np.int32, "float32": np.float32}
 _ADVICE = "export the network again"
 
@@ -110,7 +110,10 @@ def _decode(value, arrays):
         return np.ascontiguousarray(flat.reshape(shape))
     if isinstance(value, dict):
         fields = {name: _decode(part, arrays) for name, part in value.items() if name != "is"}
-        return KINDS[value["is"]](**fields)
+        kind = KINDS[value["is"]]
+        if fields.keys() != set(kind._fields):
+            raise ValueError(f"a {kind.__name__} has the fields {', '.join(fields)}")
+        return kind(**fields)
     return value
 
 
@@ -138,12 +141,12 @@ def size_table(model):
             add("1-bit weights", 1, record.w)
         elif isinstance(record, Threshold):
             add("thresholds", 33, record.least)
-        elif isinstance(record, Affine):
+        elif isinstance(record, Rescale):
             add("scales back to floats", 32, *record)
         elif isinstance(record, RealConv):
             add("real convolutions", 32, record.w)
             add("real batch norms", 32, record.scale, record.shift)
-        elif isinstance(record, Pool):
+        elif isinstance(record, PackedPool):
             add("real batch norms", 32, record.scale, record.shift)
         elif isinstance(record, Model):
             add("classifier", 32, record.w, record.bias)

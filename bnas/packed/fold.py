@@ -40,9 +40,9 @@ def fold(network):
                 f"{name} of the network holds NaN or infinity; train it again with a smaller --lr"
             )
     cells = tuple(_cell(cell, names) for cell in network.cells)
-    linear = network.classifier
+    (conv, bn), linear = network.stem, network.classifier
     return layers.Model(
-        ((_real(network.stem[0], network.stem[1], relu=False),),),
+        ((_real_conv(conv, *_affine(bn), relu=False),),),
         cells,
         linear.weight.data.copy(),
         linear.bias.data.copy(),
@@ -50,7 +50,7 @@ def fold(network):
 
 
 def _cell(cell, names):
-    return layers.Cell(
+    return layers.PackedCell(
         tuple(_input(cell_input) for cell_input in (cell.input0, cell.input1)),
         tuple(_branches(operation, names) for operation in cell.operations),
         tuple(cell.predecessors),
@@ -61,8 +61,8 @@ def _cell(cell, names):
 def _input(module):
     """The branches of a cell's input, which is real."""
     if isinstance(module, FactorizedReduce):
-        return tuple((conv,) for conv in _halves(module, _real_half))
-    return ((_real(module.conv, module.bn, relu=True),),)
+        return tuple((conv,) for conv in _halves(module, _real_conv))
+    return ((_real_conv(module.conv, *_affine(module.bn)),),)
 
 
 def _halves(module, make):
@@ -70,8 +70,8 @@ def _halves(module, make):
     scale, shift = _affine(module.bn)
     half = module.conv1.weight.shape[0]
     return (
-        make(module.conv1, scale[:half], shift[:half], 0),
-        make(module.conv2, scale[half:], shift[half:], 1),
+        make(module.conv1, scale[:half], shift[:half]),
+        make(module.conv2, scale[half:], shift[half:], module.SHIFT),
     )
 
 
@@ -79,17 +79,17 @@ def _branches(operation, names):
     """The branches of a candidate operation in 1 bit."""
     if isinstance(operation, FactorizedReduce):
 
-        def half(conv, scale, shift, skip):
-            return _bit_conv(conv, names, layers.Affine(_beta(conv), scale, shift), skip)
+        def half(conv, scale, shift, skip=0):
+            return _bit_conv(conv, names, layers.Rescale(_beta(conv), scale, shift), skip)
 
         return tuple((conv,) for conv in _halves(operation, half))
     if isinstance(operation, Skip):
-        return ((layers.Skip(),),)
+        return ((layers.PackedSkip(),),)
     if isinstance(operation, Zero):
-        return ((layers.Zero(operation.stride),),)
+        return ((layers.PackedZero(operation.stride),),)
     if isinstance(operation, Pool):
         kind = "avg" if isinstance(operation.pool, nn.AvgPool2d) else "max"
-        return ((layers.Pool(kind, operation.pool.window[1], *_affine(operation.bn)),),)
+        return ((layers.PackedPool(kind, operation.pool.window[1], *_affine(operation.bn)),),)
     return (_chain(operation, names, last=True),)
 
 
@@ -103,9 +103,9 @@ def _chain(operation, names, last):
         first, second = operation.conv1, operation.conv2
     else:
         raise TypeError(f"no packed form of a {type(operation).__name__}")
-    affine = layers.Affine(_beta(second), *_affine(operation.bn))
+    affine = layers.Rescale(_beta(second), *_affine(operation.bn))
     return (
-        _bit_conv(first, names, _threshold(first, layers.Affine(_beta(first), None, None))),
+        _bit_conv(first, names, _threshold(first, layers.Rescale(_beta(first), None, None))),
         _bit_conv(second, names, affine if last else _threshold(second, affine)),
     )
 
@@ -123,20 +123,14 @@ def _beta(conv):
     return (F.channel_scale(conv.weight.data) if conv.beta is None else conv.beta.data).copy()
 
 
-def _window(conv, skip):
-    return layers.Window(*conv.settings(), skip)
-
-
 def _bit_conv(conv, names, finish, skip=0):
-    return layers.BitConv(names[conv], conv.weight.data > 0, _window(conv, skip), finish)
+    window, groups = conv.window._replace(skip=skip), conv.groups
+    return layers.BitConv(names[conv], conv.weight.data > 0, window, groups, finish)
 
 
-def _real_half(conv, scale, shift, skip):
-    return layers.RealConv(conv.weight.data.copy(), _window(conv, skip), True, scale, shift)
-
-
-def _real(conv, bn, relu):
-    return layers.RealConv(conv.weight.data.copy(), _window(conv, 0), relu, *_affine(bn))
+def _real_conv(conv, scale, shift, skip=0, relu=True):
+    window, groups = conv.window._replace(skip=skip), conv.groups
+    return layers.RealConv(conv.weight.data.copy(), window, groups, relu, scale, shift)
 
 
 def _threshold(conv, affine):

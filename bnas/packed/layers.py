@@ -8,15 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-
-class Window(NamedTuple):
-    """How a kernel moves over an image; pairs are (height, width)."""
-
-    stride: tuple
-    padding: tuple
-    dilation: tuple
-    groups: int
-    skip: int  # first rows and columns of the output that are left out
+from bnas.kernels.windows import Window
 
 
 class Threshold(NamedTuple):
@@ -29,7 +21,7 @@ class Threshold(NamedTuple):
     rising: np.ndarray
 
 
-class Affine(NamedTuple):
+class Rescale(NamedTuple):
     """The way back to real numbers: y = (β dot) scale + shift, float32 (C,) each."""
 
     beta: np.ndarray
@@ -43,7 +35,8 @@ class BitConv(NamedTuple):
     name: str
     w: np.ndarray
     window: Window
-    finish: Threshold | Affine
+    groups: int
+    finish: Threshold | Rescale
 
 
 class RealConv(NamedTuple):
@@ -51,12 +44,13 @@ class RealConv(NamedTuple):
 
     w: np.ndarray
     window: Window
+    groups: int
     relu: bool
     scale: np.ndarray
     shift: np.ndarray
 
 
-class Pool(NamedTuple):
+class PackedPool(NamedTuple):
     """3×3 pooling with padding 1, "max" or "avg" (over pixels inside), then scale and shift."""
 
     kind: str
@@ -65,17 +59,17 @@ class Pool(NamedTuple):
     shift: np.ndarray
 
 
-class Skip(NamedTuple):
+class PackedSkip(NamedTuple):
     """The input itself."""
 
 
-class Zero(NamedTuple):
+class PackedZero(NamedTuple):
     """Nothing: zeros of the size that `stride` leaves."""
 
     stride: int
 
 
-class Cell(NamedTuple):
+class PackedCell(NamedTuple):
     """A cell: two inputs, and nodes that each add two edges.
 
     Attributes:
@@ -100,7 +94,18 @@ class Model(NamedTuple):
     bias: np.ndarray
 
 
-_RECORDS = (Window, Threshold, Affine, BitConv, RealConv, Pool, Skip, Zero, Cell, Model)
+_RECORDS = (
+    Model,
+    PackedCell,
+    BitConv,
+    RealConv,
+    PackedPool,
+    PackedSkip,
+    PackedZero,
+    Threshold,
+    Rescale,
+    Window,
+)
 KINDS = {kind.__name__: kind for kind in _RECORDS}
 
 

@@ -8,16 +8,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bnas.packed.kernels import inference
+from bnas.kernels.packing import WORD, pack_bits, unpack_bits
 from bnas.kernels.panels import PANEL, ROWS, tiled
 from bnas.kernels.planes import valid_taps
 from bnas.kernels.sites import sites
+from bnas.kernels.windows import POINT, Window
 from bnas.kernels.xnor import prepare
-from bnas.packed.layers import BitConv, Pool, Skip, Zero
-from bnas.kernels.packing import WORD, pack_bits, unpack_bits
-from bnas.kernels.windows import output_size
-
-ONE, NONE = (1, 1), (0, 0)
+from bnas.packed import kernels
+from bnas.packed.layers import BitConv, PackedPool, PackedSkip, PackedZero
 
 
 class Floats(NamedTuple):
@@ -67,7 +65,7 @@ class Bits(NamedTuple):
 
 
 def _interior(size, margin):
-    return sites(size, ONE, ONE, NONE, ONE, margin)
+    return sites(size, POINT, margin)
 
 
 class Plan:
@@ -154,11 +152,11 @@ class Plan:
                 following = branch[i + 1].window.padding
                 bits = self._bits_to_bits(conv, bits, following, f"between {i % 2}")
             self._bits_to_floats(branch[-1], bits, target, add)
-        elif isinstance(layer, Pool):
+        elif isinstance(layer, PackedPool):
             self._pool(layer, x, target, add)
-        elif isinstance(layer, Skip):
+        elif isinstance(layer, PackedSkip):
             self._copy(x, target, add)
-        elif isinstance(layer, Zero) and not add:
+        elif isinstance(layer, PackedZero) and not add:
             nothing = target._replace(
                 buffer=self._buffer("nothing", target.buffer.size, np.float32)
             )
@@ -170,7 +168,7 @@ class Plan:
         """Real convolutions side by side, their outputs joined; `branches` of `layers.RealConv`."""
         convolutions = [branch[0] for branch in branches]
         channels = [conv.w.shape[0] for conv in convolutions]
-        out = self._floats(use, sum(channels), _conv_size(convolutions[0], x.size))
+        out = self._floats(use, sum(channels), convolutions[0].window.out_size(x.size))
         for i, conv in enumerate(convolutions):
             self._real_conv(conv, x, out.part(sum(channels[:i]), channels[i]))
         return out
@@ -178,37 +176,36 @@ class Plan:
     def _stem(self, layer, size):
         """The first convolution, from the input as it comes."""
         channels, margin = self.input.shape[1], layer.window.padding
-        planes, inner = self._planes("input", channels, size, margin)
+        planes, _ = self._planes("input", channels, size, margin)
         rows, cols = (slice(m, m + n) for m, n in zip(margin, size))
         padded = planes.reshape(self.images, channels, *(n + 2 * m for n, m in zip(size, margin)))
         self._call(np.copyto, padded[:, :, rows, cols], self.input)
-        out = self._floats("stem", layer.w.shape[0], _conv_size(layer, size))
+        out = self._floats("stem", layer.w.shape[0], layer.window.out_size(size))
         self._window_conv(layer, planes, size, out)
         return out
 
     def _real_conv(self, layer, x, target):
-        if layer.w.shape[2:] == ONE and layer.window.stride == ONE:
+        if layer.window == POINT:
             sums = self._buffer("sums", ROWS * PANEL, np.float32)
             self._call(
-                inference.pointwise, x.buffer, x.at, x.pitch, x.channels, _floor(layer),
+                kernels.pointwise, x.buffer, x.at, x.pitch, x.channels, _floor(layer),
                 tiled(layer.w.reshape(len(layer.w), -1)), layer.scale, layer.shift,
                 self.images * x.panels, target.buffer, target.at, target.pitch, sums,
             )  # fmt: skip
             return
         planes, inner = self._planes("spread", x.channels, x.size, layer.window.padding)
         self._call(
-            inference.spread_panels, x.buffer, x.at, x.pitch, x.channels, inner.interior, inner.plane,
+            kernels.spread_panels, x.buffer, x.at, x.pitch, x.channels, inner.interior, inner.plane,
             self.images, planes,
         )  # fmt: skip
         self._window_conv(layer, planes, x.size, target)
 
     def _window_conv(self, layer, planes, size, target):
-        w, window = layer.w, layer.window
-        site = sites(size, w.shape[2:], *window[:3], None, window.skip)
+        w, site = layer.w, sites(size, layer.window)
         where = (np.arange(w.shape[1])[:, None] * site.plane + site.taps).reshape(-1)
         panel = self._buffer("real panel", where.size * PANEL, np.float32)
         self._call(
-            inference.window_conv, planes, site, where, _floor(layer), tiled(w.reshape(len(w), -1)),
+            kernels.window_conv, planes, site, where, _floor(layer), tiled(w.reshape(len(w), -1)),
             layer.scale, layer.shift, self.images, target.buffer, target.at, target.pitch, panel,
             self._buffer("sums", ROWS * PANEL, np.float32),
         )  # fmt: skip
@@ -221,21 +218,20 @@ class Plan:
 
     def _copy(self, x, target, add):
         self._call(
-            inference.add_panels, x.buffer, x.at, x.pitch, x.channels, self.images * x.panels,
+            kernels.add_panels, x.buffer, x.at, x.pitch, x.channels, self.images * x.panels,
             target.buffer, target.at, target.pitch, add,
         )  # fmt: skip
 
     def _pool(self, layer, x, target, add):
-        stride, mean = (layer.stride, layer.stride), layer.kind == "avg"
-        site = sites(x.size, (3, 3), stride, ONE, ONE)
-        inner = _interior(x.size, ONE)
-        divisors = valid_taps(x.size, (3, 3), stride, ONE, ONE).astype(np.float32).ravel()
+        window, mean = Window((3, 3), (layer.stride,) * 2, (1, 1)), layer.kind == "avg"
+        site, inner = sites(x.size, window), _interior(x.size, window.padding)
+        divisors = valid_taps(x.size, window).astype(np.float32).ravel()
         divisors = np.pad(divisors, (0, -divisors.size % PANEL), constant_values=1)
         plane = self._buffer(
             ("pool", mean, x.size), inner.plane, np.float32, 0 if mean else -np.inf
         )
         self._call(
-            inference.pool, x.buffer, x.at, x.pitch, inner.interior, site, int(mean), divisors,
+            kernels.pool, x.buffer, x.at, x.pitch, inner.interior, site, int(mean), divisors,
             layer.scale, layer.shift, self.images, target.buffer, target.at, target.pitch, add, plane,
             self._buffer("spare", 16, np.float32),
         )  # fmt: skip
@@ -243,7 +239,7 @@ class Plan:
     def _head(self, model, x):
         self.logits = np.empty((self.images, len(model.w)), np.float32)
         self._call(
-            inference.classify, x.buffer, x.size[0] * x.size[1], model.w, model.bias, self.images,
+            kernels.classify, x.buffer, x.size[0] * x.size[1], model.w, model.bias, self.images,
             np.empty(x.channels), self.logits.reshape(-1),
         )  # fmt: skip
 
@@ -252,7 +248,7 @@ class Plan:
     def _pack(self, x, use, margin):
         bits = self._bit_buffer(use, x.channels, x.size, margin)
         self._call(
-            inference.pack_panels, x.buffer, x.at, x.pitch, x.channels, bits.places, bits.plane,
+            kernels.pack_panels, x.buffer, x.at, x.pitch, x.channels, bits.places, bits.plane,
             self.images, bits.buffer, self._spare(),
         )  # fmt: skip
         return bits
@@ -260,8 +256,7 @@ class Plan:
     def _prepared(self, layer, bits):
         self.bits[layer.name] = len(self.calls), bits
         signs = np.where(layer.w, np.float32(1), np.float32(-1))
-        window = layer.window
-        return prepare(signs, bits.size, *window[:4], bits.margin, window.skip)
+        return prepare(signs, bits.size, layer.window, layer.groups, bits.margin)
 
     def _scratch(self, length):
         """A panel, and the counts of a tile."""
@@ -273,16 +268,16 @@ class Plan:
 
     def _bits_to_bits(self, layer, bits, margin, use):
         product = self._prepared(layer, bits)
-        out = self._bit_buffer(use, layer.w.shape[0], _conv_size(layer, bits.size), margin)
+        out = self._bit_buffer(use, layer.w.shape[0], layer.window.out_size(bits.size), margin)
         # dot = offset - 2 count >= least where count < limit
         least = layer.finish.least
         offsets = product.offsets.swapaxes(0, 1).reshape(-1, least.size)  # (classes, Cout)
         limits = (offsets - least) // 2 + 1
         flips = _words(~layer.finish.rising)
-        if layer.window.groups == 1:
+        if layer.groups == 1:
             panel, counts = self._scratch(product.where.size)
             self._call(
-                inference.conv_to_bits, bits.buffer, product.site, product.where, product.tiles,
+                kernels.conv_to_bits, bits.buffer, product.site, product.where, product.tiles,
                 limits[None].astype(np.int32), flips, self.images, out.buffer, out.plane, out.places,
                 panel, counts, self._spare(),
             )  # fmt: skip
@@ -291,7 +286,7 @@ class Plan:
             eights = site.border.reshape(-1, 8).astype(np.int64)
             ranges = np.stack([eights.min(axis=1), eights.max(axis=1) + 1], axis=1)
             self._call(
-                inference.depthwise_to_bits, bits.buffer, site, site.border.astype(np.uint64), ranges,
+                kernels.depthwise_to_bits, bits.buffer, site, site.border.astype(np.uint64), ranges,
                 _depthwise_words(layer.w), _sliced(limits, site.taps.size), flips, self.images,
                 out.buffer, out.plane, out.places,
                 self._buffer("panel", site.taps.size * PANEL, np.uint64), self._spare(),
@@ -301,7 +296,7 @@ class Plan:
     def _bits_to_floats(self, layer, bits, target, add):
         product, finish = self._prepared(layer, bits), layer.finish
         self._call(
-            inference.conv_to_floats, bits.buffer, product.site, product.where, product.tiles,
+            kernels.conv_to_floats, bits.buffer, product.site, product.where, product.tiles,
             product.offsets, finish.beta, finish.scale, finish.shift, self.images,
             target.buffer, target.at, target.pitch, add, *self._scratch(product.where.size),
         )  # fmt: skip
@@ -311,18 +306,12 @@ def _floor(layer):
     return np.float32(0 if layer.relu else -np.inf)
 
 
-def _conv_size(layer, size):
-    """Height and width of what a convolution puts out."""
-    window = layer.window
-    return tuple(n - window.skip for n in map(output_size, size, layer.w.shape[2:], *window[:3]))
-
-
 def _out_size(branches, size):
     """Height and width of what an edge puts out."""
     for layer in branches[0]:
         if isinstance(layer, BitConv):
-            size = _conv_size(layer, size)
-        elif isinstance(layer, (Pool, Zero)):
+            size = layer.window.out_size(size)
+        elif isinstance(layer, (PackedPool, PackedZero)):
             size = tuple(-(-n // layer.stride) for n in size)
     return size
 
@@ -352,5 +341,5 @@ def _depthwise_words(w):
 def _sliced(limits, taps):
     """Limits (classes, C) cut into the bits of a count: uint64 (classes, words, COUNTERS)."""
     limits = np.clip(limits, 0, taps + 1)
-    planes = [_words(limits >> k & 1) for k in range(inference.COUNTERS)]
+    planes = [_words(limits >> k & 1) for k in range(kernels.COUNTERS)]
     return np.ascontiguousarray(np.stack(planes, axis=-1))

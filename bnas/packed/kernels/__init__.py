@@ -1,0 +1,35 @@
+"""The kernels of packed networks, as `bnas.packed.plan` calls them.
+
+`floats` computes with real numbers, `bits` holds the 1-bit layers. They have no twins in NumPy: the tests
+compare a packed network with the network that it comes from, bit by bit.
+"""
+
+from bnas.packed.kernels.bits import (
+    COUNTERS,
+    conv_to_bits,
+    conv_to_floats,
+    depthwise_to_bits,
+    pack_panels,
+)
+from bnas.packed.kernels.floats import (
+    add_panels,
+    classify,
+    pointwise,
+    pool,
+    spread_panels,
+    window_conv,
+)
+
+__all__ = [
+    "COUNTERS",
+    "add_panels",
+    "classify",
+    "conv_to_bits",
+    "conv_to_floats",
+    "depthwise_to_bits",
+    "pack_panels",
+    "pointwise",
+    "pool",
+    "spread_panels",
+    "window_conv",
+]

@@ -1,190 +1,31 @@
-"""What a packed network does: 1-bit layers whose inputs and outputs are bits, and the rest in floats.
+"""The 1-bit layers of a packed network: convolutions whose inputs are bits, and whose outputs may be bits.
 
-Between two 1-bit layers nothing but a sign is needed, so batch norm and sign together are a threshold on
-the count of differing bits: bit = (count < limit), flipped where the scale of a channel is negative. All
-kernels here write into buffers that they are given, and run on one thread: packed networks share out images.
+Between two 1-bit layers only the sign of a number is needed, so batch norm and sign together are a threshold
+on the count of differing bits: bit = (count < limit), inverted where the scale of a channel is negative.
 
-Floats stand in blocks of 32 pixels: (images, panels, channels, 32), flat, the last panel of an image filled
-up. So a 1×1 convolution finds its panels ready, and no two channels are a power of two apart (which would
-crowd them into the same corner of the cache). `x_at` is where the first panel starts in x, `x_pitch` how far
-apart panels are; a slice of the channels is a buffer with another start. Bits stand in planes (images, words,
-plane) with a margin, as in `packing`. `add` is 1 to add to what the target holds, 0 to replace it.
+Packed images stand in planes of words with a margin of zeros, (images, words, plane), see `packing`; floats
+stand in panels, see `floats`. As there, kernels write into buffers that they are given, and run on one thread.
 """
 
 import numpy as np
 
-from bnas.kernels.conv import multiply_tile
 from bnas.kernels.jit import jit
-from bnas.kernels.packing import scatter
-from bnas.kernels.panels import PANEL, ROWS, fill_panel, gather
+from bnas.kernels.packing import WORD, scatter
+from bnas.kernels.panels import PANEL, ROWS, fill_panel
 from bnas.kernels.tiles import count_tile
 from bnas.kernels.vectors import (
     bits_below,
     broadcast,
     carry,
     load,
-    maximum,
     scaled_like,
     select_equal,
     sign_bits,
-    store,
 )
 from bnas.kernels.xnor import sixteen
-from bnas.kernels.packing import WORD
-
-__all__ = [
-    "COUNTERS",
-    "add_panels",
-    "classify",
-    "conv_to_bits",
-    "conv_to_floats",
-    "depthwise_to_bits",
-    "pack_panels",
-    "pointwise",
-    "pool",
-    "spread_panels",
-    "window_conv",
-]
+from bnas.packed.kernels.floats import put
 
 COUNTERS = 6  # bits of a count of taps: windows of up to 62 taps
-
-
-# ----------------------------------------------------------------------------------------- floats
-
-
-@jit(forceinline=True)
-def _put(y, at, left, right, add):
-    """Store 32 floats, or add them to what is there."""
-    if add:
-        left, right = load(y, at) + left, load(y, at + 16) + right
-    store(y, at, left)
-    store(y, at + 16, right)
-
-
-@jit(forceinline=True)
-def _scale_rows(sums, rows, o, scale, shift, y, at):
-    """y = scale sum + shift for the rows of a tile, each step rounded by itself."""
-    for row in range(rows):
-        a, b = broadcast(scale[o + row]), broadcast(shift[o + row])
-        left, right = load(sums, row * PANEL) * a + b, load(sums, row * PANEL + 16) * a + b
-        _put(y, at + (o + row) * PANEL, left, right, 0)
-
-
-@jit(allocates=False)
-def pointwise(x, x_at, x_pitch, inputs, floor, tiles, scale, shift, panels, y, y_at, y_pitch, sums):
-    """1×1 convolution, then scale and shift; inputs below `floor` become the floor (0: a ReLU)."""
-    for panel in range(panels):
-        source, target = x_at + panel * x_pitch, y_at + panel * y_pitch
-        for o in range(0, scale.size, ROWS):
-            multiply_tile(x, source, inputs, floor, tiles, o * inputs, sums)
-            _scale_rows(sums, min(ROWS, scale.size - o), o, scale, shift, y, target)
-
-
-@jit(allocates=False)
-def window_conv(
-    planes, site, where, floor, tiles, scale, shift, images, y, y_at, y_pitch, panel, sums
-):
-    """Convolution of planes with a margin, (images, channels, plane), otherwise as `pointwise`."""
-    length, panels = where.size, site.classes.shape[0]
-    stored = planes.size // images
-    for task in range(images * panels):
-        image, number = divmod(task, panels)
-        fill_panel(planes, image * stored, site, number * PANEL, where, panel)
-        for o in range(0, scale.size, ROWS):
-            multiply_tile(panel, 0, length, floor, tiles, o * length, sums)
-            rows = min(ROWS, scale.size - o)
-            _scale_rows(sums, rows, o, scale, shift, y, y_at + task * y_pitch)
-
-
-@jit(forceinline=True)
-def _spread(x, at, pitch, places, planes, target):
-    """One channel of an image, from panels to a plane whose pixels lie at `places`."""
-    pixels = places.size
-    for first in range(0, pixels, 16):
-        source = at + first // PANEL * pitch + first % PANEL
-        if first + 16 <= pixels and places[first + 15] - places[first] == 15:
-            store(planes, target + places[first], load(x, source))
-        else:
-            for i in range(min(16, pixels - first)):
-                planes[target + places[first + i]] = x[source + i]
-
-
-@jit(allocates=False)
-def spread_panels(x, x_at, x_pitch, channels, places, plane, images, planes):
-    """Panels to planes with a margin, (images, channels, plane)."""
-    panels = -(-places.size // PANEL)
-    for image in range(images):
-        for c in range(channels):
-            at = x_at + image * panels * x_pitch + c * PANEL
-            _spread(x, at, x_pitch, places, planes, (image * channels + c) * plane)
-
-
-@jit(allocates=False)
-def add_panels(x, x_at, x_pitch, channels, panels, y, y_at, y_pitch, add):
-    """y = x, or y + x."""
-    for panel in range(panels):
-        source, target = x_at + panel * x_pitch, y_at + panel * y_pitch
-        for i in range(0, channels * PANEL, PANEL):
-            _put(y, target + i, load(x, source + i), load(x, source + i + 16), add)
-
-
-@jit(allocates=False)
-def pool(
-    x, x_at, x_pitch, places, site, mean, divisors, scale, shift, images, y, y_at, y_pitch, add,
-    plane, spare,
-):  # fmt: skip
-    """Pooling, then scale and shift: the maximum of each window, or the mean if `mean` is 1.
-
-    places: where the pixels of x lie in `plane`, scratch whose margin holds what does not count (-inf or 0);
-    divisors float32 (pixels, filled up): by what to divide a sum; spare (16,) is scratch.
-    """
-    panels_in, panels, taps = -(-places.size // PANEL), site.classes.shape[0], site.taps.size
-    base, offsets = site.base, site.taps
-    for task in range(images * scale.size):
-        image, c = divmod(task, scale.size)
-        _spread(x, x_at + image * panels_in * x_pitch + c * PANEL, x_pitch, places, plane, 0)
-        a, b = broadcast(scale[c]), broadcast(shift[c])
-        for first in range(0, panels * PANEL, 16):
-            step = site.steps[1, first // 8]
-            total = gather(plane, base, first, step, offsets[0], spare)
-            if mean:
-                for t in range(1, taps):
-                    total = total + gather(plane, base, first, step, offsets[t], spare)
-                total = total / load(divisors, first)
-            else:
-                for t in range(1, taps):
-                    value = gather(plane, base, first, step, offsets[t], spare)
-                    total = maximum(total, value)
-            block = image * panels + first // PANEL
-            target = y_at + block * y_pitch + c * PANEL + first % PANEL
-            value = total * a + b
-            store(y, target, load(y, target) + value if add else value)
-
-
-@jit(allocates=False)
-def classify(x, pixels, weights, bias, images, means, logits):
-    """Linear classifier of the channels' means over the pixels: logits (images classes,).
-
-    weights (classes, channels); means (channels,) is scratch. Sums run in float64, in one order for every
-    image, so that a prediction does not depend on what else is in the batch.
-    """
-    classes, channels = weights.shape
-    panels = -(-pixels // PANEL)
-    for image in range(images):
-        for c in range(channels):
-            total = 0.0
-            for p in range(pixels):
-                panel = image * panels + p // PANEL
-                total += np.float64(x[(panel * channels + c) * PANEL + p % PANEL])
-            means[c] = total / pixels
-        for o in range(classes):
-            total = np.float64(bias[o])
-            for c in range(channels):
-                total += means[c] * weights[o, c]
-            logits[image * classes + o] = total
-
-
-# ------------------------------------------------------------------------------------------- bits
 
 
 @jit(allocates=False)
@@ -285,7 +126,7 @@ def conv_to_floats(
                 dot0 = sixteen(offsets, 0, o + row, here, start, end) - n0 - n0
                 dot1 = sixteen(offsets, 0, o + row, there, start, end) - n1 - n1
                 left, right = scaled_like(y, dot0, s) * a + b, scaled_like(y, dot1, s) * a + b
-                _put(y, y_at + task * y_pitch + (o + row) * PANEL, left, right, add)
+                put(y, y_at + task * y_pitch + (o + row) * PANEL, left, right, add)
 
 
 @jit(forceinline=True)
