@@ -1,15 +1,20 @@
 # `make` lists the targets. Everything is installed into .venv; runs go to runs/.
 PYTHON ?= python3
 RUN ?= runs/demo
+TESTS := .venv/bin/python -m pytest -n 2 --dist loadfile
 PIP := .venv/bin/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: help demo table test clean
+.PHONY: help demo table test test-quick lint clean
 
 help:
 	@echo "make demo    search an architecture on the bundled digits, train and evaluate it"
 	@echo "             (2 to 3 minutes on 2 cores; RUN=$(RUN) is the run folder)"
 	@echo "make table   the same for three seeds, with the real twins: the table in the README"
-	@echo "make test    run the test suite (up to 9 minutes on 2 cores)"
+	@echo "make test    run the test suite in two processes (TIME_COLD on 2 cores, then TIME_WARM:"
+	@echo "             the first run compiles all kernels)"
+	@echo "make test-quick  most of the tests, none that takes long (less than a minute, after one"
+	@echo "             make test): while you work on the code"
+	@echo "make lint    look for faults with ruff, and for code that is not formatted"
 	@echo "make clean   remove .venv, caches and build artefacts; never runs/"
 	@echo "PYTHON=$(PYTHON) is the interpreter that .venv is made from (3.10 or newer)"
 
@@ -28,8 +33,15 @@ table: .venv/.installed
 
 # First the kernels with every index checked, so that a bad one is an error and not a crash.
 test: .venv/.installed-test
-	NUMBA_BOUNDSCHECK=1 .venv/bin/python -m pytest tests/test_kernels.py tests/test_xnor.py tests/test_lanes.py
-	.venv/bin/python -m pytest
+	NUMBA_BOUNDSCHECK=1 $(TESTS) tests/test_kernels.py tests/test_xnor.py tests/test_fused_kernels.py
+	$(TESTS)
+
+test-quick: .venv/.installed-test
+	$(TESTS) -m "not slow"
+
+lint: .venv/.installed-lint
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
 
 .venv/.installed: setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo \
@@ -43,6 +55,10 @@ test: .venv/.installed-test
 	@$(PIP) install -e '.[test]'
 	@touch $@
 
+.venv/.installed-lint: .venv/.installed
+	@$(PIP) install -e '.[lint]'
+	@touch $@
+
 clean:
-	rm -rf .venv build dist *.egg-info .pytest_cache .hypothesis
+	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find bnas tests data -name __pycache__ -type d -prune -exec rm -rf {} +

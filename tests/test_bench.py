@@ -4,14 +4,13 @@ import gc
 import json
 import os
 import struct
-import subprocess
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import numba
 import numpy as np
 import pytest
+from helpers.processes import run_python
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
@@ -22,8 +21,6 @@ from bnas.bench.memory import peak_of_call
 from bnas.bench.report import ratio_figure
 from bnas.config import BENCH_SCALES
 from bnas.errors import InputError
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 # Timing ----------------------------------------------------------------------------------------
@@ -220,10 +217,7 @@ def test_real_threads_and_no_torch():
         "with threads(1): print(numba.get_num_threads())\n"
         "print(numba.get_num_threads(), 'torch' in sys.modules)\n"
     )
-    environment = {**os.environ, "NUMBA_NUM_THREADS": "2"}
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True
-    )
+    done = run_python("-c", code, variables={"NUMBA_NUM_THREADS": "2"})
     assert done.stdout.split() == ["2", "1", "2", "False"], done.stderr
 
 

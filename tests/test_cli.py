@@ -1,67 +1,26 @@
 """The command line, used as its users will: a whole session, and everything that can go wrong."""
 
-import contextlib
 import gzip
-import io
 import json
 import os
 import re
 import resource
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
+from helpers.commands import TINY, bnas, fail, succeed
+from helpers.processes import run_python
 
 from bnas import commands
-from bnas.cli import main
 from bnas.config import SearchConfig, TrainConfig
 from bnas.space import PUBLISHED, format_genotype, parse_genotype
 from bnas.runs import RunFolder
 
-TINY = ("--quick", "--channels", "2", "--layers", "2", "--limit", "96")
 SEARCH = ("search", *TINY, "--nodes", "1", "--out")
 COMMANDS = (
     "search", "train", "evaluate", "export", "predict", "bench", "plot", "gradcheck", "data",
 )  # fmt: skip
-
-
-def bnas(*arguments):
-    """Run the command line in this process; (status, output, errors)."""
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            status = main([str(argument) for argument in arguments])
-        except SystemExit as stop:  # how argparse ends
-            status = stop.code
-    return status, out.getvalue(), err.getvalue()
-
-
-def succeed(*arguments):
-    status, out, err = bnas(*arguments)
-    assert status == 0, err
-    return out
-
-
-def fail(*arguments, says, status=2):
-    """Run a command that must fail with a short message that matches every pattern in `says`."""
-    actual, out, err = bnas(*arguments)
-    assert actual == status, err
-    *progress, message = err.splitlines()
-    assert message.startswith("bnas: ") and out == ""
-    assert all(re.match(r"(round \d+ \w+|train) epoch \d+ of \d+: loss", line) for line in progress)
-    for pattern in [says] if isinstance(says, str) else says:
-        assert re.search(pattern, message), message
-    return message
-
-
-def process(*arguments, **options):
-    """Run the command line in a process of its own."""
-    return subprocess.run(
-        [sys.executable, "-m", "bnas", *map(str, arguments)],
-        capture_output=True, text=True, timeout=300, **options,
-    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +77,9 @@ def test_every_setting_is_an_option_with_its_default(command, kind):
 
 
 def test_help_where_greek_cannot_be_printed():
-    done = process("search", "--help", env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    done = run_python(
+        "-m", "bnas", "search", "--help", variables={"PYTHONIOENCODING": "ascii"}
+    )
     assert done.returncode == 0 and "Eq. 4.32" in done.stdout
 
 
@@ -611,7 +572,7 @@ def test_a_full_disk_keeps_the_last_checkpoint(tmp_path):
     def limit():
         resource.setrlimit(resource.RLIMIT_FSIZE, (size - 1, size - 1))
 
-    done = process(*SEARCH, root, *beta, preexec_fn=limit)
+    done = run_python("-m", "bnas", *SEARCH, root, *beta, before_start=limit)
     message = done.stderr.splitlines()[-1]
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert re.match("bnas: cannot write .*checkpoint.npz: File too large; .*space", message)
@@ -625,10 +586,7 @@ def test_output_that_nobody_reads_or_that_does_not_fit():
     buffered = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
 
     def data(output):
-        return subprocess.run(
-            [sys.executable, "-m", "bnas", "data"],
-            stdout=output, stderr=subprocess.PIPE, text=True, env=buffered,
-        )  # fmt: skip
+        return run_python("-m", "bnas", "data", stdout=output, environment=buffered)
 
     reader, writer = os.pipe()
     os.close(reader)
@@ -647,7 +605,7 @@ def test_threads_are_set_before_they_are_read():
         "from bnas.cli import main; main(['data', '--threads', '3']); "
         "import numba; print(numba.config.NUMBA_NUM_THREADS)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = run_python("-c", code)
     assert done.stdout.splitlines()[-1] == "3", done.stderr
 
 
@@ -677,10 +635,10 @@ def threads_found(*arguments, before="", after="", variables=(), **options):
     """What THREADS printed, as lists of numbers, one for a line."""
     pytest.importorskip("threadpoolctl")
     environment = {k: v for k, v in os.environ.items() if not VARIABLE.fullmatch(k)}
-    done = subprocess.run(
-        [sys.executable, "-c", THREADS.format(before=before, after=after), *arguments],
-        env={**environment, **dict(variables)}, capture_output=True, text=True, **options,
-    )  # fmt: skip
+    code = THREADS.format(before=before, after=after)
+    done = run_python(
+        "-c", code, *arguments, environment=environment, variables=variables, **options
+    )
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
 
@@ -710,7 +668,7 @@ def test_a_strange_variable_of_openmp_is_left_to_others(text):
 @pytest.mark.parametrize("arguments", [(), ("--threads", "2")], ids=["all", "two"])
 def test_cores_that_may_not_be_used_get_no_thread(arguments):
     one = {min(os.sched_getaffinity(0))}
-    found = threads_found(*arguments, preexec_fn=lambda: os.sched_setaffinity(0, one))
+    found = threads_found(*arguments, before_start=lambda: os.sched_setaffinity(0, one))
     assert set(found[0]) == {1}
 
 
@@ -745,10 +703,7 @@ def test_a_search_ends_in_the_same_bits_on_any_number_of_threads(tmp_path):
     results = []
     for name, threads in (("one", 1), ("two", 2), ("again", 2)):
         arguments = (*SEARCH, tmp_path / name, "--limit", "48", "--threads", threads)
-        done = subprocess.run(
-            [sys.executable, "-c", ON_SHARED_KERNELS, *map(str, arguments)],
-            capture_output=True, text=True,
-        )  # fmt: skip
+        done = run_python("-c", ON_SHARED_KERNELS, *arguments)
         assert done.returncode == 0, done.stderr
         arrays, _ = RunFolder.open(tmp_path / name).load()
         results.append({key: array.tobytes() for key, array in arrays.items()})

@@ -7,32 +7,23 @@ import json
 import os
 import platform
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import ROOT
+from helpers.processes import DEVNULL, PIPE, run_python, start_python
 
 from bnas import reference
 
-ROOT = Path(__file__).resolve().parents[1]
 
-
-def start(folder, code, package=ROOT, stdin=None, **settings):
+def start(folder, code, package=ROOT, stdin=DEVNULL, **settings):
     """Begin to run Python code in `folder`, where Numba keeps its cache, with NUMBA_ settings."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("NUMBA_")}
-    environment.update({f"NUMBA_{name}": str(value) for name, value in settings.items()})
-    environment.update(NUMBA_CACHE_DIR=str(folder / "cache"), PYTHONPATH=str(package))
-    environment.update(PYTHONDONTWRITEBYTECODE="1")  # sources may change twice in a second
-    return subprocess.Popen(
-        [sys.executable, "-c", code],
-        cwd=folder,
-        env=environment,
-        stdin=stdin,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+    others = {k: v for k, v in os.environ.items() if not k.startswith("NUMBA_")}
+    variables = {f"NUMBA_{name}": str(value) for name, value in settings.items()}
+    variables.update(NUMBA_CACHE_DIR=str(folder / "cache"), PYTHONPATH=str(package))
+    variables.update(PYTHONDONTWRITEBYTECODE="1")  # sources may change twice in a second
+    return start_python(
+        "-c", code, environment=others, variables=variables, cwd=folder, stdin=stdin
     )
 
 
@@ -272,7 +263,7 @@ def test_every_entry_has_files_of_its_own(small):
 
 def test_two_processes_with_different_sources_share_a_folder(package, small):
     run(small, DOUBLE, package)
-    older = start(small, BOTH_IN_TIME, package, stdin=subprocess.PIPE)
+    older = start(small, BOTH_IN_TIME, package, stdin=PIPE)
     assert older.stdout.readline() == "ready\n"
     append(package / "bnas/kernels/tiles.py", "# edit\n")
     assert run(small, DOUBLE, package) == NEW  # and takes away what the older one has
@@ -414,6 +405,5 @@ before = config.OPT
 kernels.pack_bits(np.ones((3, 1, 2, 2)))
 print(int(before), int(config.OPT), int(OPTIMISATION))
 """
-    empty = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=empty)
+    done = run_python("-c", code, variables={"NUMBA_CACHE_DIR": str(tmp_path)})
     assert done.stdout.split() == ["3", "3", "2"], done.stdout + done.stderr

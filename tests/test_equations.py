@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from helpers.arrays import normal, rng
+from helpers.networks import IMAGES, LABELS, supernet
 
 import bnas.functional as F
 from bnas import nn
@@ -30,31 +32,12 @@ from bnas.search.decoupled import (
 )
 from bnas.search.objectives import child_loss, kl_to_teacher
 from bnas.search.phases import ChildPhase
-from bnas.space.supernet import Supernet
 
 BATCH, CLASSES = 6, 4
 
 
-def rng(seed=0):
-    return np.random.default_rng(seed)
-
-
-def normal(*shape, seed=0):
-    return rng(seed).standard_normal(shape)
-
-
 def probabilities(batch=BATCH, classes=CLASSES):
     return Tensor(rng(6).dirichlet(np.ones(classes), batch))
-
-
-def supernet(precision, dtype=np.float64, seed=0):
-    """Training mode, 2 nodes, 3 cells (a normal one and two reductions), α of size 1."""
-    net = Supernet(1, 3, 2, 3, 2, precision, rng(seed)).astype(dtype)
-    net.alpha.data = normal(*net.alpha.shape, seed=7).astype(dtype)
-    return net
-
-
-IMAGES, LABELS = normal(5, 1, 8, 8, seed=8), np.array([0, 2, 1, 1, 0])
 
 
 # The 1-bit convolution
@@ -63,7 +46,7 @@ IMAGES, LABELS = normal(5, 1, 8, 8, seed=8), np.array([0, 2, 1, 1, 0])
 def test_4_22_a_1_bit_convolution_is_beta_after_the_exact_sum():
     """β inside the weights leaves ±eps where ±β taps cancel, and the next sign sees noise."""
     layer = nn.XnorConv2d(70, 3, 3, padding=1, rng=rng()).astype(np.float64)
-    x = normal(2, 70, 6, 6)
+    x = normal(0, 2, 70, 6, 6)
     bits_x, bits_w = np.where(x > 0, 1.0, -1.0), np.where(layer.weight.data > 0, 1.0, -1.0)
     beta = np.abs(layer.weight.data).mean(axis=(1, 2, 3)).reshape(3, 1, 1, 1)
     y = layer(Tensor(x)).data
@@ -78,7 +61,7 @@ def test_4_22_a_1_bit_convolution_is_beta_after_the_exact_sum():
 @settings(deadline=None, max_examples=25)
 @given(seed=st.integers(0, 999), shape=st.tuples(*[st.integers(1, 4)] * 4))
 def test_4_23_mean_abs_w_minimises_the_reconstruction_loss(seed, shape):
-    w, random = normal(*shape, seed=seed), rng(seed)
+    w, random = normal(seed, *shape), rng(seed)
     beta = F.channel_scale(w)
     least = F.reconstruction_loss(Tensor(w)).item()
     by_hand = sum(((row - b * np.where(row > 0, 1, -1)) ** 2).sum() for row, b in zip(w, beta))
@@ -119,9 +102,9 @@ def test_4_23_a_real_network_has_nothing_to_reconstruct():
 def test_4_34_4_35_gradient_of_the_latent_weights():
     """-∂G/∂b^w 1_{|ŵ| <= 1} + μ ∂L_R/∂ŵ, b^w a leaf of its own in the reference."""
     mu = 0.2
-    w = normal(CLASSES, 2, 3, 3) * 0.9
+    w = normal(0, CLASSES, 2, 3, 3) * 0.9
     assert (np.abs(w) > 1).any() and (np.abs(w) < 1).any()
-    x, p = normal(BATCH, 2, 3, 3, seed=1), probabilities()
+    x, p = normal(1, BATCH, 2, 3, 3), probabilities()
     layer = nn.XnorConv2d(2, CLASSES, 3, rng=rng()).astype(np.float64)
     layer.weight.data = w
     kl = kl_to_teacher(layer(Tensor(x)).reshape(BATCH, CLASSES), p)
@@ -139,7 +122,7 @@ def test_4_34_4_35_gradient_of_the_latent_weights():
 
 
 def test_4_21_L_NAS_is_the_mean_cross_entropy():
-    logits = normal(BATCH, CLASSES)
+    logits = normal(0, BATCH, CLASSES)
     p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     y = np.array([0, 1, 2, 3, 3, 0])
     expected = -np.mean([np.log(p[b, y[b]]) for b in range(BATCH)])
@@ -150,7 +133,7 @@ def test_4_21_L_NAS_is_the_mean_cross_entropy():
 
 
 def test_4_30_G_is_minus_the_KL_divergence_and_its_gradient_matches():
-    p, logits = probabilities().data, normal(BATCH, CLASSES, seed=9)
+    p, logits = probabilities().data, normal(9, BATCH, CLASSES)
 
     def G(logits):
         p_hat = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
@@ -209,14 +192,14 @@ def test_4_34_the_weights_of_the_child_learn_from_KL_and_L_R_alone(mu, lam, monk
 
 
 def test_4_50_backtracking_adds_eta_psi_alpha():
-    alpha_next, alpha, psi = normal(2, 5, 8), normal(2, 5, 8, seed=1), normal(2, 5, seed=2)
+    alpha_next, alpha, psi = normal(0, 2, 5, 8), normal(1, 2, 5, 8), normal(2, 2, 5)
     pulled = backtrack(alpha_next, alpha, psi, 0.1, np.ones((2, 5, 8), bool))
     for e in np.ndindex(2, 5):
         np.testing.assert_allclose(pulled[e], alpha_next[e] + 0.1 * psi[e] * alpha[e])
 
 
 def test_4_52_backtracking_only_where_masked():
-    alpha_next, alpha = normal(2, 5, 8).astype(np.float32), normal(2, 5, 8, seed=1)
+    alpha_next, alpha = normal(0, 2, 5, 8).astype(np.float32), normal(1, 2, 5, 8)
     mask = rng(3).random((2, 5, 8)) < 0.5
     pulled = backtrack(alpha_next, alpha.astype(np.float32), np.ones((2, 5)), 0.1, mask)
     assert pulled.dtype == np.float32
@@ -227,7 +210,7 @@ def test_4_51_gradient_of_psi_through_the_backtracking():
     """By the chain rule through Eq. 4.50 with a mask, against finite differences of L(α̃(ψ))."""
     parent = supernet(REAL).eval()
     shape, eta = parent.alpha.shape, 0.3
-    alpha_next, alpha = normal(*shape), normal(*shape, seed=1)
+    alpha_next, alpha = normal(0, *shape), normal(1, *shape)
     mask, psi = rng(3).random(shape) < 0.5, rng(4).random(shape[:2])
 
     def loss(psi):
@@ -325,7 +308,7 @@ def test_4_50_to_4_53_two_steps_of_decoupled_optimisation_by_hand():
     eta, psi_lr, tau, lr = 0.1, 0.5, 4, 0.2
     decoupled = DecoupledAlpha(net, SGD([net.alpha], lr), eta, psi_lr, tau)
     start = net.alpha.data.copy()
-    first, second = normal(*start.shape, seed=1), normal(*start.shape, seed=2)
+    first, second = normal(1, *start.shape), normal(2, *start.shape)
     mask = selected(weight_norms(net), tau)
     assert mask.any() and not mask.all()
 
@@ -345,6 +328,6 @@ def test_4_50_to_4_53_two_steps_of_decoupled_optimisation_by_hand():
 
 def test_4_50_without_eta_it_is_the_ordinary_step():
     net = supernet(REAL)
-    start, gradient = net.alpha.data.copy(), normal(*net.alpha.shape)
+    start, gradient = net.alpha.data.copy(), normal(0, *net.alpha.shape)
     DecoupledAlpha(net, SGD([net.alpha], 0.2), 0.0, 0.5, 0).step(gradient)
     np.testing.assert_array_equal(net.alpha.data, start - 0.2 * gradient)

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_cli import TINY, bnas, fail, succeed
-from test_packed import LEARNED, MIXED, case, images
+from helpers.arrays import images
+from helpers.commands import TINY, bnas, fail, succeed
+from helpers.networks import LEARNED, MIXED, case
 
 from bnas import nn
 from bnas.config import TrainConfig
@@ -63,7 +64,7 @@ def test_a_network_comes_back_to_the_bit(file, tmp_path):
     assert loaded.shape == SHAPE and loaded.genotype == "Genotype(β, …)"
     np.testing.assert_array_equal(loaded.mean, MEAN)
     np.testing.assert_array_equal(loaded.std, STD)
-    x = images(SHAPE, 11)
+    x = images(11, *SHAPE)
     np.testing.assert_array_equal(loaded(x), packed(x))
     assert loaded.size_table() == packed.size_table()
     loaded.save(tmp_path / "again.npz")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from helpers.arrays import normal, seeds
 from scipy.signal import correlate2d
 from scipy.special import log_softmax, rel_entr, softmax
 
@@ -16,7 +17,6 @@ from bnas.autodiff import Tensor, grad
 
 some = settings(max_examples=40, deadline=None)
 few = settings(max_examples=15, deadline=None)
-seeds = st.integers(0, 2**32 - 1)
 
 
 @pytest.fixture(scope="module")
@@ -24,10 +24,6 @@ def torch():
     module = pytest.importorskip("torch")
     module.set_num_threads(1)
     return module
-
-
-def normal(seed, *shape):
-    return np.random.default_rng(seed).standard_normal(shape)
 
 
 def close(got, want):

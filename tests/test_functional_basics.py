@@ -4,15 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from helpers.arrays import normal, seeds
 
 import bnas.functional as F
 from bnas.autodiff import Tensor, grad
 
-seeds = st.integers(0, 2**32 - 1)
-
-
-def normal(seed, *shape):
-    return np.random.default_rng(seed).standard_normal(shape)
 
 
 def ones(*shape, dtype=np.float32):

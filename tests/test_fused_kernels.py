@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_kernels import assert_twins, dtypes, normal, seeds, some, tolerance
+from helpers.arrays import normal, seeds
+from helpers.twins import assert_twins, dtypes, some, tolerance
 
 from bnas.fused import kernels, reference
 from bnas.fused.kernels.lanes import lanes_of

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from helpers.genotypes import wirings
 from hypothesis.extra import numpy as hnp
 
 from bnas.errors import InputError
 from bnas.space import (
-    OPERATIONS,
     PRIMITIVES,
     PUBLISHED,
     Genotype,
@@ -34,18 +34,7 @@ ONE_NODE = Genotype(
 )
 
 
-@st.composite
-def cells(draw):
-    nodes = draw(st.integers(1, 6))
-    pairs = tuple(
-        (draw(st.sampled_from(OPERATIONS[1:])), draw(st.integers(0, k // 2 + 1)))
-        for k in range(2 * nodes)
-    )
-    concat = draw(st.lists(st.integers(2, nodes + 1), min_size=1, unique=True))
-    return pairs, tuple(concat)
-
-
-genotypes = st.tuples(cells(), cells()).map(lambda cells: Genotype(*cells[0], *cells[1]))
+genotypes = st.tuples(wirings(), wirings()).map(lambda cells: Genotype(*cells[0], *cells[1]))
 
 
 def as_lists(genotype):

@@ -127,13 +127,18 @@ def mutant(function, position, mutation):
     return type(function.__name__, (function,), {"backward": staticmethod(backward)})
 
 
+def size_of(case):
+    return sum(np.size(x) for x in case.inputs if x is not None)
+
+
 @pytest.mark.parametrize("mutation", [scaled, negated, zeroed, one_entry_dropped])
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_mutants_are_caught(name, mutation):
     """For each input, by at least one case; and the error names that input."""
+    cases_by_size = sorted(CASES[name], key=size_of)  # the first that notices ends the search
     for position in range(max(len(case.inputs) for case in CASES[name])):
         wrong = mutant(OPERATIONS[name], position, mutation)
-        for case in CASES[name]:
+        for case in cases_by_size:
             if position < len(case.inputs) and case.inputs[position] is not None:
                 try:
                     check_case(wrong, case)
@@ -353,7 +358,7 @@ def test_failures_are_counted_and_named(monkeypatch):
 @pytest.mark.parametrize("broken", [lambda ctx, dy: None, lambda ctx, dy: (None,)])
 def test_a_backward_broken_in_another_way_fails_in_the_table(monkeypatch, broken):
     monkeypatch.setattr(OPERATIONS["Tanh"], "backward", staticmethod(broken))
-    table, failures = check_all(OPERATIONS, CASES)
+    table, failures = check_all(OPERATIONS, CASES, only="Tanh")
     assert failures == len(CASES["Tanh"])
     assert re.search(r"^Tanh, plain: \w+Error: ", table, re.MULTILINE)
 

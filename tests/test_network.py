@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from helpers.arrays import images, rng
 
 import bnas.functional as F
 from bnas import fused, nn
@@ -11,14 +12,6 @@ from bnas.space import PUBLISHED, Genotype
 from bnas.space.network import Network
 
 both = pytest.mark.parametrize("precision", [REAL, BINARY], ids=["real", "binary"])
-
-
-def rng(seed=0):
-    return np.random.default_rng(seed)
-
-
-def images(*shape):
-    return rng(1).standard_normal(shape).astype(np.float32)
 
 
 TINY = Genotype(

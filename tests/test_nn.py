@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from helpers.arrays import images, rng
 
 import bnas.functional as F
 from bnas import nn
@@ -10,12 +11,9 @@ from bnas.space.operations import BINARY, REAL
 from bnas.space.supernet import Supernet
 
 
-def rng(seed=0):
-    return np.random.default_rng(seed)
-
-
-def images(*shape, seed=1, dtype=np.float32):
-    return Tensor(rng(seed).standard_normal(shape).astype(dtype), requires_grad=True)
+def leaf(*shape, **options):
+    """Images whose gradient is wanted."""
+    return Tensor(images(*shape, **options), requires_grad=True)
 
 
 class Block(nn.Module):
@@ -57,7 +55,7 @@ def test_parameters_and_modules_are_found_by_dotted_names():
 
 def test_every_parameter_gets_a_gradient_and_loses_it():
     block = Block()
-    block(images(2, 3, 5, 5)).sum().backward()
+    block(leaf(2, 3, 5, 5)).sum().backward()
     assert all(p.grad is not None and p.grad.shape == p.shape for p in block.parameters())
     block.zero_grad()
     assert all(p.grad is None for p in block.parameters())
@@ -99,7 +97,7 @@ def test_sequential():
     parts = [nn.ReLU(), nn.Identity(), nn.Linear(3, 2, rng=rng())]
     sequence = nn.Sequential(*parts)
     assert len(sequence) == 3 and list(sequence) == parts and sequence[-1] is parts[2]
-    x = images(4, 3)
+    x = leaf(4, 3)
     np.testing.assert_array_equal(sequence(x).data, parts[2](F.relu(x)).data)
     with pytest.raises(IndexError):
         sequence[3]
@@ -114,7 +112,7 @@ def test_astype_converts_parameters_and_float_buffers():
     block = Block().astype(np.float64)
     kinds = {name: array.dtype for name, array in block.state_dict().items()}
     assert kinds.pop("seen") == np.int64 and set(kinds.values()) == {np.dtype(np.float64)}
-    x = images(2, 3, 5, 5, dtype=np.float64)
+    x = leaf(2, 3, 5, 5, dtype=np.float64)
     y = block(x)
     assert y.dtype == np.float64
     assert {g.dtype for g in grad(y.sum(), block.parameters())} == {np.dtype(np.float64)}
@@ -126,13 +124,13 @@ def test_astype_converts_parameters_and_float_buffers():
 
 def test_the_state_round_trips_and_is_a_copy():
     source, target = Block(0), Block(5)
-    source(images(2, 3, 5, 5))  # moves the running statistics
+    source(leaf(2, 3, 5, 5))  # moves the running statistics
     source.seen[0] = 3
     state = source.state_dict()
     target.load_state_dict(state)
     for name, array in target.state_dict().items():
         np.testing.assert_array_equal(array, source.state_dict()[name])
-    x = images(2, 3, 5, 5, seed=9)
+    x = leaf(2, 3, 5, 5, seed=9)
     np.testing.assert_array_equal(source.eval()(x).data, target.eval()(x).data)
 
     loaded = target.state_dict()
@@ -183,7 +181,7 @@ def test_the_state_of_a_supernet_holds_alpha(precision):
 
 
 def test_layers_are_their_functions():
-    x, flat = images(2, 4, 6, 6), images(3, 5)
+    x, flat = leaf(2, 4, 6, 6), leaf(3, 5)
     conv = nn.Conv2d(4, 6, (3, 2), 2, 1, 1, 2, rng=rng())
     linear, prelu = nn.Linear(5, 2, rng=rng()), nn.PReLU(4, 0.1)
     conv.bias.data = np.arange(6, dtype=np.float32)
@@ -221,7 +219,7 @@ def test_initial_weights_have_the_spread_of_he_and_depend_on_the_generator():
 
 
 def test_dropout_acts_in_training_alone():
-    layer, x = nn.Dropout(0.5, rng()), images(10, 10)
+    layer, x = nn.Dropout(0.5, rng()), leaf(10, 10)
     assert (layer(x).data == 0).any()
     assert layer.eval()(x) is x
 
@@ -250,7 +248,7 @@ def test_xnor_conv2d_computes_signs_and_follows_its_surrogate(surrogate, beta):
         layer.beta.data = np.linspace(-1, 2, 6)
     w, scale = layer.weight, F.channel_scale(layer.weight.data)
     scale = scale if beta == "closed" else layer.beta.data
-    x = images(2, 4, 5, 5, dtype=np.float64)
+    x = leaf(2, 4, 5, 5, dtype=np.float64)
 
     sx, sw = (Tensor(signs(t.data), requires_grad=True) for t in (x, w))
     dot = F.conv2d(sx, sw, None, 2, 1, 1, 2)
@@ -274,7 +272,7 @@ def test_xnor_conv2d_computes_signs_and_follows_its_surrogate(surrogate, beta):
 def test_real_weights_leave_binary_inputs(surrogate):
     layer = nn.XnorConv2d(4, 6, 3, surrogate=surrogate, rng=rng())
     layer.binary_weights = False
-    x = images(2, 4, 5, 5)
+    x = leaf(2, 4, 5, 5)
     y = layer(x)
     np.testing.assert_array_equal(y.data, F.conv2d(Tensor(signs(x.data)), layer.weight).data)
     np.testing.assert_array_equal(layer.kernel(), layer.weight.data)
@@ -315,7 +313,7 @@ def test_batch_norm_over_several_steps(affine):
     layer = nn.BatchNorm2d(3, eps=1e-3, momentum=0.3, affine=affine)
     mean, var = np.zeros(3), np.ones(3)
     for seed in range(4):
-        x = images(4, 3, 5, 2, seed=seed).data * 3 + 1
+        x = leaf(4, 3, 5, 2, seed=seed).data * 3 + 1
         y = layer(Tensor(x)).data
         m, v = x.mean(axis=(0, 2, 3)), x.var(axis=(0, 2, 3))
         mean, var = 0.7 * mean + 0.3 * m, 0.7 * var + 0.3 * v * 40 / 39
@@ -337,7 +335,7 @@ def test_batch_norm_against_torch_over_several_steps():
     torch = pytest.importorskip("torch")
     ours, theirs = nn.BatchNorm2d(3).astype(np.float64), torch.nn.BatchNorm2d(3).double()
     for seed in range(5):
-        x = images(4, 3, 5, 2, seed=seed, dtype=np.float64)
+        x = leaf(4, 3, 5, 2, seed=seed, dtype=np.float64)
         z = torch.tensor(x.data, requires_grad=True)
         (ours(x) ** 2 * x).sum().backward()
         (theirs(z) ** 2 * z).sum().backward()

@@ -3,14 +3,11 @@
 import configparser
 import re
 import shutil
-import subprocess
-import sys
 import zipfile
-from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).resolve().parents[1]
+from helpers import ROOT
+from helpers.processes import run_python
 
 
 @pytest.fixture(scope="module")
@@ -22,23 +19,10 @@ def wheel(tmp_path_factory):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source / name)
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pip",
-            "wheel",
-            str(source),
-            "--no-deps",
-            "--no-build-isolation",
-            "--disable-pip-version-check",
-            "--wheel-dir",
-            str(folder),
-        ],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-    )
+    done = run_python(
+        "-m", "pip", "wheel", source, "--no-deps", "--no-build-isolation",
+        "--disable-pip-version-check", "--wheel-dir", folder, cwd=folder,
+    )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     (path,) = folder.glob("bnas-*.whl")
     return path
@@ -77,7 +61,5 @@ def test_the_digits_load_from_the_wheel_alone(wheel, tmp_path):
         "import bnas.data; assert bnas.data.__file__.startswith(sys.argv[1]); "
         "print(bnas.data.load_dataset('digits').image_shape)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(site)], cwd=tmp_path, capture_output=True, text=True
-    )
+    done = run_python("-c", code, site, cwd=tmp_path)
     assert done.stdout.strip() == "(1, 8, 8)", done.stderr

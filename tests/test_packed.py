@@ -1,21 +1,22 @@
 """Packed networks against the networks they come from: every bit, every logit, in any order."""
 
 import os
-import subprocess
-import sys
 import tracemalloc
-from typing import NamedTuple
 
 import numba
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from helpers.arrays import images, rng, seeds
+from helpers.genotypes import wirings
+from helpers.networks import CLASSES, LEARNED, MIXED, Case, case, scramble
+from helpers.processes import run_python
 from numba.core.runtime import _nrt_python, rtsys
 
 from bnas import nn
 from bnas.autodiff import Tensor
-from bnas.space.operations import BINARY, REAL, Precision, make_operation
+from bnas.space.operations import BINARY, REAL, Precision
 from bnas.config import SURROGATES
 from bnas.errors import InputError
 from bnas.evaluation import predict
@@ -27,84 +28,15 @@ from bnas.packed.layers import BitConv, Threshold
 from bnas.packed.plan import Plan
 from bnas.space.supernet import Supernet
 
-CLASSES = 4
-LEARNED = Precision(True, beta="learned")
 SIZES = [(1, 1), (1, 6), (2, 2), (3, 5), (7, 7), (8, 8), (9, 4), (17, 2), (11, 13)]
-seeds = st.integers(0, 2**32 - 1)
-
-
-def rng(seed=0):
-    return np.random.default_rng(seed)
-
-
-def images(shape, count, seed=1):
-    return rng(seed).standard_normal((count, *shape)).astype(np.float32)
 
 
 # ------------------------------------------------------------------------------- random networks
 
 
-class Case(NamedTuple):
-    """A 1-bit network as training might leave it, and the shape of its images."""
-
-    network: Network
-    shape: tuple
-
-
-def case(genotype, channels, cells, shape, precision=BINARY, seed=0, absent=()):
-    """A Case with random numbers everywhere; the operations numbered in `absent` become `none`."""
-    generator = rng(seed)
-    network = Network(genotype, shape[0], CLASSES, channels, cells, precision, generator)
-    scramble(network, generator)
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d) and generator.random() < 0.2:
-            module.bias = None
-            module.weight = module.weight if generator.random() < 0.7 else None
-    for cell in network.cells:
-        for i, source in enumerate(cell.predecessors):
-            if i in absent:  # no genotype may hold it, so it is put in place afterwards
-                stride = cell.stride(source)
-                nothing = make_operation("none", channels, stride, precision, True, generator)
-                setattr(cell.operations, str(i), nothing)
-    return Case(network.eval(), shape)
-
-
-def scramble(network, generator):
-    """Zeros, negative scales, channels that always or never fire."""
-
-    def draw(n, *factors):
-        return (generator.standard_normal(n) * generator.choice(factors, n)).astype(np.float32)
-
-    for module in network.modules():
-        if isinstance(module, nn.XnorConv2d):
-            weight = module.weight.data
-            weight *= generator.random(weight.shape) > 0.1  # sign 0 is -1
-            weight *= generator.random((len(weight), 1, 1, 1)) > 0.1  # β is 0 in closed form
-            if module.beta is not None:
-                module.beta.data = draw(len(weight), 0, 1, 1, 3)
-        elif isinstance(module, nn.BatchNorm2d):
-            n = module.running_mean.size
-            module.running_mean = draw(n, 0, 1, 1, 4, 100)
-            module.running_var = (10 ** generator.uniform(-3, 3, n)).astype(np.float32)
-            module.weight.data, module.bias.data = draw(n, 0, 1, 1, 3), draw(n, 0, 1, 1, 50)
-
-
-@st.composite
-def wirings(draw):
-    """(pairs, concat) of one cell: any operations, any predecessors, some of the states."""
-    nodes = draw(st.integers(1, 3))
-    pairs = tuple(
-        (draw(st.sampled_from(list(OPERATIONS)[1:])), draw(st.integers(0, node + 1)))
-        for node in range(nodes)
-        for _ in range(2)
-    )
-    states = st.lists(st.integers(2, nodes + 1), min_size=1, unique=True)
-    return pairs, tuple(draw(states))
-
-
 @st.composite
 def cases(draw):
-    genotype = Genotype(*draw(wirings()), *draw(wirings()))
+    genotype = Genotype(*draw(wirings(3)), *draw(wirings(3)))
     wide = draw(st.integers(0, 4)) == 0  # more than a word of channels, on small images
     channels = draw(st.sampled_from([33, 65] if wide else [1, 2, 3, 5, 6]))
     cells = draw(st.integers(1, 2 if wide else 5))
@@ -137,7 +69,7 @@ def unpacked(network, x):
 
 def assert_same(case, count, seed=1):
     """The packed network predicts what the network does, from the same bits everywhere."""
-    packed, x = pack(case), images(case.shape, count, seed)
+    packed, x = pack(case), images(count, *case.shape, seed=seed)
     logits, bits = unpacked(case.network, x)
     found = packed.activations(x)
     assert found.keys() == bits.keys()
@@ -196,12 +128,6 @@ def test_the_cases_reach_every_kind_of_channel():
 
 # ---------------------------------------------------------------------------------- call by call
 
-MIXED = Genotype(
-    (("sep_conv_3x3", 0), ("max_pool_3x3", 1), ("dil_conv_5x5", 2), ("skip_connect", 0)), (2, 3),
-    (("skip_connect", 0), ("avg_pool_3x3", 1), ("conv_7x1_1x7", 0), ("sep_conv_5x5", 2)), (3, 2),
-)  # fmt: skip
-
-
 def mixed(channels=5, shape=(3, 7, 9), cells=4):
     return case(MIXED, channels, cells, shape, LEARNED)
 
@@ -210,7 +136,7 @@ def mixed(channels=5, shape=(3, 7, 9), cells=4):
 @given(cases(), st.lists(st.integers(1, 20), min_size=2, max_size=4))
 def test_nothing_is_left_from_one_call_to_the_next(case, counts):
     packed = pack(case)
-    batches = [images(case.shape, count, seed=i) for i, count in enumerate(counts)]
+    batches = [images(count, *case.shape, seed=i) for i, count in enumerate(counts)]
     first = [packed(x) for x in batches]
     for x, logits in zip(batches, first):
         np.testing.assert_array_equal(packed(x), logits)
@@ -218,7 +144,7 @@ def test_nothing_is_left_from_one_call_to_the_next(case, counts):
 
 
 def test_results_are_the_callers_own():
-    packed, x = pack(mixed()), images((3, 7, 9), 2)
+    packed, x = pack(mixed()), images(2, 3, 7, 9)
     first, before = packed(x), x.copy()
     kept = first.copy()
     second = packed(-x)
@@ -230,7 +156,7 @@ def test_results_are_the_callers_own():
 @pytest.mark.parametrize("threads", [2, 3])
 @pytest.mark.parametrize("count", [1, 8, 9, 21, 64])
 def test_threads_do_not_change_a_bit(threads, count, monkeypatch):
-    packed, x = pack(mixed()), images((3, 7, 9), count)
+    packed, x = pack(mixed()), images(count, 3, 7, 9)
     monkeypatch.setattr(numba, "get_num_threads", lambda: 1)
     alone = packed(x)
     monkeypatch.setattr(numba, "get_num_threads", lambda: threads)
@@ -242,7 +168,7 @@ def test_threads_do_not_change_a_bit(threads, count, monkeypatch):
 
 @pytest.mark.parametrize("channels, cells", [(1, 1), (5, 3), (33, 2)])
 def test_an_image_is_predicted_alike_in_any_company(channels, cells):
-    packed, x = pack(mixed(channels, (3, 5, 4), cells)), images((3, 5, 4), 21)
+    packed, x = pack(mixed(channels, (3, 5, 4), cells)), images(21, 3, 5, 4)
     together = packed(x)
     for count in (1, 2, 7, 8, 9):
         parts = [packed(x[i : i + count]) for i in range(0, len(x), count)]
@@ -251,7 +177,7 @@ def test_an_image_is_predicted_alike_in_any_company(channels, cells):
 
 
 def test_activations_of_many_images_are_those_of_each():
-    packed, x = pack(mixed()), images((3, 7, 9), 11)
+    packed, x = pack(mixed()), images(11, 3, 7, 9)
     together = packed.activations(x)
     for i in range(len(x)):
         for name, bits in packed.activations(x[i : i + 1]).items():
@@ -299,7 +225,7 @@ def test_a_run_asks_numpy_for_no_memory():
 def test_nothing_grows_over_many_calls(monkeypatch):
     """On one thread: others make their plans whenever they first get work."""
     monkeypatch.setattr(numba, "get_num_threads", lambda: 1)
-    packed, batches = pack(mixed()), [images((3, 7, 9), n) for n in (1, 3, 8, 13)]
+    packed, batches = pack(mixed()), [images(n, 3, 7, 9) for n in (1, 3, 8, 13)]
     for x in batches * 2:
         packed(x)
     tracemalloc.start()
@@ -401,7 +327,7 @@ def test_thresholds_by_hand(part):
 def test_a_packed_network_is_a_copy():
     """Further training does not reach it, not even before its first call."""
     network, shape = mixed()
-    packed, x = pack(Case(network, shape)), images(shape, 3)
+    packed, x = pack(Case(network, shape)), images(3, *shape)
     before = pack(Case(network, shape))(x)
     for parameter in network.parameters():
         parameter.data *= -2
@@ -503,7 +429,7 @@ def test_no_images_have_no_logits():
     packed, none = pack(Case(network, shape)), np.zeros((0, *shape), np.float32)
     assert (packed(none).shape, packed(none).dtype) == ((0, CLASSES), np.float32)
     assert packed.predict(none).shape == (0,)
-    channels = {name: bits.shape[1:] for name, bits in packed.activations(images(shape, 1)).items()}
+    channels = {name: bits.shape[1:] for name, bits in packed.activations(images(1, *shape)).items()}
     assert {k: v.shape for k, v in packed.activations(none).items()} == {
         name: (0, *rest) for name, rest in channels.items()
     }
@@ -521,7 +447,7 @@ def test_the_twin_in_torch_is_the_real_network(genotype, last):
     network = Network(genotype, 3, CLASSES, 4, 3, REAL, rng()).eval()
     scramble(network, rng(1))
     memory_format = torch.channels_last if last else torch.contiguous_format
-    x = images((3, 9, 6), 3)
+    x = images(3, 3, 9, 6)
     logits = predict(network, x)
     np.testing.assert_allclose(
         TorchNetwork(network, memory_format)(x), logits, atol=1e-4 * np.abs(logits).max()
@@ -535,7 +461,7 @@ def test_the_twin_in_torch_of_any_architecture(normal, reduce, cells, size, seed
     from bnas.bench.torch_network import TorchNetwork
 
     network = Network(Genotype(*normal, *reduce), 2, CLASSES, 3, cells, REAL, rng(seed)).eval()
-    x = images((2, *size), 2, seed)
+    x = images(2, 2, *size, seed=seed)
     logits = predict(network, x)
     np.testing.assert_allclose(
         TorchNetwork(network)(x), logits, atol=1e-4 * np.abs(logits).max() + 1e-6
@@ -562,11 +488,8 @@ print(os.waitpid(child, 0)[1])
 def test_threads_without_openmp_and_a_fork_after_them(tmp_path):
     """Ours need none of Numba's, whose simplest kind allows one caller at a time; and none survives a fork."""
     pack(mixed()).save(tmp_path / "net.npz")
-    environment = {
-        **os.environ, "NUMBA_THREADING_LAYER": "workqueue", "NUMBA_NUM_THREADS": "2",
-    }  # fmt: skip
-    command = [sys.executable, "-W", "ignore", "-c", SEVERAL, str(tmp_path / "net.npz")]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    layer = {"NUMBA_THREADING_LAYER": "workqueue", "NUMBA_NUM_THREADS": "2"}
+    done = run_python("-W", "ignore", "-c", SEVERAL, tmp_path / "net.npz", variables=layer)
     assert done.stdout.strip() == "0", done.stderr
 
 

@@ -2,14 +2,13 @@
 
 import io
 import itertools
-import subprocess
-import sys
 from collections import Counter
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
+from helpers.genotypes import wirings
+from helpers.processes import run_python
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.patches import Circle, FancyArrowPatch
@@ -211,7 +210,8 @@ def test_what_is_no_search_space_is_refused(tmp_path, operations, complaint):
 
 def test_pyplot_is_not_imported():
     code = "import sys, bnas.plots; assert 'matplotlib.pyplot' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True)
+    done = run_python("-c", code)
+    assert done.returncode == 0, done.stderr
 
 
 # Alpha -----------------------------------------------------------------------------------------
@@ -550,18 +550,8 @@ def test_published_cells_can_be_read_from_the_picture(name):
     assert_cells_are_drawn(PUBLISHED[name])
 
 
-@st.composite
-def cells(draw, operations=OPERATIONS[1:]):
-    nodes = draw(st.integers(1, 6))
-    pairs = tuple(
-        (draw(st.sampled_from(operations)), draw(st.integers(0, k // 2 + 1)))
-        for k in range(2 * nodes)
-    )
-    return pairs, tuple(draw(st.lists(st.integers(2, nodes + 1), min_size=1, unique=True)))
-
-
 @settings(deadline=None, max_examples=10)
-@given(cells(), cells())
+@given(wirings(), wirings())
 def test_any_cell_can_be_read_from_the_picture(normal, reduce):
     assert_cells_are_drawn(Genotype(*normal, *reduce))
 
@@ -570,7 +560,7 @@ OWN = tuple(name for name in SPACES["none amidst, long names"] if name != "none"
 
 
 @settings(deadline=None, max_examples=5)
-@given(cells(OWN), cells(OWN))
+@given(wirings(names=OWN), wirings(names=OWN))
 def test_any_cell_of_ones_own_operations_can_be_read_from_the_picture(normal, reduce):
     assert_cells_are_drawn(Genotype(*normal, *reduce), OWN)
 

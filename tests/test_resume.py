@@ -1,13 +1,12 @@
 """A run that was killed, at whatever moment, ends in the bits of one that never was."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
+from helpers.jobs import StopAt, Stopped, assert_same_outcome, outcome
+from helpers.processes import bnas_options, start_python
 
 from bnas.config import SearchConfig, TrainConfig
 from bnas.data import load_dataset
@@ -23,50 +22,17 @@ SEARCH = {
 }  # fmt: skip
 TRAIN = {"limit": 64, "batch_size": 32, "channels": 2, "layers": 2, "epochs": 5}
 GENOTYPE = format_genotype(PUBLISHED["DARTS_V2"])
-ONE_THREAD = {"NUMBA_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-
-
-def options(settings):
-    """Settings as the command line takes them."""
-    return [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
-
-
-def contents(path):
-    """All that a run must end with, bit for bit; what took how long may differ."""
-    folder = RunFolder.open(path)
-    arrays, meta = folder.load()
-    history = [{k: v for k, v in record.items() if k != "seconds"} for record in folder.history()]
-    bits = {name: (a.dtype.str, a.shape, a.tobytes()) for name, a in arrays.items()}
-    genotype = path / "genotype.txt"
-    return bits, meta, history, genotype.read_text() if genotype.exists() else None
 
 
 def assert_same_run(path, reference):
-    bits, *rest = contents(path)
-    expected, *others = contents(reference)
-    assert bits.keys() == expected.keys()
-    differing = [name for name in bits if bits[name] != expected[name]]
-    assert not differing, f"{len(differing)} arrays differ, among them {differing[:5]}"
-    assert rest == others
+    """All that a run must end with, bit for bit; what took how long may differ."""
+    assert_same_outcome(outcome(path), outcome(reference))
+    genotypes = [folder / "genotype.txt" for folder in (path, reference)]
+    first, second = (file.read_text() if file.exists() else None for file in genotypes)
+    assert first == second
 
 
 # In this process: stopped in every epoch
-
-
-class Stopped(BaseException):
-    """Stands for a kill, which no `except Exception` survives either."""
-
-
-class StopAt(Silent):
-    """A progress report that ends the run after so many steps."""
-
-    def __init__(self, steps):
-        self.left = steps
-
-    def step(self, label, loss, accuracy):
-        self.left -= 1
-        if self.left == 0:
-            raise Stopped
 
 
 def stop_everywhere(tmp_path, job, config):
@@ -112,16 +78,14 @@ def test_a_training_stopped_in_any_epoch_ends_in_the_same_bits(tmp_path, setting
 # Whole processes: killed, interrupted, resumed
 
 
-def start(*arguments):
-    """Start `bnas` in a process of its own."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "bnas", *map(str, arguments)], env={**os.environ, **ONE_THREAD},
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+def start_bnas(*arguments):
+    """Start `bnas` in a process of its own, on one thread."""
+    one = {"NUMBA_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    return start_python("-m", "bnas", *arguments, variables=one)
 
 
-def finish(*arguments):
-    process = start(*arguments)
+def finish_bnas(*arguments):
+    process = start_bnas(*arguments)
     _, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
 
@@ -146,19 +110,19 @@ def stop(process, path, epochs, number):
 def reference(tmp_path_factory):
     """A search and a training that nothing disturbed."""
     path = tmp_path_factory.mktemp("reference") / "run"
-    finish("search", "--out", path, *options(SEARCH))
-    finish("train", path, *options(TRAIN))
+    finish_bnas("search", "--out", path, *bnas_options(SEARCH))
+    finish_bnas("train", path, *bnas_options(TRAIN))
     return path
 
 
 def test_a_search_killed_again_and_again_ends_in_the_same_bits(tmp_path, reference):
     path = tmp_path / "run"
-    command = ["search", "--out", path, *options(SEARCH), "--resume"]
+    command = ["search", "--out", path, *bnas_options(SEARCH), "--resume"]
     # After the first epoch; where the Child begins; within its phase; where round two begins.
     for epochs, number in [
         (1, signal.SIGKILL), (2, signal.SIGKILL), (3, signal.SIGINT), (4, signal.SIGKILL)
     ]:  # fmt: skip
-        status, errors = stop(start(*command), path, epochs, number)
+        status, errors = stop(start_bnas(*command), path, epochs, number)
         if number == signal.SIGINT:
             assert status == 130
             assert errors.splitlines()[-1].startswith("bnas: interrupted") and "--resume" in errors
@@ -166,7 +130,7 @@ def test_a_search_killed_again_and_again_ends_in_the_same_bits(tmp_path, referen
         else:
             assert status == -number, errors
         assert not (path / "genotype.txt").exists()
-    finish("search", "--out", path, "--resume")  # what is left out comes from the run
+    finish_bnas("search", "--out", path, "--resume")  # what is left out comes from the run
     assert_same_run(path, reference)
 
 
@@ -174,11 +138,11 @@ def test_a_training_killed_again_and_again_ends_in_the_same_bits(tmp_path, refer
     path = tmp_path / "run"
     path.mkdir()
     (path / "genotype.txt").write_text((reference / "genotype.txt").read_text())
-    command = ["train", path, *options(TRAIN), "--resume"]
+    command = ["train", path, *bnas_options(TRAIN), "--resume"]
     for epochs, number in [(1, signal.SIGKILL), (3, signal.SIGINT)]:
-        status, errors = stop(start(*command), path / "binary", epochs, number)
+        status, errors = stop(start_bnas(*command), path / "binary", epochs, number)
         assert status == (130 if number == signal.SIGINT else -number), errors
-    finish("train", path, "--resume")
+    finish_bnas("train", path, "--resume")
     assert_same_run(path / "binary", reference / "binary")
 
 
@@ -204,11 +168,11 @@ def test_a_kill_between_history_and_checkpoint(tmp_path, tail):
 
 def test_two_processes_never_write_to_one_run(tmp_path, reference):
     path = tmp_path / "run"
-    process = start("search", "--out", path, *options(SEARCH), "--rounds=50")
+    process = start_bnas("search", "--out", path, *bnas_options(SEARCH), "--rounds=50")
     try:
         while not (path / "config.json").exists() and process.poll() is None:
             time.sleep(0.001)
-        second = start("search", "--out", path, "--resume")
+        second = start_bnas("search", "--out", path, "--resume")
         _, errors = second.communicate(timeout=300)
     finally:
         process.kill()

@@ -4,14 +4,13 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import hypothesis.extra.numpy as hnp
 import numpy as np
 import pytest
+from helpers.jobs import assert_same_bits
+from helpers.processes import PIPE, run_python, start_python
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,31 +18,11 @@ from bnas import runs
 from bnas.errors import InputError
 from bnas.runs import RunFolder, atomic_write, load_checkpoint, require_same_config, save_checkpoint
 
-ROOT = Path(__file__).resolve().parents[1]
 CONFIG = {"layers": 4, "lambda": 5e-3, "data_dir": "é/\udcff"}  # a byte that is not UTF-8
-
-
-def python(code, *arguments, **options):
-    """Start a Python that can import this bnas and runs `code`."""
-    return subprocess.Popen(
-        [sys.executable, "-c", code, *map(str, arguments)],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        **options,
-    )
 
 
 def names(folder):
     return sorted(p.name for p in folder.iterdir())
-
-
-def assert_same_bits(left, right):
-    assert list(left) == list(right)
-    for name in left:
-        a, b = left[name], right[name]
-        assert (a.dtype, a.shape, a.tobytes()) == (b.dtype, b.shape, b.tobytes()), name
 
 
 # Arrays of raw bits, so that NaNs come with every payload and sign.
@@ -197,7 +176,7 @@ def test_kill_9_loses_at_most_the_current_epoch(tmp_path):
     RunFolder.create(folder, CONFIG).close()
     draw, done = random.Random(3), 0
     for _ in range(5):
-        child = python(SAVE_FOR_EVER, folder)
+        child = start_python("-c", SAVE_FOR_EVER, folder)
         assert child.stdout.readline() == "ready\n", child.stderr.read()
         target = time.monotonic() + 30
         while not (run := RunFolder.open(folder)).has_checkpoint or (
@@ -240,9 +219,9 @@ def test_a_full_disk_leaves_the_previous_checkpoint(tmp_path):
     with RunFolder.create(folder, CONFIG) as run:
         run.append_history({"epoch": 0})
         run.save({"w": np.arange(3)}, {"epochs_done": 1})
-    output, errors = python(FULL_DISK, folder).communicate()
-    assert not errors
-    checkpoint, history = output.splitlines()
+    done = run_python("-c", FULL_DISK, folder)
+    assert not done.stderr
+    checkpoint, history = done.stdout.splitlines()
     assert "checkpoint.npz: File too large" in checkpoint and "is intact" in checkpoint
     assert "Free some space" in checkpoint
     assert "history.jsonl: File too large" in history and "free some space" in history
@@ -370,7 +349,7 @@ def test_a_second_writer_is_locked_out_and_readers_are_not(tmp_path):
     pytest.importorskip("fcntl", reason="no locks on this platform")
     folder = tmp_path / "run"
     RunFolder.create(folder, CONFIG).close()
-    child = python(HOLD, folder, stdin=subprocess.PIPE)
+    child = start_python("-c", HOLD, folder, stdin=PIPE)
     assert child.stdout.readline() == "holding\n"
     with pytest.raises(InputError, match="another process is writing to .*run; wait"):
         RunFolder.open(folder, write=True)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from jobs import (
+from helpers.jobs import (
     DIGITS,
     Steps,
     assert_same_outcome,

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from helpers.arrays import images, rng
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,14 +17,6 @@ from bnas.space.supernet import MixedCell, Supernet
 PRECISIONS = {"real": REAL, "binary": BINARY, "learned": Precision(True, "polynomial", "learned")}
 CONVOLUTIONS = (nn.Conv2d, nn.XnorConv2d)
 both = pytest.mark.parametrize("precision", [REAL, BINARY], ids=["real", "binary"])
-
-
-def rng(seed=0):
-    return np.random.default_rng(seed)
-
-
-def images(*shape, dtype=np.float32):
-    return rng(1).standard_normal(shape).astype(dtype)
 
 
 def supernet(precision=REAL, *, in_channels=1, classes=3, channels=2, layers=3, nodes=2, seed=0):

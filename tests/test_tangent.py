@@ -8,6 +8,8 @@ import math
 
 import numpy as np
 import pytest
+from helpers.arrays import normal, rng
+from helpers.networks import IMAGES, LABELS, supernet
 
 import bnas.functional as F
 from bnas.autodiff import Tensor, grad
@@ -23,29 +25,10 @@ from bnas.search.tangent import (
     tangent_direction,
     tangent_gradient,
 )
-from bnas.space.supernet import Supernet
 
 BATCH, CLASSES, HIDDEN = 6, 4, 5
 LAM = 3.0  # so large that D makes up much of the gradient
 CURVATURES = ("fisher", "ggn", "hvp")
-
-
-def rng(seed=0):
-    return np.random.default_rng(seed)
-
-
-def normal(*shape, seed=0):
-    return rng(seed).standard_normal(shape)
-
-
-IMAGES, LABELS = normal(5, 1, 8, 8, seed=8), np.array([0, 2, 1, 1, 0])
-
-
-def supernet(precision):
-    """In training mode and float64: 2 nodes, 3 cells (one normal, two reductions), α of size 1."""
-    net = Supernet(1, 3, 2, 3, 2, precision, rng()).astype(np.float64)
-    net.alpha.data = normal(*net.alpha.shape, seed=7)
-    return net
 
 
 class SmoothModel:
@@ -53,8 +36,8 @@ class SmoothModel:
 
     def __init__(self, x):
         self.x = x
-        self.weights = 0.8 * normal(2, 3, HIDDEN, HIDDEN, seed=1)
-        self.classifier = normal(CLASSES, HIDDEN, seed=2)
+        self.weights = 0.8 * normal(1, 2, 3, HIDDEN, HIDDEN)
+        self.classifier = normal(2, CLASSES, HIDDEN)
 
     def __call__(self, alpha):
         s = F.softmax(alpha, axis=-1)
@@ -65,15 +48,15 @@ class SmoothModel:
         return F.linear(h, Tensor(self.classifier))
 
 
-MODEL = SmoothModel(normal(BATCH, HIDDEN, seed=3))
-ALPHA, T = normal(2, 1, 3, seed=4), 0.1 * normal(2, 1, 3, seed=5)
+MODEL = SmoothModel(normal(3, BATCH, HIDDEN))
+ALPHA, T = normal(4, 2, 1, 3), 0.1 * normal(5, 2, 1, 3)
 T -= T.mean(axis=-1, keepdims=True)  # as a gradient through a softmax is
 
 
 def probabilities(noise, seed=6):
     """p (B, N): the model's own predictions, p = p̂, with noise added to the logits."""
     logits = MODEL(Tensor(ALPHA)).data
-    return F.softmax(Tensor(logits + noise * normal(*logits.shape, seed=seed)), axis=1)
+    return F.softmax(Tensor(logits + noise * normal(seed, *logits.shape)), axis=1)
 
 
 def difference(function, at, step=1e-5):
@@ -147,13 +130,13 @@ def test_4_31_distances_by_hand():
 
 @pytest.mark.parametrize("distance", DISTANCES)
 def test_4_31_the_slope_of_each_distance_matches(distance):
-    g, t = normal(2, 3, 4), normal(2, 3, 4, seed=1)
+    g, t = normal(0, 2, 3, 4), normal(1, 2, 3, 4)
     slope = DISTANCES[distance](g, t)[1]
     assert relative(slope, difference(lambda g: DISTANCES[distance](g, t)[0], g)) < 1e-8
 
 
 def test_4_31_without_a_direction_cosine_and_angle_are_those_of_a_right_angle():
-    zero, g = np.zeros((2, 3), np.float32), normal(2, 3).astype(np.float32)
+    zero, g = np.zeros((2, 3), np.float32), normal(0, 2, 3).astype(np.float32)
     for pair in ((zero, g), (g, zero), (zero, zero)):
         D, slope = DISTANCES["cosine"](*pair)
         assert D == 1.0 and slope.dtype == np.float32 and not slope.any()
@@ -164,7 +147,7 @@ def test_4_31_angles():
     x, y = np.array([1.0, 0.0]), np.array([0.0, 2.0])
     assert angle(x, y) == 90.0
     assert math.isclose(angle(x, x + y / 2), 45.0)
-    assert angle(normal(9), 3 * normal(9)) < 1e-5  # rounding must not leave arccos's domain
+    assert angle(normal(0, 9), 3 * normal(0, 9)) < 1e-5  # rounding must not leave arccos's domain
     assert angle(x, -x) == 180.0
 
 
@@ -214,14 +197,14 @@ def test_4_33_every_curvature_goes_downhill_on_D(noise, curvature):
 
 
 def relative_error_of_ggn(noise):
-    p, v = probabilities(noise), normal(*ALPHA.shape, seed=10)
+    p, v = probabilities(noise), normal(10, *ALPHA.shape)
     leaf = per_sample(ALPHA, BATCH)
     expected = hvp_product(lambda a: kl_gradient(a, p), ALPHA, v)
     return relative(ggn_product(MODEL(leaf), leaf, v), expected)
 
 
 def test_4_36_hvp_is_the_product_with_the_hessian():
-    p, v = probabilities(1.0), normal(*ALPHA.shape, seed=10)
+    p, v = probabilities(1.0), normal(10, *ALPHA.shape)
     hessian = np.stack(
         [difference(lambda a: kl_gradient(a, p)[i], ALPHA) for i in np.ndindex(ALPHA.shape)]
     ).reshape(ALPHA.size, ALPHA.size)
@@ -233,7 +216,7 @@ def test_4_36_hvp_is_the_product_with_the_hessian():
 
 def test_4_38_ggn_by_its_definition():
     """(1/B) Σ_b J_bᵀ (diag p̂_b - p̂_b p̂_bᵀ) J_b v, J_b by finite differences of one sample."""
-    v, expected = normal(*ALPHA.shape, seed=10), 0.0
+    v, expected = normal(10, *ALPHA.shape), 0.0
     for b in range(BATCH):
         alone = SmoothModel(MODEL.x[b : b + 1])
         rows = (difference(lambda a: alone(Tensor(a)).data[0, n], ALPHA) for n in range(CLASSES))
@@ -260,7 +243,7 @@ def fisher_of(model, p, v):
 
 def test_4_37_fisher_by_its_definition():
     """(1/B) Σ_b g_b (g_bᵀ v), g_b the gradient of sample b's divergence by itself."""
-    p, v, expected = probabilities(1.0), normal(*ALPHA.shape, seed=10), 0.0
+    p, v, expected = probabilities(1.0), normal(10, *ALPHA.shape), 0.0
     for b in range(BATCH):
         g = kl_gradient(ALPHA, Tensor(p.data[b : b + 1]), SmoothModel(MODEL.x[b : b + 1]))
         expected += g * (g * v).sum() / BATCH
@@ -269,7 +252,7 @@ def test_4_37_fisher_by_its_definition():
 
 def test_4_37_fisher_of_soft_targets_vanishes_at_the_optimum():
     """Every sample's KL gradient is zero at p = p̂, and fisher is quadratic in it; ggn is not."""
-    v = normal(*ALPHA.shape, seed=10)
+    v = normal(10, *ALPHA.shape)
     leaf = per_sample(ALPHA, BATCH)
     F_v = np.linalg.norm(ggn_product(MODEL(leaf), leaf, v))
     assert np.linalg.norm(fisher_of(MODEL, probabilities(0.0), v)) < 1e-25 * F_v
@@ -279,7 +262,7 @@ def test_4_37_fisher_of_soft_targets_vanishes_at_the_optimum():
 
 def test_4_37_fisher_of_sampled_labels_tends_to_ggn():
     """With p one-hot and drawn from p̂, E[g_b g_bᵀ] = J_bᵀ (diag p̂_b - p̂_b p̂_bᵀ) J_b."""
-    v = normal(*ALPHA.shape, seed=10)
+    v = normal(10, *ALPHA.shape)
     leaf = per_sample(ALPHA, BATCH)
     expected = ggn_product(MODEL(leaf), leaf, v)
 
@@ -293,7 +276,7 @@ def test_4_37_fisher_of_sampled_labels_tends_to_ggn():
 
 
 def test_products_keep_the_dtype_of_v():
-    v, shares = np.ones((2, 1, 3), np.float32), normal(4, 2, 1, 3).astype(np.float32)
+    v, shares = np.ones((2, 1, 3), np.float32), normal(0, 4, 2, 1, 3).astype(np.float32)
     assert fisher_product(shares, v).dtype == np.float32
     assert hvp_product(lambda a: a**2, v, v).dtype == np.float32
 

@@ -1,14 +1,13 @@
 """Kernels on several threads: every task is done once, errors arrive, and a fork does no harm."""
 
 import os
-import subprocess
-import sys
 import threading
 import time
 
 import numba
 import numpy as np
 import pytest
+from helpers.processes import run_python
 
 from bnas.kernels.jit import jit
 from bnas.kernels.threads import WORTH_SHARING, run_tasks
@@ -134,6 +133,5 @@ print(os.waitpid(child, 0)[1], all_done())
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_forked_process_has_threads_of_its_own():
-    command = [sys.executable, "-W", "ignore", "-c", FORKING]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = run_python("-W", "ignore", "-c", FORKING)
     assert done.stdout.split() == ["0", "True"], done.stderr

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from jobs import DIGITS
+from helpers.jobs import DIGITS
 
 from bnas import nn
 from bnas.config import SearchConfig

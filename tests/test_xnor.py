@@ -5,24 +5,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_kernels import (
-    assert_twins,
-    awkward,
-    disguise,
-    disguises,
-    dtypes,
-    normal,
-    seeds,
-    some,
-    tolerance,
-    windows,
-)
 
 from bnas import kernels, reference
 from bnas.kernels import threads, tiles
 from bnas.kernels.packing import packed_planes
 from bnas.kernels.windows import Window
 from bnas.kernels.xnor import multiply, prepare
+from helpers.arrays import normal, seeds
+from helpers.twins import assert_twins, awkward, disguise, disguises, dtypes, some, tolerance, windows
 
 CHANNELS = [1, 2, 63, 64, 65, 70, 130]
 PLAIN = ((1, 1), (0, 0), (1, 1))  # stride, padding, dilation
