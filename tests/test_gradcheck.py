@@ -272,8 +272,8 @@ ON_KINKS = {
     "XnorConv2d": (BITS, CASES["XnorConv2d"][0].params),
     "ReconstructionLoss": ((AT_ZERO, None), {}),
     "PoolLanes": ((np.zeros((1, 2, 4, 4, 8)),), {"largest": True, "stride": 1}),
-    "ChainNorm": with_zeros(case_of("ChainNorm", "1×1"), 0),
-    "MixedEdge": with_zeros(case_of("MixedEdge", "real, shared weights"), 2),
+    "FusedChain": with_zeros(case_of("FusedChain", "1×1"), 0),
+    "FusedEdge": with_zeros(case_of("FusedEdge", "real, shared weights"), 2),
 }  # fmt: skip
 
 
