@@ -17,7 +17,7 @@ from jobs import (
 )
 
 from bnas.config import CURVATURES, DISTANCES, SURROGATES, SearchConfig, TrainConfig
-from bnas.data import batches
+from bnas.data import Augmentation, batches
 from bnas.errors import DivergedError, InputError
 from bnas.genotypes import discretise
 from bnas.loop import Silent, epoch_rng
@@ -37,6 +37,16 @@ def test_the_epochs_of_the_algorithm_in_order():
     config = replace(TINY, rounds=2, parent_epochs=1, child_epochs=2)
     once = [("parent", 0, 1), ("child", 0, 2), ("child", 1, 2)]
     assert [tuple(e) for e in algorithm(config)] == [(r, *e) for r in (0, 1) for e in once]
+
+
+@pytest.mark.parametrize("config, expected", [
+    (TINY, Augmentation(crop_padding=1, flip=True)),  # cutout is for the found network alone
+    (replace(TINY, augment=False), None),
+])  # fmt: skip
+def test_a_search_augments_as_its_dataset_says_whatever_its_name(config, expected):
+    augmentation = Augmentation(crop_padding=1, flip=True, cutout=3)
+    mine = replace(DIGITS, name="mine", augmentation=augmentation)
+    assert Search(config, mine).augment == expected
 
 
 def test_a_search_leaves_a_complete_and_finite_history(tmp_path):
