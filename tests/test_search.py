@@ -17,7 +17,7 @@ from helpers.jobs import (
 )
 
 from bnas.config import CURVATURES, DISTANCES, SURROGATES, SearchConfig, TrainConfig
-from bnas.data import batches
+from bnas.data import Augmentation, batches
 from bnas.errors import DivergedError, InputError
 from bnas.space import discretise
 from bnas.runs.jobs import Silent, epoch_rng
@@ -39,6 +39,16 @@ def test_the_epochs_of_the_algorithm_in_order():
     schedule = Search(config, DIGITS).schedule
     found = [(epoch.round, epoch.step.name, epoch.index, epoch.step.epochs) for epoch in schedule]
     assert found == [(r, *e) for r in (0, 1) for e in once]
+
+
+@pytest.mark.parametrize("config, expected", [
+    (TINY, Augmentation(crop_padding=1, flip=True)),  # cutout is for the found network alone
+    (replace(TINY, augment=False), None),
+])  # fmt: skip
+def test_a_search_augments_as_its_dataset_says_whatever_its_name(config, expected):
+    augmentation = Augmentation(crop_padding=1, flip=True, cutout=3)
+    mine = replace(DIGITS, name="mine", augmentation=augmentation)
+    assert Search(config, mine).augment == expected
 
 
 def test_a_search_leaves_a_complete_and_finite_history(tmp_path):

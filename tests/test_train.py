@@ -18,6 +18,7 @@ from helpers.jobs import (
 from bnas import nn
 from bnas.autodiff import Tensor
 from bnas.config import TrainConfig
+from bnas.data import Augmentation
 from bnas.errors import DivergedError, InputError
 from bnas.evaluation import predict, report
 from bnas.space import Genotype, format_genotype
@@ -36,6 +37,13 @@ TRAIN = TrainConfig(genotype=GENOTYPE, limit=96, channels=4, layers=3, epochs=4,
 
 def train(settings, tmp_path, name="run", teacher=None):
     return finish(Training(replace(TRAIN, **settings), DIGITS, teacher), tmp_path / name)
+
+
+def test_a_training_augments_as_its_dataset_says_whatever_its_name():
+    augmentation = Augmentation(crop_padding=1, flip=True, cutout=3)
+    mine = replace(DIGITS, name="mine", augmentation=augmentation)
+    assert Training(TRAIN, mine).augment == augmentation
+    assert Training(replace(TRAIN, augment=False), mine).augment is None
 
 
 def test_training_takes_train_and_validation_images_but_no_test_image():
