@@ -347,7 +347,9 @@ def _draw(folder):
     """Draw the figures of one folder; returns their paths."""
     from bnas.plots import draw_run  # only now: Matplotlib takes as long to import as all the rest
 
-    path = folder.path / "genotype.txt"
-    operations = tuple(folder.config.get("operations", ",".join(PRIMITIVES)).split(","))
+    path, searched = folder.path / "genotype.txt", folder.config
+    if "operations" not in searched and _has_run(folder.path.parent):
+        searched = RunFolder.open(folder.path.parent).config
+    operations = tuple(searched.get("operations", ",".join(PRIMITIVES)).split(","))
     genotype = read_genotype(path, operations) if path.exists() else None
     return draw_run(folder.history(), genotype, folder.figures, operations)

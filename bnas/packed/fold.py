@@ -102,7 +102,10 @@ def _chain(operation, names, last):
     elif isinstance(operation, Factorized7):
         first, second = operation.conv1, operation.conv2
     else:
-        raise TypeError(f"no packed form of a {type(operation).__name__}")
+        raise InputError(
+            f"the network has an operation of class {type(operation).__name__}, of which no packed form is "
+            "known; find and train a network of the operations that come with bnas"
+        )
     affine = layers.Rescale(_beta(second), *_affine(operation.bn))
     return (
         _bit_conv(first, names, _threshold(first, layers.Rescale(_beta(first), None, None))),

@@ -10,6 +10,7 @@ from scipy.optimize import isotonic_regression
 
 from bnas.config import PRIMITIVES
 from bnas.space import validate_genotype
+from bnas.space.operations import distinct_names
 from bnas.plots.epochs import text_width
 from bnas.plots.styles import operation_styles
 
@@ -170,8 +171,10 @@ def cell_figure(genotype, operations=PRIMITIVES):
     operations: the names of the search space, which tell how those of one's own look in the other
     figures of the run. Raises InputError for an invalid genotype.
     """
-    styles = operation_styles(operations)
+    operations = distinct_names(operations)
     genotype = validate_genotype(genotype, operations)
+    chosen = (operation for operation, _ in (*genotype.normal, *genotype.reduce))
+    styles = operation_styles(tuple(dict.fromkeys((*operations, *chosen))))
     margin, title_height = 0.2, 0.4  # inches
     cells = [
         (title, getattr(genotype, cell), getattr(genotype, f"{cell}_concat"))

@@ -162,7 +162,8 @@ def _check_operation(where, operation, own):
         hint = f" (did you mean {nearest[0]!r}?)" if nearest else ""
         raise InputError(
             f"{where} has the unknown operation {shorten(operation)}{hint}; "
-            f"known are {', '.join(known)}"
+            f"known are {', '.join(known)}; one of your own is registered first, with "
+            "bnas.register_operation"
         )
 
 

@@ -303,6 +303,7 @@ def search_space(names):
     for name in names:
         if name not in OPERATIONS:
             raise InputError(
-                f"unknown operation {name!r} in the search space; known are {', '.join(OPERATIONS)}"
+                f"unknown operation {name!r} in the search space; known are {', '.join(OPERATIONS)}; one of "
+                "your own is registered first, with bnas.register_operation"
             )
     return names
