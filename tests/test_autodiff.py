@@ -5,6 +5,7 @@ import pytest
 
 import bnas.functional as F
 from bnas.autodiff import Function, Tensor, frozen, grad, no_grad, unbroadcast
+from bnas.nn import Parameter
 from bnas.optim import SGD
 
 
@@ -331,6 +332,28 @@ def test_mixed_dtypes_are_refused():
         leaf(1.0) * leaf(1.0, dtype=np.float64)
 
 
+@pytest.mark.parametrize("low", [True, False])
+def test_astype_converts_and_its_backward_converts_back(low):
+    """Two dtypes in one graph, and a leaf that is used in both."""
+    x = leaf(0.1, 2.0, dtype=np.float32 if low else np.float64)
+    other = np.float64 if low else np.float32
+    y = x.astype(other)
+    assert y.dtype == other and y.data.tolist() == x.data.astype(other).tolist()
+    factors = Tensor(np.array([3.0, 5.0], other))
+    total = (y * factors).sum().astype(x.dtype) + (x * 2.0).sum()
+    assert total.dtype == x.dtype
+    total.backward()
+    assert x.grad.dtype == x.dtype and x.grad.tolist() == [5, 7]
+    cotangent = np.array([0.1, 0.2], other)
+    (dx,) = grad(x.astype(other), [x], cotangent)
+    np.testing.assert_array_equal(dx, cotangent.astype(x.dtype), strict=True)
+
+
+def test_astype_to_its_own_dtype_is_the_tensor_itself():
+    x = leaf(1.0)
+    assert x.astype(np.float32) is x and x.astype("float32") is x
+
+
 @pytest.mark.parametrize("dtype", [np.int64, np.uint8, np.float16, bool, object, np.complex128])
 def test_other_arrays_are_refused_with_advice(dtype):
     array = np.ones(2, dtype)
@@ -385,6 +408,24 @@ def test_an_array_on_the_left_makes_one_tensor():
         np.testing.assert_array_equal(got.data, want)
     matrix = np.ones((3, 2), np.float32)
     assert isinstance(matrix @ x, Tensor) and (matrix @ x).shape == (3,)
+
+
+def test_tensors_are_hashed_by_identity():
+    """== compares values, so two equal Tensors must not be one key, nor one that changes another."""
+    a, b = leaf(1.0, 2.0), leaf(1.0, 2.0)
+    c, d = Parameter(np.ones(1, np.float32)), Parameter(np.ones(1, np.float32))
+    assert len({a, b, c, d}) == 4 and hash(a) != hash(b)
+    a.data = a.data + 1
+    assert {a: 5}[a] == 5 and a in {a} and b not in {a}
+    assert list(dict.fromkeys([c, d, c])) != [] and len(dict.fromkeys([c, d, c])) == 2
+
+
+def test_equal_leaves_get_their_own_gradients():
+    a, b = leaf(1.0, 2.0), leaf(1.0, 2.0)
+    da, db = grad((a * 2.0 + b * 3.0).sum(), [a, b])
+    assert da.tolist() == [2, 2] and db.tolist() == [3, 3]
+    with pytest.raises(ValueError, match="input 0"):
+        grad((a * 2.0).sum(), [b])
 
 
 def test_attribute_typos_raise():

@@ -45,6 +45,82 @@ def same_in_torch(torch, ours, theirs, *arrays):
         close(got, want.grad.numpy())
 
 
+# ------------------------------------------------------------------------------ small operations
+
+VALUES = np.array([[-2.0, -0.5, 0.0], [0.5, 0.5, 3.0]])
+OTHERS = np.array([[1.0, -0.5, -1.0], [0.5, 2.0, 2.0]])  # some equal, some smaller, some larger
+MASK = np.array([[True, False, True], [False, True, False]])
+
+
+@pytest.mark.parametrize(
+    "ours, theirs, arrays",
+    [
+        (F.abs, "abs", [VALUES]),
+        (F.sqrt, "sqrt", [np.abs(VALUES) + 0.1]),
+        (F.sin, "sin", [VALUES]),
+        (F.cos, "cos", [VALUES]),
+        (F.sigmoid, "sigmoid", [20 * VALUES]),
+        (F.clone, "clone", [VALUES]),
+        (F.minimum, "minimum", [VALUES, OTHERS]),
+        (F.maximum, "maximum", [VALUES, OTHERS]),
+        (F.maximum, "maximum", [VALUES, OTHERS[:, :1]]),
+        (lambda a, b: F.stack([a, b], 1), lambda t, a, b: t.stack([a, b], 1), [VALUES, OTHERS]),
+        (lambda a, b: F.cat([a, b], 1), lambda t, a, b: t.cat([a, b], 1), [VALUES, OTHERS]),
+        (lambda a, b: F.where(MASK, a, b), lambda t, a, b: a.where(t.tensor(MASK), b), [VALUES, OTHERS[0]]),
+        (lambda a: a.where(a > 0, a * 3.0), lambda t, a: a.where(a > 0, a * 3.0), [VALUES]),
+        (lambda a: a.permute(1, 0), lambda t, a: a.permute(1, 0), [VALUES]),
+        (lambda a: a.flatten(), lambda t, a: a.flatten(), [VALUES]),
+        (lambda a: a.unsqueeze(1).squeeze(), lambda t, a: a.unsqueeze(1).squeeze(), [VALUES]),
+        (lambda a: a.var(), lambda t, a: a.var(), [VALUES]),
+        (lambda a: a.var(1, correction=0), lambda t, a: a.var(1, correction=0), [VALUES]),
+        (lambda a: a.std((0, 1), keepdims=True), lambda t, a: a.std((0, 1), keepdim=True), [VALUES]),
+        (lambda a: a.std(0), lambda t, a: a.std(0), [VALUES]),
+    ],
+)  # fmt: skip
+def test_small_operations_against_torch(torch, ours, theirs, arrays):
+    """On kinks too: 0 in abs, ties in minimum and maximum."""
+
+    def other(*tensors):
+        return theirs(torch, *tensors) if callable(theirs) else getattr(torch, theirs)(*tensors)
+
+    same_in_torch(torch, ours, other, *arrays)
+
+
+@pytest.mark.parametrize("correction", [0, 1])
+def test_std_of_equal_values_against_torch(torch, correction):
+    """Its slope is undefined there; 0 is what PyTorch takes."""
+    x = np.array([[0.1, 0.1, 0.1], [1.0, 5.0, 2.0]])
+    same_in_torch(
+        torch,
+        lambda x: x.std(1, correction=correction),
+        lambda x: x.std(1, correction=correction), x,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("cotangent", [1.0, -1.0, 0.0])
+def test_sqrt_at_zero_has_the_slope_of_torch(torch, cotangent):
+    """Infinite; times 0 it is NaN."""
+    x, z = Tensor([0.0, 4.0], requires_grad=True), torch.tensor([0.0, 4.0], requires_grad=True)
+    z.sqrt().backward(torch.tensor([cotangent, 1.0]))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        got = grad(x.sqrt(), [x], np.array([cotangent, 1.0]))[0]
+    np.testing.assert_array_equal(got, z.grad.numpy())
+
+
+@pytest.mark.parametrize("low", [True, False])
+def test_astype_against_torch(torch, low):
+    """A graph of two dtypes, a float32 leaf and a float64 one."""
+    kinds = (np.float32, torch.float64) if low else (np.float64, torch.float32)
+    x = VALUES.astype(kinds[0])
+    mine, other = Tensor(x, requires_grad=True), torch.tensor(x, requires_grad=True)
+    y = (mine.astype(np.float64 if low else np.float32).sin() * 0.1).sum()
+    z = (other.to(kinds[1]).sin() * 0.1).sum()
+    z.backward()
+    y.backward()
+    assert mine.grad.dtype == other.grad.numpy().dtype
+    np.testing.assert_allclose(mine.grad, other.grad.numpy(), rtol=1e-6)
+
+
 # ------------------------------------------------------------------------------------- convolution
 
 
