@@ -1,8 +1,9 @@
-"""Memory that is used again: a step of the search allocates what the step before it let go of.
+"""A workspace pool: large arrays of one training step reuse the memory of the step before.
 
-The system hands out fresh memory page by page and zeroed, which takes longer than many a kernel needs to
-fill it. So large arrays lie in blocks that come from a pool and go back to it with their last view. The
-pool keeps what came back until `release`.
+The operating system gives fresh memory page by page and filled with zeros, which takes longer than many
+kernels need to write their results. So large arrays lie in blocks from a pool. When the last array that
+views a block is gone, the block goes back to the pool and is given out again. The pool keeps what it has
+until `release`.
 """
 
 from collections import defaultdict
@@ -12,14 +13,15 @@ import numpy as np
 SMALL = 2**15  # bytes below which the C library's own pool is as good; blocks are multiples of it
 ALIGNMENT = 64  # bytes: no vector straddles two cache lines
 
-_free = defaultdict(list)  # {bytes: pairs (memory that nobody uses, its first aligned byte)}
-_made = defaultdict(int)  # {bytes: how many pieces of memory there are}
+_free = defaultdict(list)  # {size in bytes: pairs (unused memory, index of its first aligned byte)}
+_made = defaultdict(int)  # {size in bytes: how many blocks there are, used or not}
 
 
 class _Block(np.ndarray):
-    """A piece of memory while it is in use: all views refer to it, and it ends with the last of them.
+    """A block of memory in use: every array on it keeps it alive, and its end gives the memory back.
 
-    They refer to this block and not to what it is a view of, because a bytearray is no ndarray.
+    NumPy lets a view refer to the array that owns the memory. A block lies on a bytearray, which is no array,
+    so views refer to the block itself.
     """
 
     def __del__(self):
@@ -58,12 +60,12 @@ def _block(size):
 
 
 def release():
-    """Give the memory that nobody uses back to the system: for when the next arrays have other sizes."""
-    for size, pieces in _free.items():
-        _made[size] -= len(pieces)
-        pieces.clear()
+    """Give all unused blocks back to the operating system, for when the next arrays have other sizes."""
+    for size, blocks in _free.items():
+        _made[size] -= len(blocks)
+        blocks.clear()
 
 
 def held():
-    """(pieces, bytes) of memory that the pool has made, free or in use."""
+    """(number of blocks, their bytes) that the pool has, unused or in use."""
     return sum(_made.values()), sum(size * count for size, count in _made.items())

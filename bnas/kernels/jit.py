@@ -1,9 +1,9 @@
 """How the kernels are compiled: Numba, with a cache that never serves stale machine code.
 
-Numba compiles the helpers that a function calls into it, but looks for edits only in the
-function's own file. Here an entry of the cache is valid for exactly the sources of all kernels as
-they are now, and for one setting of bounds checking and of LLVM's optimisation. What other sources left behind goes away with the
-first new entry. Whatever is wrong with the cache, a kernel is compiled as if there were none.
+Numba compiles the functions that a kernel calls into that kernel, but looks for edits only in the kernel's
+own file. Here an entry of the cache is valid for exactly the sources of all kernels as they are now, and for
+one setting of bounds checking and of LLVM's optimisation. The first new entry removes the entries of other
+sources. If the cache is damaged or cannot be written, a kernel is compiled as if there were no cache.
 """
 
 import hashlib

@@ -1,7 +1,7 @@
-"""Packing of signs into 64-bit words, 64 channels to a word.
+"""Packing of signs into bits, 64 channels to a word, for 1-bit convolutions.
 
-A packed image keeps one plane of words for every 64 channels, pixels innermost, so that 8 neighbouring
-pixels fill one vector: the convolutions work on 8 pixels of 64 channels at a time.
+A packed image has one plane of 64-bit words for every 64 channels, and in a plane one word for each pixel. So
+a vector of 8 words holds 64 channels of 8 neighbouring pixels.
 """
 
 import numpy as np
@@ -32,9 +32,9 @@ def scatter(words, target, places, p, offset, count, spare):
 
 @jit(forceinline=True)
 def _pack_strip(x, at, channels, pixels):
-    """The signs of 32 pixels as four vectors of words; channel c of the first lies at at + c pixels.
+    """The signs of 32 pixels as four vectors of words; channel c of the first pixel is x[at + c pixels].
 
-    Reading 32 pixels of a channel at a time uses whole cache lines: the next channel is far away.
+    Channels lie far apart in memory. Reading 32 pixels of a channel at a time uses whole cache lines.
     """
     zero = broadcast(np.uint64(0))
     a, b, c, d = zero, zero, zero, zero
@@ -67,10 +67,10 @@ def _pack_pixel(x, at, channels, pixels):
 
 @jit
 def _pack_image(x, at, channels, places, planes, offset):
-    """Signs of up to 64 channels of one image into one plane of words.
+    """Pack the signs of up to 64 channels of one image into one plane of words.
 
-    x (flat): the image starts at x[at], channel after channel. places (pixels,): where the word of each
-    pixel goes in `planes`, counted from `offset`.
+    x (flat): the image starts at x[at], channel after channel. places (pixels,): the index of each pixel's
+    word in `planes`, counted from `offset`.
     """
     pixels, spare = places.size, np.empty(8, np.uint64)
     p = 0

@@ -1,7 +1,8 @@
-"""Panels and tiles: how every convolution brings its numbers together.
+"""Panels and tiles: a convolution as a product of small matrices that stay in the first-level cache.
 
-A panel (K, 32) holds the K numbers or words that each of 32 output pixels sees, and stays in the
-first-level cache while all tiles of weights (K, 4), four output channels each, pass over it.
+A convolution is the product of its weights with what each output pixel reads. That is copied for 32 output
+pixels at a time into a panel (K, 32), K words or numbers for each pixel. Weights are cut into tiles (K, 4) of
+four output channels. A panel stays in the first-level cache while one tile after another is multiplied by it.
 """
 
 import numpy as np
@@ -16,9 +17,10 @@ ROWS = 4  # output channels in a tile
 
 
 def tiled(weights):
-    """Weights (..., Cout, K) in the order in which tiles read them: (..., Cout / 4, K, 4).
+    """Weights (..., Cout, K) in the order in which tiles are read: (..., Cout / 4 K 4).
 
-    The last two axes come as one, flat. Missing rows of the last tile are zeros, never stored.
+    The last axis is (Cout / 4, K, 4), flat. Where 4 does not divide Cout, the last tile is filled up with
+    zeros, whose results are not stored.
     """
     *rest, channels, length = weights.shape
     full = weights
@@ -31,11 +33,11 @@ def tiled(weights):
 
 @jit(allocates=False)
 def fill_panel(planes, at, site, first, where, panel, target=0):
-    """Lay out what 32 output pixels from `first` on see: panel (K 32,), number k of every pixel.
+    """Copy what 32 output pixels from `first` on read into a panel (K 32,), flat, from panel[target] on.
 
-    planes (flat) from index `at` on: an image; where (K,): what to add to the base of a pixel for
-    number k. The panel begins at panel[target]. Pixels that lie side by side, or with a stride of 2,
-    move as one vector; where a row ends between them they move one by one.
+    planes (flat): the image begins at index `at`. where (K,): the offset of element k from the base of a
+    pixel. Output pixels whose bases are 1 or 2 apart are copied as one vector, others (such as those before
+    and after the end of a row) one by one.
     """
     lanes = 64 // panel.itemsize
     for p in range(0, PANEL, lanes):
@@ -55,9 +57,9 @@ def fill_panel(planes, at, site, first, where, panel, target=0):
 
 @jit(forceinline=True)
 def gather(planes, base, first, step, offset, spare):
-    """One vector of what `fill_panel` lays out, for a number or word that is used once.
+    """One vector of what `fill_panel` copies, for elements that are used only once.
 
-    step: what `Sites` says of the steps from pixel `first` on; spare (a vector's length) is scratch.
+    step: the entry of `Sites.steps` for output pixel `first`; spare (a vector's length) is scratch.
     """
     if step == 1:
         return load(planes, base[first] + offset)

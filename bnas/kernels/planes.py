@@ -1,11 +1,13 @@
-"""Scratch planes: how the float kernels turn a sliding window into long straight loops.
+"""Padded buffers in which a sliding window is a few long loops: for depthwise convolution and max pooling.
 
-A chunk of images of one channel is copied into one zero-padded buffer. Seen flat, every tap of the
-window is then a constant offset: one multiply-add over the whole buffer per tap, which vectorises.
-Sums at places where a window would run over the edge are garbage, and are never copied out.
-Neighbouring rows share their padding: the zeros left of one row are those right of the row above.
-A stride s splits the padded plane into s phases per axis (pixels with equal index modulo s), so
-that within a phase neighbouring outputs read neighbouring pixels and no work is wasted.
+A chunk of images of one channel is copied into one flat zero-padded buffer. There each tap of the window is
+a constant offset: output i reads element i + offset, whatever its row. So a tap is one multiply-add over the
+whole buffer, a loop that compilers vectorise. The loop also computes elements between the rows, where a
+window would run over the edge; these have no meaning and are never copied out. Neighbouring rows share
+their padding: the zeros to the left of one row are those to the right of the row above.
+
+A stride of s splits the padded image into s phases per axis, the pixels whose index has the same remainder
+modulo s. Within a phase neighbouring outputs read neighbouring pixels, so the same loops do for every stride.
 """
 
 from functools import lru_cache
@@ -19,7 +21,7 @@ CHUNK = 2048  # elements of scratch per buffer: a few buffers fit the first-leve
 
 
 class Geometry(NamedTuple):
-    """Sizes of one sliding-window operation, in pixels, and the layout of its scratch."""
+    """The sizes of one sliding-window operation, in pixels, and the layout of its padded buffer."""
 
     h: int
     w: int
@@ -38,8 +40,8 @@ class Geometry(NamedTuple):
     phase_size: int  # elements of one phase, all images of a chunk
     images: int  # images per chunk
     chunks: int
-    taps: np.ndarray  # int64 (T, 3): row, column and scratch offset of every tap that matters
-    places: np.ndarray  # uint64 (H W,): where each pixel of the first image lies in the scratch
+    taps: np.ndarray  # int64 (T, 3): row, column and buffer offset of every tap that ever sees a pixel
+    places: np.ndarray  # uint64 (H W,): the index in the buffer of each pixel of the first image
 
 
 @lru_cache(maxsize=128)
@@ -60,10 +62,10 @@ def geometry(x_shape, window):
     phase_size = (images * rows + ph // sh + 1) * cols  # the last row's padding has no row below
 
     def place(row, col):
-        """Scratch index of a pixel of the padded plane of the chunk's first image."""
+        """Index in the buffer of a pixel of the padded plane of the chunk's first image."""
         return (row % sh * sw + col % sw) * phase_size + row // sh * cols + col // sw
 
-    # on planes smaller than the window many taps only ever see padding: they are left out
+    # where images are smaller than the window, taps that see nothing but padding are left out
     taps = [
         (i, j, place(i * dh, j * dw))
         for i in np.flatnonzero(rows_inside.any(axis=0))
@@ -101,7 +103,7 @@ def ready(x):
 
 
 def floats(x):
-    """x for a kernel that reads signs: ready, and if neither float32 nor float64, 1 above 0 and else 0."""
+    """x for a kernel that reads signs: `ready`, and of another dtype than float32 or float64 as 0 and 1."""
     return (
         ready(x) if x.dtype in (np.float32, np.float64) else (x > 0).astype(np.float32, order="C")
     )
@@ -122,7 +124,7 @@ def padded_size(g):
 
 @jit(allocates=False)
 def dense_size(g, count):
-    """Elements from the first output to the last of `count` images, garbage included."""
+    """Elements from the first output to the last of `count` images, with those between the rows."""
     return ((count - 1) * g.rows + g.out_h - 1) * g.cols + g.out_w
 
 
@@ -153,7 +155,7 @@ def load_padded(x, c, first, count, g, scratch):
 
 @jit(allocates=False)
 def store_padded(scratch, c, first, count, g, x):
-    """The way back of `load_padded`."""
+    """The reverse of `load_padded`: from the buffer into x[first:first + count, c]."""
     for b in range(count):
         plane = scratch[b * g.rows * g.cols :]
         if g.sh == g.sw == 1:
@@ -166,7 +168,7 @@ def store_padded(scratch, c, first, count, g, x):
 
 @jit(allocates=False)
 def load_dense(y, c, first, count, g, scratch):
-    """Copy output-sized planes y[first:first + count, c] into a buffer; garbage is left alone."""
+    """Copy output-sized planes y[first:first + count, c] into a buffer; what lies between rows is left."""
     for b in range(count):
         for h in range(g.out_h):
             start = (b * g.rows + h) * g.cols
@@ -175,7 +177,7 @@ def load_dense(y, c, first, count, g, scratch):
 
 @jit(allocates=False)
 def store_dense(scratch, c, first, count, g, y):
-    """The way back of `load_dense`."""
+    """The reverse of `load_dense`: from the buffer into y[first:first + count, c]."""
     for b in range(count):
         for h in range(g.out_h):
             start = (b * g.rows + h) * g.cols

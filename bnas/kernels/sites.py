@@ -1,10 +1,13 @@
-"""Where a sliding window looks: tables of positions for the 1-bit kernels.
+"""Tables that tell a convolution which words or numbers each output pixel reads, for any window.
 
-A packed image is a stack of planes of 64-bit words, one word a pixel, each plane with a margin of
-zero words around it. Whatever kernel size, stride, padding and dilation: the word that tap t of output
-pixel p sees lies at base[p] + taps[t]. Taps in the margin read zeros, which is -1 and not nothing, so
-the sum has to be put right there. Output pixels with the same taps outside the image form a border
-class: 9 classes for a 3×3 window with padding 1, and one correction for each.
+A plane holds one word or number for each pixel of an image, row by row, with a margin of zeros around it. In
+a flat plane tap t of output pixel p reads index base[p] + taps[t], whatever kernel size, stride, padding and
+dilation are.
+
+In a 1-bit convolution a bit of 0 stands for -1, so a tap in the margin would count as -1 where padding should
+add nothing, and the sum has to be corrected. The correction depends only on which taps lie outside the image.
+Output pixels with the same taps outside form a border class (a 3×3 window with padding 1 has 9), and each
+class has one correction.
 """
 
 from functools import lru_cache
@@ -14,7 +17,7 @@ import numpy as np
 
 from bnas.kernels.windows import Window
 
-PANEL = 32  # output pixels that are computed together: four vectors of words
+PANEL = 32  # output pixels that are computed together: four vectors of 8 words
 
 
 class Sites(NamedTuple):
@@ -22,12 +25,13 @@ class Sites(NamedTuple):
 
     Attributes:
         pixels: number of output pixels, row by row; tables over pixels are filled up to whole panels.
-        plane: words of one plane, margin included.
-        interior: int64 (H W,), where the pixels of the image lie in the plane.
-        base: int64 (pixels,), where tap 0 of each window lies.
-        steps: int64 (2, pixels / 8), how far apart the bases of neighbouring pixels are, 1, 2, or 0 for
-            anything else: row 0 for vectors of 8 words, row 1 for those of 16 floats (`lanes // 16`).
-        taps: int64 (T,), what to add for each tap.
+        plane: elements of one plane, margin included.
+        interior: int64 (H W,), the index in the plane of each pixel of the image.
+        base: int64 (pixels,), the index that tap 0 of each output pixel reads.
+        steps: int64 (2, pixels / 8), the distance between the bases of neighbouring output pixels, so that
+            they can be read as one vector: 1, 2, or 0 where it varies or is larger. Row 0 is for vectors of
+            8 elements, row 1 for those of 16 (row lanes // 16).
+        taps: int64 (T,), the offset of each tap from the base.
         border: int32 (pixels,), the border class of each output pixel.
         classes: int64 (panels, 2), the lowest class in each panel and one past the highest.
         outside: bool (number of classes, T), the taps outside the image.
@@ -51,7 +55,7 @@ def _fill_up(table):
 
 
 def _steps(base):
-    """See `Sites`: what bases allow to be read as one vector, or as every second number of two."""
+    """`Sites.steps` of a table of bases: where 8 or 16 of them in a row have a distance of 1 or 2."""
     steps = np.zeros((2, base.size // 8), np.int64)
     for row, lanes in enumerate((8, 16)):
         if base.size:

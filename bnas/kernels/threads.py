@@ -1,9 +1,9 @@
-"""How many threads there are, how many of them a kernel call is worth, and kernels on several.
+"""Running kernels on several threads: when that pays, and how the threads get their work.
 
-The threads are Python's, their number is Numba's setting. Handing work to another thread costs some tens of
-microseconds while it is awake, a hundred once it sleeps, but a whole time slice of the scheduler,
-milliseconds, where another program holds that core. A search makes hundreds of thousands of calls, most of
-them tiny: those stay on the thread they are on.
+The threads are those of Python's threading module; their number is Numba's setting. Giving work to another
+thread costs some tens of microseconds while it runs, a hundred once it sleeps, and a whole time slice of the
+operating system, milliseconds, where another program holds that core. A search makes hundreds of thousands
+of calls, and most of them are shorter than that: those stay on the thread that makes them.
 """
 
 import os
@@ -42,14 +42,15 @@ def limited(count):
 
 
 def available():
-    """How many threads a process may use: one a core that it may run on, if Numba was told no less."""
+    """How many threads to use: as many as cores that this process may run on, or fewer if Numba is set so."""
     return min(numba.config.NUMBA_DEFAULT_NUM_THREADS, numba.config.NUMBA_NUM_THREADS)
 
 
 def pool(count):
-    """`count` threads to hand work to, the same ones each time; a forked process gets its own.
+    """A pool of `count` threads, the same ones each time; a forked process gets its own.
 
-    For whole networks; kernels have `run_tasks`. What runs on them must not wait for them.
+    Packed networks give each thread whole images; kernels use `run_tasks` instead. A task in the pool must
+    not wait for another task in it, or all threads might wait.
     """
     return _pool(os.getpid(), count)
 
@@ -59,16 +60,16 @@ def _pool(process, count):
     return ThreadPoolExecutor(count, thread_name_prefix="bnas")
 
 
-LOOKS = 2_000_000  # at a number in memory, some 400 microseconds, before a thread sleeps
-PAUSE = np.int64(100_000)  # looks, some 20 microseconds: until the other thread has let go of Python's lock
+SPINS = 2_000_000  # reads of a signal in a spin-wait, some 400 microseconds, before a thread sleeps
+PAUSE = np.int64(100_000)  # reads, some 20 microseconds: until the other thread has released Python's lock
 NO_PAUSE = np.int64(0)
-GIVEN, DONE = np.int64(0), np.int64(8)  # places in `signals`, in two cache lines
+GIVEN, DONE = np.int64(0), np.int64(8)  # indices in `signals`, far enough apart for two cache lines
 
 
 @jit(allocates=False)
-def _look_out(signals, place, number, pause):
-    """Until signals[place] has come to the number, or LOOKS are done; then for `pause` looks more."""
-    for _ in range(LOOKS):
+def _spin_wait(signals, place, number, pause):
+    """Return once signals[place] has reached `number`, after `pause` more reads, or when SPINS are over."""
+    for _ in range(SPINS):
         if latest(signals, place) >= number:
             for _ in range(pause):
                 latest(signals, place)
@@ -77,17 +78,18 @@ def _look_out(signals, place, number, pause):
 
 @jit(allocates=False)
 def _finish(signals, number):
-    """Show that the job of that number is done, and look out for the next."""
+    """Signal that the job of that number is done, and spin-wait for the next."""
     signals[DONE] = number
-    _look_out(signals, GIVEN, number + 1, PAUSE)
+    _spin_wait(signals, GIVEN, number + 1, PAUSE)
 
 
-class _Helper(Thread):
-    """A thread that computes what it is given: a kernel and its arguments, one call after another.
+class _Worker(Thread):
+    """A thread that makes kernel calls one after another, as another thread gives them to it.
 
-    To wake a sleeping thread takes up to a hundred microseconds, a fifth of a typical call. So both sides
-    look out for each other for a while before they sleep, without Python's lock. What they find does not
-    count: jobs and results go through queues.
+    Waking a sleeping thread takes up to a hundred microseconds, a fifth of a typical call. So whoever waits,
+    the worker for a job or the caller for its end, first reads a signal in memory over and over (a spin-wait),
+    without holding Python's lock, and sleeps only after that. The signals are only about time: jobs and
+    results go through queues, which are correct whatever the signals say.
     """
 
     def __init__(self):
@@ -109,33 +111,37 @@ class _Helper(Thread):
             del kernel, arguments, done  # or the arrays would live until the next job
 
     def give(self, kernel, arguments):
-        """Have it compute kernel(*arguments); returns a function that waits, and returns what was raised."""
+        """Start kernel(*arguments) on this thread; returns a function that waits for its end.
+
+        That function returns the exception that was raised, or None.
+        """
         self.given += 1
         number, done = self.given, SimpleQueue()
         self.jobs.put((number, kernel, arguments, done))
         self.signals[GIVEN] = number
 
         def result():
-            _look_out(self.signals, DONE, number, NO_PAUSE)
+            _spin_wait(self.signals, DONE, number, NO_PAUSE)
             return done.get()
 
         return result
 
 
 @cache
-def _helper(process, number):
-    """The helper of that number; a forked process gets its own."""
-    return _Helper()
+def _worker(process, number):
+    """The worker of that number; a forked process gets its own."""
+    return _Worker()
 
 
 def run_tasks(kernel, work, tasks, *arguments):
-    """kernel(*arguments, first, end) for the tasks 0 to tasks - 1, on all threads if `work` is worth it.
+    """Call kernel(*arguments, first, end) so that the tasks 0 to tasks - 1 are done, on all threads if it pays.
 
-    work: all inner operations together. Each thread takes one run of neighbouring tasks, which must not
-    touch each other's results, and this one the first. What is raised on any thread is raised here, once
-    all have ended. Kernels hold no lock of Python's, so threads of Python do; a parallel loop of Numba's
-    would take twice as long to compile.
+    work: the number of inner operations of all tasks; below WORTH_SHARING all run on this thread. Otherwise
+    each thread takes one range of neighbouring tasks, and this one the first. Tasks must not write to the
+    same memory. What is raised on any thread is raised here, once all have ended.
     """
+    # Kernels release Python's lock, so Python's threads run them at the same time. Numba's own parallel loops
+    # would double the time that a kernel takes to compile.
     workers = min(numba.get_num_threads(), tasks) if work >= WORTH_SHARING else 1
     if workers <= 1:
         kernel(*arguments, 0, tasks)
@@ -145,7 +151,7 @@ def run_tasks(kernel, work, tasks, *arguments):
     try:
         for number in range(1, workers):
             part = *arguments, cuts[number], cuts[number + 1]
-            results.append(_helper(os.getpid(), number).give(kernel, part))
+            results.append(_worker(os.getpid(), number).give(kernel, part))
         kernel(*arguments, 0, cuts[1])
     finally:
         errors = [result() for result in results]

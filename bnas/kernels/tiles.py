@@ -1,13 +1,13 @@
-"""The inner loop of every 1-bit product: 4 rows of weights against 32 pixels.
+"""The inner loop of every 1-bit product: how many bits differ between 4 rows of weights and 32 pixels.
 
-Pixels stand in the lanes of vectors and each word of weights is broadcast to all lanes, so nothing is
-ever summed across a vector, and any number of words will do. Sixteen words of pixels and weights meet
-for 4 + 4 loads: that is what a tile is for. Its counts stay in registers for the whole sum.
+Each lane of a vector belongs to one pixel, and a word of weights is broadcast to all lanes. So sums never run
+across a vector, and the number of words may be anything. For every word, four vectors of pixels and four
+weights are loaded and combined in 16 ways; all counts stay in registers until the end.
 
-There are two ways to count. The plain one takes three instructions for a word: xor, popcount, add.
-Carry-save counting takes five instructions for two words (a full adder of three bits is two
-three-input instructions), with half the popcounts. Which is faster depends on what the processor has
-most of; both give the same counts, and `naive_counts` says what they count.
+There are two ways to count. The plain one takes three instructions for a word: xor, popcount, add. Carry-save
+counting (as in a carry-save adder) sends the bits of two words through a full adder first and counts its
+carries: five instructions for two words, but half as many popcounts. Which is faster depends on the
+processor. Both give the same counts, and `naive_counts` says what they count.
 """
 
 import numpy as np

@@ -1,8 +1,8 @@
 """1-bit products: matrix times matrix, and convolution, by XNOR and popcount.
 
-For n bits, the dot product of +1/-1 vectors is n - 2 popcount(a xor b). A convolution is the product
-of its weights with the words that each output pixel sees. Those are laid out 32 pixels at a time in a
-panel that stays in the first-level cache, and every tile of four output channels reads them there.
+Of two vectors of n signs, +1 and -1, that are packed into bits, the dot product is n - 2 popcount(a xor b):
+each bit that differs turns a +1 into a -1. A convolution is the product of its weights with the words that
+each output pixel reads; `panels` says how these are laid out, `tiles` how they are counted.
 """
 
 from typing import NamedTuple
@@ -27,7 +27,7 @@ from bnas.kernels.vectors import (
 from bnas.kernels.windows import POINT
 from bnas.kernels.xnor_depthwise import MOST_TAPS, xnor_depthwise
 
-CACHED = 96  # numbers K of all panels laid out together, 256 bytes each: half the first-level cache
+CACHED = 96  # rows of 32 words, 256 bytes, of all panels that are filled together: half the first-level cache
 WORTH = 64  # of a word operation, in the multiply-adds that `run_tasks` counts
 
 
@@ -35,7 +35,7 @@ WORTH = 64  # of a word operation, in the multiply-adds that `run_tasks` counts
 def sixteen(table, group, o, here, start, end):
     """table[group, class of the pixel, o] (int32) for 16 pixels of the classes `here`.
 
-    Most panels hold two or three classes, from `start` to before `end`: a comparison for each of them
+    Most panels have two or three border classes, from `start` to before `end`. Comparing with each of them
     is quicker than sixteen look-ups.
     """
     found = broadcast(table[group, start, o])
@@ -61,8 +61,8 @@ def _store_row(counts, at, left, right, scale, y, target, pixels):
 def _conv(planes, weights, offsets, beta, site, where, y, first_task, end_task):
     """Images and groups of planes (flat) -> y (flat), int32 or, times beta, float32. A task is a panel.
 
-    As many panels as the first-level cache holds are laid out together, and each tile of weights passes
-    over all of them: so results are written in long runs, and the weights are read less often.
+    As many panels as the first-level cache holds are filled together, and each tile of weights is multiplied
+    by all of them: so results are written in long contiguous pieces, and weights are read less often.
     """
     length, (groups, channels), panels = where.size, beta.shape, site.classes.shape[0]
     stored = planes.size // (y.size // (channels * site.pixels))
@@ -109,7 +109,7 @@ class Product(NamedTuple):
 
     Attributes:
         site: the Sites of its window.
-        where: int64 (K,), what to add to a base for each word that an output pixel sees.
+        where: int64 (K,), the offset from a pixel's base of each word that it reads.
         tiles: uint64 (groups Cout / 4 K 4,), see `tiled`.
         offsets: int32 (groups, classes, Cout), see `border_offsets`.
     """

@@ -1,9 +1,9 @@
 """1-bit depthwise convolution of float images, as training needs it.
 
-A window of one channel holds 9 or 25 bits, too few to fill a word, and reading and writing floats takes
+A window of one channel has 9 or 25 bits, too few to fill a word, and reading and writing the floats takes
 longer than the sum itself. So here a sign is a byte, +1, -1 or 0 in the padding, and 64 of them make a
-vector. A negative weight turns x into -x = (x ^ -1) + 1: one xor, and in the end one addition for all
-negative weights together. See `planes` for how windows slide.
+vector. A negative weight turns x into -x = (x ^ -1) + 1 in two's complement: one xor for each tap, and one
+addition at the end for all negative weights together. `planes` says how the window slides.
 """
 
 import numpy as np
@@ -25,7 +25,7 @@ from bnas.kernels.windows import Window
 
 COST = 16  # of an output in the multiply-adds that `run_tasks` counts: it mostly waits for memory
 MOST_TAPS = 2**15  # whose sum fits int16
-SLACK = 128  # elements that whole vectors may run over the end
+SLACK = 128  # elements past the end of a buffer that whole vectors may read or write
 
 
 @jit(forceinline=True)

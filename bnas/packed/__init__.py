@@ -1,7 +1,8 @@
-"""Packed networks: a trained 1-bit network compiled to bits, integer thresholds and a plan of calls.
+"""Inference in bits: a trained 1-bit network compiled to bits, integer thresholds and a list of kernel calls.
 
-`PackedNetwork` is the door. Behind it: `layers`, what a packed network consists of; `fold`, how a trained one
-becomes that; `plan`, how it runs; `files`, how it is stored, and `check`, whether a file makes sense.
+Use `PackedNetwork`; the rest is how it works. `layers` holds the records that a packed network consists of,
+`fold` makes them from a trained network, `plan` turns them into buffers and kernel calls, `kernels` are those
+kernels, `files` stores the records, and `check` refuses files whose records do not fit together.
 """
 
 from bnas.packed.network import PackedNetwork

@@ -1,6 +1,7 @@
-"""Whether the parts of a packed network fit together: a file may be whole and still be nonsense.
+"""Whether the records of a packed network fit together: an undamaged file may still describe nonsense.
 
-The kernels trust the plan, and the plan trusts the model; so whatever comes from outside is checked here.
+Kernels access memory without bounds checks, at indices that the plan makes from the model. So a model that
+comes from a file is checked here before anything is run.
 """
 
 from typing import NamedTuple

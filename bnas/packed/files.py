@@ -1,14 +1,15 @@
-"""The file of a packed network: one sealed .npz of plain arrays and JSON, nothing pickled.
+"""The file of a packed network: an .npz of plain arrays and JSON with a checksum; nothing is pickled.
 
-Members of the zip file: `bits` (uint8: eight flags a byte, the first in the highest bit), `int32` and `float32`, in
-which all arrays of a kind stand one after another without gaps, and the JSON text `__meta__`:
+Members of the zip file: `bits` (uint8: eight flags a byte, the first in the highest bit), `int32` and
+`float32`, in each of which all arrays of that kind stand one after another without gaps, and the JSON text
+`__meta__`:
 
     {"kind": "packed network", "version": 2, "shape": [C, H, W], "mean": [...], "std": [...],
      "genotype": "...", "model": {"is": "Model", ...}}
 
-"model" is the tree of bnas.packed.layers: a record is {"is": its name, field: value, ...}, a tuple is a list, an
-array is {"array": member, "start": first element, "shape": [...]}. The zip comment carries the format of the
-container and the SHA-256 of everything before it.
+"model" is a tree of the records in `bnas.packed.layers`: a record is {"is": its name, field: value, ...}, a
+tuple is a list, an array is {"array": member, "start": first element, "shape": [...]}. The zip comment holds
+the format of the container and the SHA-256 of everything before it.
 """
 
 import math

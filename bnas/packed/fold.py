@@ -66,7 +66,7 @@ def _input(module):
 
 
 def _halves(module, make):
-    """make(convolution, scale, shift, skip) of the two halves of a factorized reduction."""
+    """make(convolution, scale, shift, skip) for each half of a factorised reduction; the first has no skip."""
     scale, shift = _affine(module.bn)
     half = module.conv1.weight.shape[0]
     return (
@@ -94,7 +94,7 @@ def _branches(operation, names):
 
 
 def _chain(operation, names, last):
-    """The 1-bit convolutions of an operation; the last one of an edge goes back to real numbers."""
+    """The 1-bit convolutions of an operation; the last one of an edge puts out real numbers."""
     if isinstance(operation, Chain):
         return _chain(operation.first, names, False) + _chain(operation.second, names, last)
     if isinstance(operation, Separable):
@@ -137,11 +137,11 @@ def _real_conv(conv, scale, shift, skip=0, relu=True):
 
 
 def _threshold(conv, affine):
-    """What sign(batch norm(β dot)) asks of the integer dot, found by asking it.
+    """The Threshold on the integer dot product that equals sign(batch norm(β dot)), to the bit.
 
-    Every step of the float computation is monotone in the dot product, rounding included. So its
-    values for all possible integers, computed as the training graph computes them, change sign once:
-    there is the threshold, exact whatever β and γ are, zero and negative ones included.
+    Every step of the float computation is monotone in the dot product, rounding included. So its values
+    for all possible integers, computed as the training graph computes them, change sign at most once. That
+    place is the threshold: exact for all β and γ, also where they are zero or negative.
     """
     most = int(np.prod(conv.weight.shape[1:]))
     with np.errstate(over="ignore", invalid="ignore"):

@@ -1,7 +1,8 @@
-"""What a packed network consists of: plain data, no modules. `fold` makes it, `plan` runs it.
+"""The records that a packed network consists of: plain data, no modules. `fold` makes them, `plan` runs them.
 
-An edge of a cell, and the way from a cell's input to its first states, is a tuple of branches whose outputs are
-joined along the channels (two in a factorized reduction, otherwise one); a branch is a tuple of layers.
+An edge of a cell is a tuple of branches, whose outputs are concatenated along the channels: two in a
+factorised reduction, otherwise one. A branch is a tuple of layers, one after another. What brings the inputs
+of a cell to its number of channels has the same form.
 """
 
 from typing import NamedTuple
@@ -22,7 +23,7 @@ class Threshold(NamedTuple):
 
 
 class Rescale(NamedTuple):
-    """The way back to real numbers: y = (β dot) scale + shift, float32 (C,) each."""
+    """From integers to real numbers: β and batch norm, y = (β dot) scale + shift, float32 (C,) each."""
 
     beta: np.ndarray
     scale: np.ndarray
@@ -64,16 +65,16 @@ class PackedSkip(NamedTuple):
 
 
 class PackedZero(NamedTuple):
-    """Nothing: zeros of the size that `stride` leaves."""
+    """An absent edge: zeros, of the size that a layer with this stride puts out."""
 
     stride: int
 
 
 class PackedCell(NamedTuple):
-    """A cell: two inputs, and nodes that each add two edges.
+    """A cell: two inputs, and nodes that are each the sum of two edges.
 
     Attributes:
-        inputs: the branches that bring the outputs of the last cell but one, and of the last, to shape.
+        inputs: the branches applied to the output of the cell before the last one, and of the last one.
         edges: the branches of each edge, two edges to a node.
         predecessors: the state that each edge starts from; 0 and 1 are the inputs.
         concat: the states that make up the output.
@@ -110,7 +111,7 @@ KINDS = {kind.__name__: kind for kind in _RECORDS}
 
 
 def parts(value):
-    """All records and arrays of a tree of records, from the top down."""
+    """All records and arrays in a tree of records, parents before children."""
     if isinstance(value, np.ndarray) or type(value).__name__ in KINDS:
         yield value
     if isinstance(value, tuple):

@@ -1,4 +1,4 @@
-"""A 1-bit network that runs in 1 bit."""
+"""The packed network: what users of trained 1-bit networks load, save and call."""
 
 from queue import SimpleQueue
 
@@ -12,11 +12,11 @@ from bnas.packed import files
 from bnas.packed.fold import fold
 from bnas.packed.plan import Plan
 
-CHUNK = 8  # images that go through the network together: their states fit the second-level cache
+CHUNK = 8  # images that are computed together: their states fit the second-level cache
 
 
 class PackedNetwork:
-    """The bit-packed twin of a trained network, for inference alone.
+    """A trained 1-bit network packed into bits, for inference alone.
 
     Weights and activations of 1-bit layers are bits, batch norm and sign between them are integer
     thresholds; stem, 1×1 convolutions at the cells' inputs, pooling, sums and classifier are float32.
@@ -25,10 +25,10 @@ class PackedNetwork:
     Args:
         model: bnas.packed.layers.Model; see `pack` and `load`.
         shape: (C, H, W) of the images.
-        mean, std: of each channel of raw images (pixels 0 to 255), which normalisation took out.
+        mean, std: of each channel of raw images (pixels 0 to 255), for their normalisation.
         genotype: the text of the architecture.
 
-    Give one instance to one thread at a time; it uses several itself, on chunks of images.
+    One thread at a time may call an instance; a call itself uses several threads, on chunks of images.
     """
 
     def __init__(self, model, shape, mean, std, genotype):
@@ -126,7 +126,7 @@ class PackedNetwork:
         return images
 
     def _idle_plans(self, images, count):
-        """A queue of `count` plans for so many images, made here: compiling belongs to one thread."""
+        """A queue of `count` plans for so many images; they are made on the calling thread."""
         plans, idle = self._plans.setdefault(images, []), SimpleQueue()
         while len(plans) < count:
             plans.append(Plan(self.model, images, self.shape))

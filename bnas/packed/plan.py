@@ -1,7 +1,8 @@
-"""The plan of a packed network for one batch size and image size: buffers, and calls in their order.
+"""The plan of a packed network for one batch size and image size: its buffers, and its kernel calls in order.
 
-Everything is settled ahead: weights are laid out for the size of the images, every result has its place, and a
-place is used again once nobody needs what is in it. Running a plan allocates nothing.
+Everything that does not depend on the images is done when the plan is made: weights are laid out for the size
+of the images, and every result is assigned a buffer. A buffer is used again once its contents are no longer
+needed. Running a plan allocates nothing.
 """
 
 from typing import NamedTuple
@@ -19,7 +20,7 @@ from bnas.packed.layers import BitConv, PackedPool, PackedSkip, PackedZero
 
 
 class Floats(NamedTuple):
-    """Real-valued images in panels of 32 pixels: panel i of all images from at + i pitch on, flat."""
+    """Real-valued images in panels of 32 pixels, flat: panel i begins at buffer[at + i pitch]."""
 
     buffer: np.ndarray
     at: int
@@ -38,7 +39,7 @@ class Floats(NamedTuple):
 
 
 class Bits(NamedTuple):
-    """Packed images: planes of words with a margin, in a flat buffer."""
+    """Packed images in a flat buffer: planes of words (images, words, plane), with a margin of zeros."""
 
     buffer: np.ndarray
     channels: int
@@ -75,7 +76,7 @@ class Plan:
         input: float32 (images, C, H, W); write the images here.
         logits: float32 (images, classes); read the results here.
         calls: what `run` does, (kernel, arguments) in order.
-        bits: {name of a 1-bit convolution: (number of calls after which its input bits stand, Bits)}.
+        bits: {name of a 1-bit convolution: (number of calls after which its input is complete, Bits)}.
     """
 
     def __init__(self, model, images, shape):
@@ -95,7 +96,7 @@ class Plan:
         self.calls.append((kernel, arguments))
 
     def _buffer(self, use, size, dtype, fill=0):
-        """The buffer of `size` numbers for this use: the same one each time, `fill` at first."""
+        """The buffer of `size` elements for this use: made at the first request, filled with `fill`."""
         key = use, size, np.dtype(dtype)
         if key not in self._buffers:
             self._buffers[key] = np.full(size, fill, dtype)
@@ -106,7 +107,7 @@ class Plan:
         return Floats(self._buffer(use, panels * pitch, np.float32), 0, pitch, channels, size)
 
     def _bit_buffer(self, use, channels, size, margin):
-        """Bits whose margin is 0 and stays so: no other shape shares the buffer."""
+        """Bits with a margin of zeros. No other shape shares the buffer, so kernels leave the margin alone."""
         size_in_words = self.images * -(-channels // WORD) * _interior(size, margin).plane
         use = use, channels, size, margin
         return Bits(self._buffer(use, size_in_words, np.uint64), channels, size, margin)
@@ -135,7 +136,7 @@ class Plan:
         return out
 
     def _edge(self, cell, edge, x, target, bits, add):
-        """One edge into a node: its branches fill one part of the channels after the other."""
+        """One edge into a node: each of its branches computes its part of the channels."""
         source, first = cell.predecessors[edge], 0
         for branch in cell.edges[edge]:
             if isinstance(branch[0], BitConv) and source not in bits:
@@ -165,7 +166,7 @@ class Plan:
     # Real layers
 
     def _branches(self, branches, x, use):
-        """Real convolutions side by side, their outputs joined; `branches` of `layers.RealConv`."""
+        """Branches of one `layers.RealConv` each: their outputs, concatenated along the channels."""
         convolutions = [branch[0] for branch in branches]
         channels = [conv.w.shape[0] for conv in convolutions]
         out = self._floats(use, sum(channels), convolutions[0].window.out_size(x.size))
@@ -174,7 +175,7 @@ class Plan:
         return out
 
     def _stem(self, layer, size):
-        """The first convolution, from the input as it comes."""
+        """The first convolution, which reads the NCHW input."""
         channels, margin = self.input.shape[1], layer.window.padding
         planes, _ = self._planes("input", channels, size, margin)
         rows, cols = (slice(m, m + n) for m, n in zip(margin, size))
@@ -307,7 +308,7 @@ def _floor(layer):
 
 
 def _out_size(branches, size):
-    """Height and width of what an edge puts out."""
+    """(height, width) of an edge's output."""
     for layer in branches[0]:
         if isinstance(layer, BitConv):
             size = layer.window.out_size(size)
@@ -317,7 +318,7 @@ def _out_size(branches, size):
 
 
 def _margin(cell, state):
-    """The widest padding that an edge from `state` asks for."""
+    """The margin that a packed state needs: the widest padding of the edges that start from it."""
     paddings = [
         branch[0].window.padding
         for edge, source in zip(cell.edges, cell.predecessors)
@@ -339,7 +340,7 @@ def _depthwise_words(w):
 
 
 def _sliced(limits, taps):
-    """Limits (classes, C) cut into the bits of a count: uint64 (classes, words, COUNTERS)."""
+    """Limits (classes, C) as bit planes: bit k of 64 channels' limits a word, uint64 (classes, words, COUNTERS)."""
     limits = np.clip(limits, 0, taps + 1)
     planes = [_words(limits >> k & 1) for k in range(kernels.COUNTERS)]
     return np.ascontiguousarray(np.stack(planes, axis=-1))

@@ -30,7 +30,7 @@ COUNTERS = 6  # bits of a count of taps: windows of up to 62 taps
 
 @jit(allocates=False)
 def pack_panels(x, x_at, x_pitch, channels, places, plane, images, planes, spare):
-    """Signs of floats into bit planes; places: where the pixels lie in a plane."""
+    """Signs of floats in panels, as planes of bits; places: the index of each pixel in a plane."""
     words, panels = -(-channels // WORD), -(-places.size // PANEL)
     for task in range(images * panels * words):
         block, j = divmod(task, words)
@@ -63,8 +63,8 @@ def conv_to_bits(
 ):
     """1-bit convolution, bits to bits: out bit = (count < limits[0, class, channel]) ^ flip.
 
-    limits int32 (1, classes, Cout); flips uint64 (words of out,); places: where output pixels lie in a
-    plane of `out`. panel, counts and spare are scratch.
+    limits int32 (1, classes, Cout); flips uint64 (words of out,); places: the index of each output pixel
+    in a plane of `out`. panel, counts and spare are scratch.
     """
     length, channels, panels = where.size, limits.shape[2], site.classes.shape[0]
     stored, out_words = planes.size // images, flips.size
@@ -139,7 +139,7 @@ def _full_add(a, b, c):
 
 @jit(forceinline=True)
 def _ripple(counter, start, bits):
-    """Add `bits`, each worth 2^start, to the counters."""
+    """A ripple-carry addition: add `bits`, each worth 2^start (start 0 or 3), to the counters."""
     c0, c1, c2, c3, c4, c5 = counter
     if start == 0:
         c0, bits = c0 ^ bits, c0 & bits
@@ -152,7 +152,7 @@ def _ripple(counter, start, bits):
 
 @jit(forceinline=True)
 def _differ(panel, t, p, weights, at):
-    """In which of 64 channels tap t of 8 pixels differs from the weights."""
+    """For 8 pixels, the bits of 64 channels in which tap t differs from the weights."""
     return load(panel, t * PANEL + p) ^ broadcast(weights[at + t])
 
 
@@ -237,7 +237,7 @@ def depthwise_to_bits(
 
 @jit(forceinline=True)
 def _compare(bits, limits, j, k, here, start, end, below):
-    """count < limit, one more bit of the two known: where they differ in it, it decides."""
+    """Compare count < limit bit by bit from the lowest up: where bit k differs, it overrules those below."""
     limit = broadcast(limits[start, j, k])
     for c in range(start + 1, end):
         limit = select_equal(here, broadcast(np.uint64(c)), broadcast(limits[c, j, k]), limit)

@@ -39,7 +39,7 @@ def _scale_rows(sums, rows, o, scale, shift, y, at):
 
 @jit(allocates=False)
 def pointwise(x, x_at, x_pitch, inputs, floor, tiles, scale, shift, panels, y, y_at, y_pitch, sums):
-    """1×1 convolution, then scale and shift; inputs below `floor` become the floor (0: a ReLU)."""
+    """1×1 convolution, then scale and shift. Inputs are at least `floor`: 0 for a ReLU, or -inf."""
     for panel in range(panels):
         source, target = x_at + panel * x_pitch, y_at + panel * y_pitch
         for o in range(0, scale.size, ROWS):
@@ -51,7 +51,7 @@ def pointwise(x, x_at, x_pitch, inputs, floor, tiles, scale, shift, panels, y, y
 def window_conv(
     planes, site, where, floor, tiles, scale, shift, images, y, y_at, y_pitch, panel, sums
 ):
-    """Convolution of planes with a margin, (images, channels, plane), otherwise as `pointwise`."""
+    """Convolution of planes with a margin, (images, channels, plane), to panels; else as `pointwise`."""
     length, panels = where.size, site.classes.shape[0]
     stored = planes.size // images
     for task in range(images * panels):
@@ -65,7 +65,7 @@ def window_conv(
 
 @jit(forceinline=True)
 def _spread(x, at, pitch, places, planes, target):
-    """One channel of an image, from panels to a plane whose pixels lie at `places`."""
+    """Copy one channel of an image from panels into a plane, pixel p to planes[target + places[p]]."""
     pixels = places.size
     for first in range(0, pixels, 16):
         source = at + first // PANEL * pitch + first % PANEL
@@ -78,7 +78,7 @@ def _spread(x, at, pitch, places, planes, target):
 
 @jit(allocates=False)
 def spread_panels(x, x_at, x_pitch, channels, places, plane, images, planes):
-    """Panels to planes with a margin, (images, channels, plane)."""
+    """Copy panels into planes with a margin, (images, channels, plane)."""
     panels = -(-places.size // PANEL)
     for image in range(images):
         for c in range(channels):
@@ -88,7 +88,7 @@ def spread_panels(x, x_at, x_pitch, channels, places, plane, images, planes):
 
 @jit(allocates=False)
 def add_panels(x, x_at, x_pitch, channels, panels, y, y_at, y_pitch, add):
-    """y = x, or y + x."""
+    """Copy images in panels to y, or add them to y."""
     for panel in range(panels):
         source, target = x_at + panel * x_pitch, y_at + panel * y_pitch
         for i in range(0, channels * PANEL, PANEL):
@@ -102,8 +102,8 @@ def pool(
 ):  # fmt: skip
     """Pooling, then scale and shift: the maximum of each window, or the mean if `mean` is 1.
 
-    places: where the pixels of x lie in `plane`, scratch whose margin holds what does not count (-inf or 0);
-    divisors float32 (pixels, filled up): by what to divide a sum; spare (16,) is scratch.
+    places: the index of each pixel of x in `plane`, scratch whose margin changes no result (-inf or 0).
+    divisors float32 (pixels, filled up): how many pixels each mean has. spare (16,) is scratch.
     """
     panels_in, panels, taps = -(-places.size // PANEL), site.classes.shape[0], site.taps.size
     base, offsets = site.base, site.taps
