@@ -340,7 +340,7 @@ def _depthwise_words(w):
 
 
 def _sliced(limits, taps):
-    """Limits (classes, C) as bit planes: bit k of 64 channels' limits a word, uint64 (classes, words, COUNTERS)."""
+    """Limits (classes, C) as bit planes, 64 channels to a word: uint64 (classes, words, COUNTERS)."""
     limits = np.clip(limits, 0, taps + 1)
     planes = [_words(limits >> k & 1) for k in range(kernels.COUNTERS)]
     return np.ascontiguousarray(np.stack(planes, axis=-1))
