@@ -44,6 +44,16 @@ def copy(session, tmp_path):
     return shutil.copytree(session[0], tmp_path / "copy")
 
 
+@pytest.fixture
+def _no_figures(monkeypatch):
+    monkeypatch.setattr("bnas.plots.draw_run", lambda *_: [])
+
+
+# A search this small spends nine tenths of its time on its figures. `session` and the test of
+# `bnas plot` draw them; other tests do without.
+no_figures = pytest.mark.usefixtures("_no_figures")
+
+
 # Help
 
 
@@ -157,6 +167,7 @@ def test_plot_draws_what_there_is(copy):
     assert f"{copy}/figures/cells.png" not in succeed("plot", copy)
 
 
+@no_figures
 def test_a_published_genotype_trains_in_a_folder_of_its_own(tmp_path):
     root = tmp_path / "darts"
     train = ("train", root, *TINY, "--channels", "1", "--epochs", "2", "--genotype")
@@ -169,6 +180,7 @@ def test_a_published_genotype_trains_in_a_folder_of_its_own(tmp_path):
     fail("train", root, "--resume", "--genotype", "NASNet", says="another architecture")
 
 
+@no_figures
 def test_a_genotype_from_a_file(session, tmp_path):
     file = tmp_path / "mine.txt"
     shutil.copy(session[0] / "genotype.txt", file)
@@ -177,6 +189,7 @@ def test_a_genotype_from_a_file(session, tmp_path):
     assert config["genotype"] == file.read_text()
 
 
+@no_figures
 def test_distillation_needs_the_real_twin_and_uses_it(copy):
     shutil.move(copy / "real", copy.parent / "twin")
     shutil.rmtree(copy / "binary")
@@ -191,6 +204,7 @@ def test_distillation_needs_the_real_twin_and_uses_it(copy):
     assert losses[0] != losses[1]
 
 
+@no_figures
 def test_the_default_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     out = succeed(*SEARCH[:-1], "--seed", "7")
@@ -198,6 +212,7 @@ def test_the_default_folder(tmp_path, monkeypatch):
     assert "bnas train runs/digits-seed7" in out
 
 
+@no_figures
 def test_the_same_seed_finds_the_same(session, tmp_path):
     root, _ = session
     for seed in (0, 1):
@@ -208,6 +223,7 @@ def test_the_same_seed_finds_the_same(session, tmp_path):
     assert not np.array_equal(arrays[0]["child.alpha"], arrays[2]["child.alpha"])
 
 
+@no_figures
 def test_a_log_file_gets_a_line_an_epoch(tmp_path):
     _, _, err = bnas(*SEARCH, tmp_path / "run", "--rounds", "2", "--limit", "200")
     labels = [line.split(":")[0] for line in err.splitlines()]
@@ -239,6 +255,7 @@ def test_a_failed_gradient_check_shows_in_the_status(monkeypatch):
 # Resuming
 
 
+@no_figures
 def test_resuming_a_finished_run_changes_nothing(copy):
     before = (copy / "checkpoint.npz").read_bytes(), (copy / "history.jsonl").read_bytes()
     out = succeed("search", "--out", copy, "--resume")
@@ -247,6 +264,7 @@ def test_resuming_a_finished_run_changes_nothing(copy):
     succeed("train", copy, "--resume")
 
 
+@no_figures
 def test_resuming_names_every_option_that_conflicts(copy):
     fail(
         "search", "--out", copy, "--resume", "--lambda", "0.25", "--seed", "3",
@@ -256,6 +274,7 @@ def test_resuming_names_every_option_that_conflicts(copy):
     succeed(*SEARCH, copy, "--resume")  # the same options again are fine
 
 
+@no_figures
 def test_resume_without_a_run_starts_one(tmp_path):
     succeed(*SEARCH, tmp_path / "new", "--resume")
     assert (tmp_path / "new" / "genotype.txt").exists()
@@ -399,6 +418,7 @@ def write_cifar10(folder, images=60):
     return folder
 
 
+@no_figures
 @pytest.mark.parametrize("name, write", [("mnist", write_mnist), ("cifar10", write_cifar10)])
 def test_a_session_on_files(tmp_path, name, write):
     files, root = write(tmp_path / "files"), tmp_path / "run"
@@ -516,6 +536,7 @@ def test_damaged_checkpoints(copy, damage):
         checkpoint.write_bytes(whole)
 
 
+@no_figures
 def test_a_checkpoint_of_another_run(copy, tmp_path):
     succeed(*SEARCH, tmp_path / "other", "--seed", "5")  # the same shapes: only the record can tell
     shutil.copy(tmp_path / "other" / "checkpoint.npz", copy / "checkpoint.npz")
@@ -562,6 +583,7 @@ def test_folders_that_cannot_be_written(tmp_path):
     fail("train", tmp_path / "file", *TINY, "--genotype", "NASNet", says="cannot make the folder")
 
 
+@no_figures
 def test_a_full_disk_keeps_the_last_checkpoint(tmp_path):
     root = tmp_path / "run"
     beta = ("--beta", "learned")  # so that the Child's checkpoints are larger than the Parent's
@@ -690,9 +712,11 @@ numba.njit(lambda x: x + 2)(1)  # Numba refuses if its variable has changed sinc
 
 ON_SHARED_KERNELS = """
 import sys
+from bnas import plots
 from bnas.cli import main
 from bnas.kernels import threads
 
+plots.draw_run = lambda *_: []
 threads.WORTH_SHARING = 0  # the images of a test are too small otherwise
 sys.exit(main(sys.argv[1:]))
 """
@@ -728,6 +752,7 @@ def test_divergence_stops_the_run_and_keeps_the_last_epoch(session, tmp_path):
     fail(*train, status=1, says="train epoch 1 of 2")
 
 
+@no_figures
 def test_a_diverged_state_is_never_saved(tmp_path):
     """The last step of an epoch has no loss after it that could tell."""
     root = tmp_path / "run"
@@ -763,6 +788,7 @@ def test_no_foreign_architecture_joins_an_unfinished_search(copy):
     fail("train", copy, "--genotype", "DARTS_V2", says=["finish the search", "in a new folder"])
 
 
+@no_figures
 def test_a_network_without_any_1_bit_layer_trains_with_a_penalty(tmp_path):
     pooling = tmp_path / "pooling.txt"
     pairs = [("max_pool_3x3", 0), ("avg_pool_3x3", 1)]

@@ -136,6 +136,7 @@ def test_xnor_conv2d_depthwise(window, channels, multiplier, how, dtype, seed):
     assert_twins("xnor_conv2d", x, w, None, *rest, channels)
 
 
+@pytest.mark.usefixtures("two_threads")  # of which the largest case makes use
 @pytest.mark.parametrize("groups", [1, 2, 66])
 @pytest.mark.parametrize("pixels", EDGES)
 def test_xnor_conv2d_around_whole_panels(pixels, groups):
