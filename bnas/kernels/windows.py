@@ -23,8 +23,8 @@ class Window(NamedTuple):
 
     def out_size(self, size):
         """(height, width) of the output for images of `size` (H, W); below 1 where nothing fits."""
-        full = map(output_size, size, self.kernel, self.stride, self.padding, self.dilation)
-        return tuple(n - self.skip for n in full)
+        (h, w), ((kh, kw), (sh, sw), (ph, pw), (dh, dw), skip) = size, self
+        return output_size(h, kh, sh, ph, dh) - skip, output_size(w, kw, sw, pw, dw) - skip
 
     def seen(self, size):
         """What the taps see: for each axis int64 (outputs, taps), the pixel, inside the image or not."""

@@ -6,6 +6,8 @@ vector. A negative weight turns x into -x = (x ^ -1) + 1 in two's complement: on
 addition at the end for all negative weights together. `planes` says how the window slides.
 """
 
+from functools import lru_cache
+
 import numpy as np
 
 from bnas.kernels.jit import jit
@@ -21,7 +23,6 @@ from bnas.kernels.vectors import (
     store_first,
     store_signs,
 )
-from bnas.kernels.windows import Window
 
 COST = 16  # of an output in the multiply-adds that `run_tasks` counts: it mostly waits for memory
 MOST_TAPS = 2**15  # whose sum fits int16
@@ -106,11 +107,19 @@ def _depthwise(x, channels, offsets, flips, negatives, beta, g, stride, y, first
                 _store_dense(dense, b * g.rows * g.cols, g, stride, beta[o], y, target)
 
 
+@lru_cache(maxsize=128)
+def _dense_geometry(x_shape, window):
+    """The Geometry of a Window, but with a stride of 1.
+
+    Counting bytes is so quick that a stride skips results at the end, not work at the start.
+    """
+    return geometry(x_shape, window._replace(stride=(1, 1)))
+
+
 def xnor_depthwise(x, w, beta, window):
     """`xnor_conv2d` with one input channel to a group and a Window: int32, or float32 after the scale."""
-    # Counting bytes is so quick that a stride skips results at the end, not work at the start.
-    g = geometry(x.shape, Window(window.kernel, padding=window.padding, dilation=window.dilation))
-    stride, taps = window.stride, w.shape[2] * w.shape[3]
+    g, stride = _dense_geometry(x.shape, window), window.stride
+    taps = w.shape[2] * w.shape[3]
     sign = np.int8 if taps < 128 else np.int16  # the sum is at most the number of taps
     seen = g.taps[:, 0] * w.shape[3] + g.taps[:, 1]  # without taps that only ever see padding
     flips = np.where(w > 0, sign(0), sign(-1)).reshape(w.shape[0], taps)[:, seen]
