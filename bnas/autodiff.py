@@ -239,7 +239,7 @@ class Context:
 
 
 def _leaf_gradients(output, gradient, retain_graph):
-    """{leaf: gradient} for all leaves that `output` depends on; each array is nobody else's."""
+    """{leaf: gradient} for all leaves that `output` depends on; no array is shared."""
     gradient = _cotangent(output, gradient)
     if output.node is None:
         if not output.requires_grad:
@@ -249,7 +249,7 @@ def _leaf_gradients(output, gradient, retain_graph):
             )
         return {output: gradient.copy()}
     gradients = {output.node: gradient}  # of nodes that are still to come, and of leaves
-    summed = set()  # whose gradient is an array made here, that nobody else holds
+    summed = set()  # whose gradient is an array made here, which may be written to
     for node in _newest_first(output.node):
         dy = gradients.pop(node, None)
         if dy is not None:

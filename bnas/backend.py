@@ -6,17 +6,18 @@ the same names and signatures in plain NumPy, slow, and open to a debugger line 
 """
 
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 from bnas import kernels as compiled
 from bnas import reference
 
 _MODULES = {"numba": compiled, "numpy": reference}
-_active = compiled
+_active = ContextVar("kernels", default=compiled)  # each thread has its own
 
 
 def kernels():
     """The module whose array functions are in force, `bnas.kernels` or `bnas.reference`."""
-    return _active
+    return _active.get()
 
 
 @contextmanager
@@ -26,11 +27,10 @@ def using(name):
     Raises:
         ValueError: another name.
     """
-    global _active
     if name not in _MODULES:
         raise ValueError(f"backend must be one of {', '.join(_MODULES)}, got {name!r}")
-    before, _active = _active, _MODULES[name]
+    token = _active.set(_MODULES[name])
     try:
         yield
     finally:
-        _active = before
+        _active.reset(token)

@@ -4,6 +4,7 @@ A run folder holds a search and, in binary/ and real/, the trained networks of i
 two can also stand in a folder without a search. All in a folder share data set and architecture.
 """
 
+import sys
 import time
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -50,6 +51,12 @@ def search(options):
     resume = options.resume and _has_run(path)
     if resume:
         config = _resumed(SearchConfig, path, given)
+    if config.eta and config.tau >= len(config.operation_names):
+        print(
+            f"bnas: with --tau {config.tau:g} and {len(config.operation_names)} operations no rank is above "
+            "τ, so nothing is backtracked; give a smaller --tau, or --eta 0",
+            file=sys.stderr,
+        )
     job = Search(config, load_dataset(config.dataset, config.data_dir, config.limit))
     with _open(path, config, resume) as folder:
         _carry_out(job, folder)

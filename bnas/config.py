@@ -150,11 +150,13 @@ class SearchConfig:
 
     def __post_init__(self):
         check(self)
+        names = ",".join(name.strip() for name in self.operations.split(","))
+        object.__setattr__(self, "operations", names)  # without blanks, whoever reads it
 
     @property
     def operation_names(self):
         """The candidate operations as a tuple, in the order of axis M of α."""
-        return tuple(name.strip() for name in self.operations.split(","))
+        return tuple(self.operations.split(","))
 
 
 @dataclass(frozen=True)

@@ -166,19 +166,26 @@ class PReLU(Module):
 
 
 class MaxPool2d(Module):
+    """F.max_pool2d."""
+
     def __init__(self, kernel_size, stride=None, padding=0):
-        self.window = kernel_size, stride, padding
+        self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
 
     def forward(self, x):
-        return F.max_pool2d(x, *self.window)
+        return F.max_pool2d(x, self.kernel_size, self.stride, self.padding)
 
 
 class AvgPool2d(Module):
+    """F.avg_pool2d."""
+
     def __init__(self, kernel_size, stride=None, padding=0, count_include_pad=True):
-        self.window, self.count_include_pad = (kernel_size, stride, padding), count_include_pad
+        self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
+        self.count_include_pad = count_include_pad
 
     def forward(self, x):
-        return F.avg_pool2d(x, *self.window, count_include_pad=self.count_include_pad)
+        return F.avg_pool2d(
+            x, self.kernel_size, self.stride, self.padding, count_include_pad=self.count_include_pad
+        )
 
 
 class Dropout(Module):
@@ -344,15 +351,15 @@ class BatchNorm2d(Module):
 
 @contextmanager
 def evaluating(module):
-    """Inside this context `module` is in evaluation mode; afterwards in the mode it was in."""
-    was_training, parts = module.training, module.modules()
-    for part in parts:
+    """Inside this context `module` is in evaluation mode; afterwards each part in the mode it was in."""
+    modes = [(part, part.training) for part in module.modules()]
+    for part, _ in modes:
         part.training = False
     try:
         yield
     finally:
-        for part in parts:
-            part.training = was_training
+        for part, training in modes:
+            part.training = training
 
 
 def join_states(**parts):
@@ -364,6 +371,11 @@ def part_of(arrays, part):
     """What `join_states` put in under the name `part`."""
     prefix = f"{part}."
     return {n.removeprefix(prefix): array for n, array in arrays.items() if n.startswith(prefix)}
+
+
+def is_exactly(module, kind):
+    """Whether a Module computes what the class `kind` says: no subclass, and no `forward` of its own."""
+    return type(module) is kind and "forward" not in vars(module)
 
 
 def parameter_count(module):

@@ -29,6 +29,7 @@ from bnas.space import (
     Supernet,
     register_operation,
 )
+from bnas.space.network import FixedCell
 from bnas.space.operations import Pool, Separable
 from bnas.space.supernet import MixedCell
 
@@ -345,3 +346,64 @@ def test_chains_refuse_what_does_not_fit():
         fused_chain(x, weights, real, 3, (stage,), base=smaller)
     with pytest.raises(ValueError, match="the only one"):
         fused_chain(x, weights * 2, real, 3, (stage, stage))
+
+
+class TwiceFixed(FixedCell):
+    def forward(self, older, newer, drop_path):
+        return super().forward(older, newer, drop_path) * 2.0
+
+
+def test_a_cell_of_another_class_in_a_found_network():
+    results = []
+    for prepare in (lambda net: net, fused.compile):
+        net = found("DARTS_V2", REAL).astype(np.float64)
+        net.drop_path, net.path_rng = 0.3, np.random.default_rng(1)
+        net.cells[1].__class__ = TwiceFixed
+        results.append(prepare(net)(IMAGES.astype(np.float64)).data)
+    np.testing.assert_allclose(results[1], results[0], rtol=1e-8, atol=1e-10)
+
+
+REPLACED = {  # parts that kernels for depthwise and 1×1 convolutions would read beyond their ends
+    "depthwise": ("depthwise", {"kernel_size": 3, "padding": 1}),
+    "pointwise": ("pointwise", {"kernel_size": 3, "padding": 1}),
+    "groups": ("pointwise", {"kernel_size": 1, "groups": 2}),
+}
+
+
+@pytest.mark.parametrize("name, window", REPLACED.values(), ids=REPLACED)
+def test_a_part_with_another_window_is_computed_by_itself(name, window):
+    net = found("DARTS_V2", REAL).astype(np.float64)
+    operation = next(m for m in net.modules() if isinstance(m, Separable))
+    channels, rng = len(operation.pointwise.weight.data), np.random.default_rng(2)
+    part = nn.Conv2d(channels, channels, bias=False, rng=rng, **window).astype(np.float64)
+    part.window = part.window._replace(stride=getattr(operation, name).window.stride)
+    setattr(operation, name, part)
+    images = IMAGES.astype(np.float64)
+    np.testing.assert_allclose(fused.compile(net)(images).data, net(images).data, rtol=1e-8, atol=1e-10)
+
+
+def test_what_is_set_on_a_compiled_model_is_set_on_its_model():
+    net = found("DARTS_V2")
+    model = fused.compile(net)
+    model.drop_path = 0.5
+    model.training = False
+    assert net.drop_path == 0.5 and not net.training and not model.training
+
+
+def test_one_norm_of_several_on_a_pooling_is_frozen():
+    net = supernet(REAL, ["max_pool_3x3"]).astype(np.float64)
+    images = IMAGES.astype(np.float64)
+    net.cells[0].edges[0][0].bn.training = False
+    np.testing.assert_allclose(fused.compile(net)(images).data, net(images).data, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("prepare", [lambda net: net, fused.compile], ids=["plain", "fused"])
+@pytest.mark.parametrize("shape", [(2, 5, 9), (1, 2, 5, 8)])
+def test_an_alpha_of_another_shape_is_refused(shape, prepare):
+    with pytest.raises(ValueError, match="weights must have shape"):
+        prepare(supernet())(IMAGES, Tensor(np.zeros(shape, np.float32)))
+
+
+@pytest.mark.parametrize("prepare", [lambda net: net, fused.compile], ids=["plain", "fused"])
+def test_no_images_in_evaluation_give_no_logits(prepare):
+    assert prepare(supernet().eval())(IMAGES[:0]).shape == (0, 3)

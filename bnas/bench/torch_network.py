@@ -58,7 +58,8 @@ class TorchNetwork:
         if isinstance(module, Chain):
             return self._operation(module.second, self._operation(module.first, x))
         if isinstance(module, Pool):
-            kernel, stride, padding = module.pool.window
+            pool = module.pool
+            kernel, stride, padding = pool.kernel_size, pool.stride, pool.padding
             if isinstance(module.pool, nn.MaxPool2d):
                 return self._norm(module.bn, F.max_pool2d(x, kernel, stride, padding))
             pooled = F.avg_pool2d(x, kernel, stride, padding, count_include_pad=False)

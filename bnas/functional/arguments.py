@@ -1,4 +1,4 @@
-"""What the operations' front doors share: turning arguments into Tensors, pairs and axes, or refusing.
+"""What all operations do with their arguments: turn them into Tensors, pairs and axes, or refuse them.
 
 Every error names the operation, what it got, and what it takes.
 """

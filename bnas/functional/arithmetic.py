@@ -148,7 +148,7 @@ class Where(Function):
 
 def _binary(function, operation):
     def apply(a, b):
-        a = as_tensor(a, operation, like=b if isinstance(b, Tensor) else None)
+        a = as_tensor(a, operation, like=b if isinstance(b, (Tensor, np.ndarray)) else None)
         return function.apply(a, as_tensor(b, operation, like=a))
 
     apply.__name__ = apply.__qualname__ = operation
@@ -182,7 +182,7 @@ def where(condition, a, b):
     if not isinstance(condition, (np.ndarray, np.bool_, bool)) or np.asarray(condition).dtype != bool:
         got = getattr(condition, "dtype", type(condition).__name__)
         raise TypeError(f"where: the condition must be a bool array, such as x > 0, got {got}")
-    a = as_tensor(a, "where", like=b if isinstance(b, Tensor) else None)
+    a = as_tensor(a, "where", like=b if isinstance(b, (Tensor, np.ndarray)) else None)
     return Where.apply(a, as_tensor(b, "where", like=a), condition=condition)
 
 

@@ -1,7 +1,6 @@
 """Two-dimensional convolution: forward and depthwise through our kernels, other gradients through BLAS.
 
-The array functions `correlate`, `correlate_dx` and `correlate_dw` are the three faces of one
-convolution; `F.conv2d` and the backward of the 1-bit `F.xnor_conv2d` both stand on them.
+The array functions `correlate`, `correlate_dx` and `correlate_dw` are a convolution and its two gradients; `F.conv2d` and the backward of the 1-bit `F.xnor_conv2d` both stand on them.
 """
 
 import numpy as np
@@ -10,9 +9,7 @@ from bnas.autodiff import Function
 from bnas.backend import kernels
 from bnas.functional.arguments import as_images, as_tensor, fitting_window
 from bnas.gradcheck import Case
-from bnas.kernels.windows import Window
-
-ONE_BY_ONE = Window((1, 1))
+from bnas.kernels.windows import POINT, Window
 
 
 class Conv2d(Function):
@@ -78,7 +75,7 @@ def im2col(x, size, window, groups):
     size: (Ho, Wo). For a 1×1 kernel that is the image itself: nothing is copied.
     """
     batch, channels, height, width = x.shape
-    if window == ONE_BY_ONE:
+    if window == POINT:
         return x.reshape(batch, groups, channels // groups, height * width)
     (top, left) = window.padding
     padded = np.zeros((batch, channels, height + 2 * top, width + 2 * left), x.dtype)
@@ -93,7 +90,7 @@ def im2col(x, size, window, groups):
 def col2im(columns, x_shape, size, window):
     """The adjoint of `im2col`: every column entry is added back to the pixel it came from."""
     batch, channels, height, width = x_shape
-    if window == ONE_BY_ONE:
+    if window == POINT:
         return columns.reshape(x_shape)
     (top, left) = window.padding
     columns = columns.reshape(batch, channels, *window.kernel, *size)

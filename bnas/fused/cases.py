@@ -6,9 +6,8 @@ from bnas.fused import kernels
 from bnas.fused.chains import REAL, Arithmetic, Stage
 from bnas.fused.edges import ChainPart, GivenPart
 from bnas.gradcheck import Case
-from bnas.kernels.windows import Window
+from bnas.kernels.windows import POINT, Window
 
-POINT = Window((1, 1))
 
 
 def square(k, stride=1, dilation=1):

@@ -12,7 +12,9 @@ from bnas.fused import kernels
 from bnas.fused.chains import REAL
 from bnas.fused.edges import ChainPart, GivenPart, fused_edge
 from bnas.fused.layout import from_lanes, mean_of_lanes, pool_lanes, to_lanes
-from bnas.fused.lowering import Lowered, is_known, lower
+from bnas.fused.lowering import Lowered, lower
+from bnas.functional.regularise import path_factors
+from bnas.nn import is_exactly
 from bnas.space.genotype import edges
 from bnas.space.network import FixedCell, Network
 from bnas.space.operations import Skip, Zero
@@ -27,31 +29,44 @@ def compile(model):
     It stands in for the model wherever a Module is wanted: its parts, Parameters, running statistics and attributes
     are the model's, so it is trained, evaluated, saved and loaded through either alike. Results agree with the
     model's but for the order of summation. What the parts are is settled here: compile anew after one of them has
-    been replaced, or given another `forward`.
+    been replaced, or given another `forward`, window, surrogate or β. Values, modes and `binary_weights` may
+    change at any time.
 
     Args:
         model: Supernet or Network. Any other Module is returned as it is.
     """
     for kind, compiled in ((Supernet, FusedSupernet), (Network, FusedNetwork)):
-        if is_known(model, kind):
+        if is_exactly(model, kind):
             return compiled(model)
     return model
 
 
 class Compiled(nn.Module):
-    """A Module that stands in for another, its `model`; subclasses say how they compute."""
+    """A Module that stands in for another, its `model`; subclasses say how they compute.
+
+    What is not its own, such as `alpha` or `training`, is read from the model, and set in it.
+    """
+
+    OWN = ("model", "fused_stem", "fused_cells")
 
     def __init__(self, model):
         self.model = model
+
+    def __getattribute__(self, name):
+        if name == "training":  # which every Module has
+            return self.model.training
+        return super().__getattribute__(name)
 
     def __getattr__(self, name):
         if name == "model":  # not set yet: a copy in the making
             raise AttributeError(name)
         return getattr(self.model, name)
 
-    @property
-    def training(self):
-        return self.model.training
+    def __setattr__(self, name, value):
+        if name in self.OWN:
+            super().__setattr__(name, value)
+        else:
+            setattr(self.model, name, value)
 
     def named_modules(self, prefix=""):
         return self.model.named_modules(prefix)
@@ -67,12 +82,14 @@ class FusedSupernet(Compiled):
         super().__init__(model)
         self.fused_stem = FusedStem(model.stem)
         self.fused_cells = [
-            FusedMixedCell(cell) if is_known(cell, MixedCell) else UnknownCell(cell) for cell in model.cells
+            FusedMixedCell(cell) if is_exactly(cell, MixedCell) else UnknownCell(cell) for cell in model.cells
         ]
 
     def forward(self, x, alpha=None):
         """Logits (B, N); arguments as of Supernet."""
         model, batch = self.model, len(x)
+        if batch == 0:
+            return model(x, alpha)
         weights = F.softmax(model.alpha if alpha is None else alpha, axis=-1)
         by_kind = weights[..., 0, :, :], weights[..., 1, :, :]
         older = newer = self.fused_stem(x)
@@ -88,17 +105,17 @@ class FusedNetwork(Compiled):
         super().__init__(model)
         self.fused_stem = FusedStem(model.stem)
         self.fused_cells = [
-            FusedFixedCell(cell) if is_known(cell, FixedCell) else UnknownCell(cell) for cell in model.cells
+            FusedFixedCell(cell) if is_exactly(cell, FixedCell) else UnknownCell(cell) for cell in model.cells
         ]
 
     def forward(self, x):
         """Logits (B, N) of images (B, C, H, W)."""
         model, batch = self.model, len(x)
-        if not model.training:
+        if not model.training or batch == 0:
             return model(x)
         older = newer = self.fused_stem(x)
         for cell in self.fused_cells:
-            older, newer = newer, cell(older, newer, batch, model.path_factors)
+            older, newer = newer, cell(older, newer, batch, model)
         return model.classifier(mean_of_lanes(newer, batch))
 
 
@@ -122,9 +139,12 @@ class State:
     def pooled(self, pooling, training):
         """(the Tensor that a pooling makes of it, its moments if they are wanted)."""
         if pooling not in self._pooled:
-            y = pool_lanes(self.x, *pooling)
-            self._pooled[pooling] = y, kernels.moments(y.data) if training else None
-        return self._pooled[pooling]
+            self._pooled[pooling] = pool_lanes(self.x, *pooling), None
+        y, moments = self._pooled[pooling]
+        if training and moments is None:
+            moments = kernels.moments(y.data)
+            self._pooled[pooling] = y, moments
+        return y, moments
 
 
 class FusedStem:
@@ -132,7 +152,7 @@ class FusedStem:
 
     def __init__(self, stem):
         parts = list(stem)
-        known = len(parts) == 2 and is_known(stem, nn.Sequential) and is_known(parts[1], nn.BatchNorm2d)
+        known = len(parts) == 2 and is_exactly(stem, nn.Sequential) and is_exactly(parts[1], nn.BatchNorm2d)
         self.first = parts[0] if known else stem
         self.norm = Lowered((), ((),), (parts[1],)) if known else None
 
@@ -148,9 +168,11 @@ class UnknownCell:
     def __init__(self, cell):
         self.cell = cell
 
-    def __call__(self, older, newer, batch, *rest):
+    def __call__(self, older, newer, batch, rest):
+        """rest: the weights of the mixed operations, or the Network, whose drop path the cell takes."""
         images = (from_lanes(x, batch) for x in (older, newer))
-        return to_lanes(self.cell(*images, *rest))
+        rest = rest.drop if isinstance(rest, Network) else rest
+        return to_lanes(self.cell(*images, rest))
 
 
 class FusedCell:
@@ -192,9 +214,9 @@ def _edge(candidates, state):
     parts, tensors = [], []
     for operation, lowered in candidates:
         arithmetic = None if lowered is None else lowered.arithmetic()
-        if is_known(operation, Zero):
+        if is_exactly(operation, Zero):
             parts.append(None)
-        elif is_known(operation, Skip):
+        elif is_exactly(operation, Skip):
             parts.append(IDENTITY)
         elif arithmetic is None or lowered.affine:
             parts.append(GivenPart())
@@ -218,21 +240,23 @@ class FusedFixedCell(FusedCell):
         super().__init__(cell)
         self.operations = [(lower(operation), operation) for operation in cell.operations]
 
-    def __call__(self, older, newer, batch, path_factors):
+    def __call__(self, older, newer, batch, network):
+        def keep(operation):
+            rate = network.drop_rate(operation)
+            return path_factors(batch, older.dtype, rate, network.path_rng)
+
         states = self.input_states(older, newer, batch)
         arriving = iter(zip(self.operations, self.cell.predecessors))
         for (lowered, operation), i in arriving:
-            keep = path_factors(operation, batch, states[i].x.dtype)
-            first = _apply(lowered, operation, states[i], None, keep)
+            first = _apply(lowered, operation, states[i], None, keep(operation))
             (lowered, operation), i = next(arriving)
-            keep = path_factors(operation, batch, states[i].x.dtype)
-            states.append(State(_apply(lowered, operation, states[i], first, keep), batch))
+            states.append(State(_apply(lowered, operation, states[i], first, keep(operation)), batch))
         return F.concat([states[i].x for i in self.cell.concat], axis=1)
 
 
 def _apply(lowered, operation, state, base=None, keep=None):
     """base + keep ∘ operation(state), a Tensor in lanes; keep: None or a factor (B,) for each sample."""
-    if is_known(operation, Skip):  # which is never dropped
+    if is_exactly(operation, Skip):  # which is never dropped
         return state.x if base is None else base + state.x
     if lowered is not None and lowered.arithmetic() is not None:
         x = state.x

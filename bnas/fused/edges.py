@@ -156,6 +156,10 @@ def fused_edge(weights, base, x, tensors, batch, parts):
     """All candidates of an edge, normed, weighted and added to `base` (a Tensor or None); see FusedEdge.
 
     weights: Tensor (M,) or (B, M); x: Tensor in lanes; parts: M of ChainPart, GivenPart or None, of which one
-    at least is not None; tensors: those of the parts in turn.
+    at least is not None; tensors: those of the parts in turn. Raises ValueError for weights of another shape.
     """
+    if weights.shape not in ((len(parts),), (batch, len(parts))):
+        raise ValueError(
+            f"fused_edge: weights must have shape {(len(parts),)} or {(batch, len(parts))}, got {weights.shape}"
+        )
     return FusedEdge.apply(weights, base, x, *tensors, batch=batch, parts=parts)

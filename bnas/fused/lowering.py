@@ -2,12 +2,9 @@
 
 from bnas import nn
 from bnas.fused.chains import REAL, Arithmetic, Stage, fused_chain
+from bnas.kernels.windows import POINT
+from bnas.nn import is_exactly
 from bnas.space.operations import Chain, FactorizedReduce, Pool, ReLUConvBN, Separable
-
-
-def is_known(module, kind):
-    """Whether a module computes what the class `kind` says, and is no subclass or patched instance."""
-    return type(module) is kind and "forward" not in vars(module)
 
 
 class Lowered:
@@ -25,6 +22,7 @@ class Lowered:
         self.stages = tuple(map(Stage, windows, norms))
         self.affine = any(norm.weight is not None for norm in norms)
         self.binary = any(isinstance(conv, nn.XnorConv2d) for conv in convolutions)
+        self.surrogate = convolutions[0].surrogate if self.binary else None
         self._sources, rest = [], iter(convolutions)
         for stage in self.stages:
             own = stage.weights() - 2 * (stage.norm.weight is not None)
@@ -37,13 +35,13 @@ class Lowered:
         return [getattr(module, name) for module, name in self._sources]
 
     def arithmetic(self):
-        """The Arithmetic of the units as they are set now; None if some weights are 1-bit and others real."""
+        """The Arithmetic of the units; None if some weights are 1-bit now and others real."""
         if not self.binary:
             return REAL
         first = self.convolutions[0]
         if any(conv.binary_weights != first.binary_weights for conv in self.convolutions):
             return None
-        return Arithmetic(True, first.surrogate, first.binary_weights)
+        return Arithmetic(True, self.surrogate, first.binary_weights)
 
     def chain(self, x, batch, base=None, keep=None):
         """The stages on a Tensor in lanes, see `fused_chain`."""
@@ -58,39 +56,50 @@ def lower(operation):
 
 
 def _lower_separable(operation):
-    convolutions = operation.depthwise, operation.pointwise
-    return _lower_units((operation.depthwise.window,), convolutions, operation.bn)
+    depthwise, pointwise = operation.depthwise, operation.pointwise
+    channels = depthwise.weight.shape[0]
+    by_channel = depthwise.groups == channels and depthwise.weight.shape[1] == 1
+    if not by_channel or pointwise.window != POINT or pointwise.weight.shape[1] != channels:
+        return None
+    return _lower_units((depthwise.window,), (depthwise, pointwise), operation.bn)
 
 
 def _lower_relu_conv_bn(operation):
-    return _lower_units((operation.conv.window,), (operation.conv,), operation.bn)
+    conv = operation.conv
+    return _lower_pointwise((conv.window,), (conv,), operation.bn)
 
 
 def _lower_factorized_reduce(operation):
     shifted = operation.conv2.window._replace(skip=operation.SHIFT)
     windows, convolutions = (operation.conv1.window, shifted), (operation.conv1, operation.conv2)
-    return _lower_units(windows, convolutions, operation.bn)
+    return _lower_pointwise(windows, convolutions, operation.bn)
+
+
+def _lower_pointwise(windows, convolutions, bn):
+    """Units without a depthwise convolution, side by side."""
+    fits = all(conv.window.kernel == (1, 1) and conv.groups == 1 for conv in convolutions)
+    return _lower_units(windows, convolutions, bn) if fits else None
 
 
 def _lower_units(windows, convolutions, bn):
     """One stage: units with such windows, of these convolutions in turn, then a BatchNorm2d."""
     kinds = {_kind(conv) for conv in convolutions}
-    if len(kinds) > 1 or None in kinds or not is_known(bn, nn.BatchNorm2d):
+    if len(kinds) > 1 or None in kinds or not is_exactly(bn, nn.BatchNorm2d):
         return None
     return Lowered(convolutions, (windows,), (bn,))
 
 
 def _kind(conv):
     """What all convolutions of an operation must share; None for a convolution that is not known."""
-    if is_known(conv, nn.Conv2d) and conv.bias is None:
+    if is_exactly(conv, nn.Conv2d) and conv.bias is None:
         return "real"
-    known = is_known(conv, nn.XnorConv2d) and conv.beta is None and conv.surrogate != "tanh"
+    known = is_exactly(conv, nn.XnorConv2d) and conv.beta is None and conv.surrogate != "tanh"
     return conv.surrogate if known else None
 
 
 def _lower_chain(operation):
     first, second = lower(operation.first), lower(operation.second)
-    if first is None or second is None or first.pooling or second.pooling:
+    if first is None or second is None or not (first.convolutions and second.convolutions):
         return None
     convolutions = *first.convolutions, *second.convolutions
     if len({_kind(conv) for conv in convolutions}) > 1:
@@ -100,12 +109,13 @@ def _lower_chain(operation):
 
 
 def _lower_pool(operation):
-    pool, largest = operation.pool, is_known(operation.pool, nn.MaxPool2d)
-    average = is_known(pool, nn.AvgPool2d) and not pool.count_include_pad
-    square = all(isinstance(n, int) for n in pool.window)
-    if not (largest or average) or not square or not is_known(operation.bn, nn.BatchNorm2d):
+    pool, largest = operation.pool, is_exactly(operation.pool, nn.MaxPool2d)
+    average = is_exactly(pool, nn.AvgPool2d) and not pool.count_include_pad
+    settings = pool.kernel_size, pool.stride, pool.padding
+    square = all(isinstance(n, int) for n in settings)
+    if not (largest or average) or not square or not is_exactly(operation.bn, nn.BatchNorm2d):
         return None
-    return Lowered((), ((),), (operation.bn,), (largest, *pool.window))
+    return Lowered((), ((),), (operation.bn,), (largest, *settings))
 
 
 _LOWERINGS = {

@@ -11,9 +11,7 @@ import numpy as np
 from bnas.functional.binarise import channel_scale, sign
 from bnas.functional.conv import correlate
 from bnas.fused.reference import from_lanes, to_lanes
-from bnas.kernels.windows import Window
-
-POINTWISE = Window((1, 1))
+from bnas.kernels.windows import POINT
 
 
 def chain_surrogate(point, arithmetic, batch, stages, keep=None):
@@ -60,7 +58,7 @@ def _chain(x, stages, weights, arithmetic):
             y = x
             if window.kernel != (1, 1):
                 beta, *dot = _xnor(y, next(weights), window, arithmetic)
-                y, window = [beta[:, None, None] * part for part in dot], POINTWISE
+                y, window = [beta[:, None, None] * part for part in dot], POINT
             beta, *dot = _xnor(y, next(weights), window, arithmetic)
             betas.append(beta)
             dots.append(dot)

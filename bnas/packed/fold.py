@@ -7,6 +7,7 @@ from bnas import nn
 from bnas.space.operations import Chain, Factorized7, FactorizedReduce, Zero, Pool, Separable, Skip
 from bnas.errors import InputError
 from bnas.functional.norm import evaluation_affine
+from bnas.nn import is_exactly
 from bnas.space.network import Network
 from bnas.packed import layers
 
@@ -21,7 +22,7 @@ def fold(network):
     if not isinstance(network, Network):
         raise InputError(
             f"only the network of a genotype can be packed, not a {type(network).__name__}; "
-            "train one with bnas train"
+            "train one with bnas train, or give the `model` of a compiled one"
         )
     names = {module: name for name, module in network.named_modules()}
     convolutions = [m for m in names if isinstance(m, nn.XnorConv2d)]
@@ -77,29 +78,35 @@ def _halves(module, make):
 
 def _branches(operation, names):
     """The branches of a candidate operation in 1 bit."""
-    if isinstance(operation, FactorizedReduce):
+    if is_exactly(operation, FactorizedReduce):
 
         def half(conv, scale, shift, skip=0):
             return _bit_conv(conv, names, layers.Rescale(_beta(conv), scale, shift), skip)
 
         return tuple((conv,) for conv in _halves(operation, half))
-    if isinstance(operation, Skip):
+    if is_exactly(operation, Skip):
         return ((layers.PackedSkip(),),)
-    if isinstance(operation, Zero):
+    if is_exactly(operation, Zero):
         return ((layers.PackedZero(operation.stride),),)
-    if isinstance(operation, Pool):
-        kind = "avg" if isinstance(operation.pool, nn.AvgPool2d) else "max"
-        return ((layers.PackedPool(kind, operation.pool.window[1], *_affine(operation.bn)),),)
+    if is_exactly(operation, Pool):
+        pool = operation.pool
+        kind = "avg" if is_exactly(pool, nn.AvgPool2d) and not pool.count_include_pad else "max"
+        if (kind == "max" and not is_exactly(pool, nn.MaxPool2d)) or (pool.kernel_size, pool.padding) != (3, 1):
+            raise InputError(
+                "a pooling of the network is not 3×3 with padding 1, max or average over the pixels inside; "
+                "no other is packed"
+            )
+        return ((layers.PackedPool(kind, pool.stride, *_affine(operation.bn)),),)
     return (_chain(operation, names, last=True),)
 
 
 def _chain(operation, names, last):
     """The 1-bit convolutions of an operation; the last one of an edge puts out real numbers."""
-    if isinstance(operation, Chain):
+    if is_exactly(operation, Chain):
         return _chain(operation.first, names, False) + _chain(operation.second, names, last)
-    if isinstance(operation, Separable):
+    if is_exactly(operation, Separable):
         first, second = operation.depthwise, operation.pointwise
-    elif isinstance(operation, Factorized7):
+    elif is_exactly(operation, Factorized7):
         first, second = operation.conv1, operation.conv2
     else:
         raise InputError(

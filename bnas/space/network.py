@@ -3,7 +3,6 @@
 import bnas.functional as F
 from bnas import nn
 from bnas.autodiff import Tensor
-from bnas.functional.regularise import path_factors
 from bnas.space.genotype import validate_genotype
 from bnas.space.operations import Skip, make_operation
 from bnas.space.skeleton import Cell, Skeleton
@@ -76,20 +75,18 @@ class Network(Skeleton):
     def forward(self, x):
         """Logits (B, N) of images (B, C, H, W)."""
 
-        def drop(operation, y):
-            factors = self.path_factors(operation, len(y), y.dtype)
-            return y if factors is None else y * Tensor(factors.reshape(-1, 1, 1, 1))
-
         older = newer = self.stem(x if isinstance(x, Tensor) else Tensor(x))
         for cell in self.cells:
-            older, newer = newer, cell(older, newer, drop)
+            older, newer = newer, cell(older, newer, self.drop)
         return self.classify(newer)
 
-    def path_factors(self, operation, batch, dtype):
-        """Factors (batch,) of drop path for an operation's samples, drawn anew, or None to drop nothing."""
-        if not self.training or isinstance(operation, Skip):
-            return None
-        return path_factors(batch, dtype, self.drop_path, self.path_rng)
+    def drop(self, operation, y):
+        """Drop path of an operation's result."""
+        return F.drop_path(y, self.drop_rate(operation), rng=self.path_rng)
+
+    def drop_rate(self, operation):
+        """The probability of dropping an operation for a sample: 0 in evaluation and for an identity."""
+        return 0.0 if not self.training or isinstance(operation, Skip) else self.drop_path
 
     def binarise_weights(self, on):
         """Switch the 1-bit convolutions between real (False) and 1-bit weights (True)."""
