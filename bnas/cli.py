@@ -24,8 +24,11 @@ from bnas.errors import DivergedError, InputError
 
 # What a library reads before OMP_NUM_THREADS when it is imported.
 OWN_VARIABLES = (
-    "NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS",
-)  # fmt: skip
+    "NUMBA_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
 
 
 def main(arguments=None):
@@ -248,28 +251,38 @@ def build_parser():
     def command(name, summary, description, **texts):
         added = commands.add_parser(name, help=summary, description=description, **texts)
         added.add_argument(
-            "--threads", type=whole_number(1), metavar="N",
+            "--threads",
+            type=whole_number(1),
+            metavar="N",
             help="threads of Numba and BLAS, at most one a core (OMP_NUM_THREADS, or one a core)",
-        )  # fmt: skip
+        )
         return added
 
     search = command(
-        "search", "find an architecture with DCP-NAS", SEARCH,
-        usage="bnas search [options]", epilog=SEARCH_EPILOG,
-    )  # fmt: skip
+        "search",
+        "find an architecture with DCP-NAS",
+        SEARCH,
+        usage="bnas search [options]",
+        epilog=SEARCH_EPILOG,
+    )
     search.add_argument("--out", metavar="DIR", help="run folder (runs/DATASET-seedSEED)")
     _run_options(search, QUICK_SEARCH)
     _settings(search, SearchConfig)
 
     train = command(
-        "train", "train it from scratch, 1-bit or real", TRAIN,
-        usage="bnas train RUN [options]", epilog=TRAIN_EPILOG,
-    )  # fmt: skip
+        "train",
+        "train it from scratch, 1-bit or real",
+        TRAIN,
+        usage="bnas train RUN [options]",
+        epilog=TRAIN_EPILOG,
+    )
     train.add_argument("folder", metavar="RUN", help="folder of a search, or any with --genotype")
     train.add_argument(
-        "--genotype", metavar="G", dest="architecture",
+        "--genotype",
+        metavar="G",
+        dest="architecture",
         help="DARTS_V1, DARTS_V2, AmoebaNet, NASNet, or a file with a genotype",
-    )  # fmt: skip
+    )
     _run_options(train, QUICK_TRAIN)
     _settings(train, TrainConfig, skip=("genotype",))
 
@@ -280,9 +293,12 @@ def build_parser():
     )
 
     export = command(
-        "export", "compile the trained 1-bit network to bits", EXPORT,
-        usage="bnas export RUN [-o FILE]", epilog=EXPORT_EPILOG,
-    )  # fmt: skip
+        "export",
+        "compile the trained 1-bit network to bits",
+        EXPORT,
+        usage="bnas export RUN [-o FILE]",
+        epilog=EXPORT_EPILOG,
+    )
     export.add_argument("folder", metavar="RUN", help="run folder with a trained 1-bit network")
     export.add_argument("-o", "--out", metavar="FILE", help="the packed network (RUN/packed.npz)")
     export.add_argument(
@@ -297,17 +313,27 @@ def build_parser():
     bench.add_argument("--out", metavar="DIR", default="bench", help="folder for results (bench)")
     bench.add_argument("--quick", action="store_true", help="a trial: few repetitions and shapes")
     bench.add_argument(
-        "--only", nargs="+", choices=BENCH_PARTS, default=BENCH_PARTS, metavar="PART",
+        "--only",
+        nargs="+",
+        choices=BENCH_PARTS,
+        default=BENCH_PARTS,
+        metavar="PART",
         help=f"of {', '.join(BENCH_PARTS)} (all)",
-    )  # fmt: skip
+    )
     bench.add_argument(
-        "--scale", nargs="+", choices=BENCH_SCALES, default=BENCH_SCALES[:2], metavar="NAME",
+        "--scale",
+        nargs="+",
+        choices=BENCH_SCALES,
+        default=BENCH_SCALES[:2],
+        metavar="NAME",
         help=f"of search steps: {', '.join(BENCH_SCALES)} ({' '.join(BENCH_SCALES[:2])})",
-    )  # fmt: skip
+    )
     bench.add_argument(
-        "--repeats", type=whole_number(1), metavar="N",
+        "--repeats",
+        type=whole_number(1),
+        metavar="N",
         help="how often a search step is timed (9, 7 or 3 times, by scale)",
-    )  # fmt: skip
+    )
 
     plot = command("plot", "draw the figures of a run", PLOT)
     plot.add_argument("folder", metavar="RUN", help="run folder")

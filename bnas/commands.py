@@ -13,12 +13,12 @@ import numpy as np
 
 from bnas import functional, fused
 from bnas.config import (
-    PRIMITIVES,
     QUICK_SEARCH,
     QUICK_TRAIN,
     SearchConfig,
     TrainConfig,
     config_from_dict,
+    names_in,
 )
 from bnas.data import ascii_image, describe, load_dataset, read_images
 from bnas.errors import InputError
@@ -192,9 +192,13 @@ def bench(options):
         Path(options.out).mkdir(parents=True, exist_ok=True)  # now, not after some minutes
     # Hours may pass: what has been measured stays, whatever happens to the rest.
     results = run_all(
-        options.quick, print, tuple(options.only), tuple(options.scale), options.repeats,
+        options.quick,
+        print,
+        tuple(options.only),
+        tuple(options.scale),
+        options.repeats,
         lambda results: save_results(results, options.out),
-    )  # fmt: skip
+    )
     print(text_report(results))
     print(*save_report(results, options.out), sep="\n")
 
@@ -357,6 +361,6 @@ def _draw(folder):
     path, searched = folder.path / "genotype.txt", folder.config
     if "operations" not in searched and _has_run(folder.path.parent):
         searched = RunFolder.open(folder.path.parent).config
-    operations = tuple(searched.get("operations", ",".join(PRIMITIVES)).split(","))
+    operations = names_in(searched.get("operations", SearchConfig.operations))
     genotype = read_genotype(path, operations) if path.exists() else None
     return draw_run(folder.history(), genotype, folder.figures, operations)

@@ -18,17 +18,30 @@ ENGINES = ("fused", "plain")
 KERNELS = ("numba", "numpy")
 # The search space of section 4.4 of the book: axis M of α, in this order.
 PRIMITIVES = (
-    "none", "skip_connect", "dil_conv_3x3", "dil_conv_5x5", "max_pool_3x3", "avg_pool_3x3",
-    "sep_conv_3x3", "sep_conv_5x5",
-)  # fmt: skip
+    "none",
+    "skip_connect",
+    "dil_conv_3x3",
+    "dil_conv_5x5",
+    "max_pool_3x3",
+    "avg_pool_3x3",
+    "sep_conv_3x3",
+    "sep_conv_5x5",
+)
 BENCH_PARTS = ("kernels", "networks", "steps", "memory", "growth")
 BENCH_SCALES = ("digits", "cifar", "darts")  # of a search step: image, channels, layers, batch
 
+LATER = ("operations", "engine", "kernels")  # settings that runs of the first versions lack
+
 # What --quick stands for: small enough for seconds.
 QUICK_SEARCH = {
-    "channels": 4, "layers": 3, "nodes": 2, "rounds": 1, "parent_epochs": 1, "child_epochs": 1,
+    "channels": 4,
+    "layers": 3,
+    "nodes": 2,
+    "rounds": 1,
+    "parent_epochs": 1,
+    "child_epochs": 1,
     "limit": 256,
-}  # fmt: skip
+}
 QUICK_TRAIN = {"channels": 8, "layers": 3, "epochs": 2, "limit": 256}
 
 _TYPES = {
@@ -48,10 +61,14 @@ def setting(default, help, choices=None, least=None, above=None, most=None):
 
 
 ENGINE = setting(
-    "fused", "fused: fast training; plain: the networks as they are written, to read and debug", ENGINES
+    "fused",
+    "fused: fast training; plain: the networks as they are written, to read and debug",
+    ENGINES,
 )
 KERNEL_CHOICE = setting(
-    "numba", "numba: compiled kernels; numpy: their twins in plain NumPy, with --engine plain", KERNELS
+    "numba",
+    "numba: compiled kernels; numpy: their twins in plain NumPy, with --engine plain",
+    KERNELS,
 )
 
 
@@ -82,17 +99,22 @@ def check(config):
         )
 
 
+def names_in(text):
+    """The names in a text with commas between them, a tuple."""
+    return tuple(name.strip() for name in text.split(","))
+
+
 def config_from_dict(kind, values):
     """The configuration of dataclass `kind` that `dataclasses.asdict` made, of this version or an older one.
 
-    Settings that an older version did not have take their defaults, which mean what it did. Raises
-    InputError for a setting that this version does not know.
+    The settings in LATER may be missing: their defaults mean what an older version did. Raises
+    InputError for any other that is missing, and for one that this version does not know.
     """
-    unknown = sorted(set(values) - {f.name for f in fields(kind)})
-    if unknown:
+    odd = sorted((set(values) ^ {f.name for f in fields(kind)}) - (set(LATER) - set(values)))
+    if odd:
         raise InputError(
             f"the saved configuration does not fit the {kind.__name__} of this version "
-            f"({', '.join(unknown[:3])}); use the version of bnas that wrote it, or start a new run"
+            f"({', '.join(odd[:3])}); use the version of bnas that wrote it, or start a new run"
         )
     return kind(**values)
 
@@ -115,7 +137,8 @@ class SearchConfig:
     )
     nodes: int = setting(4, "intermediate nodes of a cell", least=1)
     operations: str = setting(
-        ",".join(PRIMITIVES), "candidate operations of every edge, with commas between [axis M of α]"
+        ", ".join(PRIMITIVES),
+        "candidate operations of every edge, with commas between [axis M of α]",
     )
     rounds: int = setting(2, "how often Parent and Child phases alternate [R]", least=1)
     parent_epochs: int = setting(2, "epochs of each Parent phase", least=1)
@@ -136,7 +159,9 @@ class SearchConfig:
     eta: float = setting(0.01, "step of the backtracking, 0 for none [η = η₁η₂, Eq. 4.50]", least=0)
     psi_lr: float = setting(50.0, "learning rate of ψ [η_ψ, Eq. 4.51]", least=0)
     tau: float = setting(
-        5.0, "backtrack operations whose weight norm ranks above this in their edge [τ, Eq. 4.52]", least=0
+        5.0,
+        "backtrack operations whose weight norm ranks above this in their edge [τ, Eq. 4.52]",
+        least=0,
     )
     surrogate: str = setting(
         "clip",
@@ -150,20 +175,21 @@ class SearchConfig:
 
     def __post_init__(self):
         check(self)
-        names = ",".join(name.strip() for name in self.operations.split(","))
-        object.__setattr__(self, "operations", names)  # without blanks, whoever reads it
+        object.__setattr__(self, "operations", ", ".join(self.operation_names))
 
     @property
     def operation_names(self):
         """The candidate operations as a tuple, in the order of axis M of α."""
-        return tuple(self.operations.split(","))
+        return names_in(self.operations)
 
 
 @dataclass(frozen=True)
 class TrainConfig:
     """What a training of a found network is told. Raises InputError for a value out of range."""
 
-    genotype: str = setting("", "the architecture, as bnas.space.genotype.format_genotype writes it")
+    genotype: str = setting(
+        "", "the architecture, as bnas.space.genotype.format_genotype writes it"
+    )
     dataset: str = setting("digits", "data set", DATASETS)
     data_dir: str | None = setting(
         None, "folder of the data files (mnist, cifar10), or the file itself (npz)"

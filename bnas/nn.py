@@ -246,9 +246,18 @@ class Conv2d(Convolution):
     """F.conv2d with a learned kernel and, if `bias`, an offset for each channel."""
 
     def __init__(
-        self, in_channels, out_channels, kernel_size, stride=1, padding=0, dilation=1, groups=1,
-        bias=True, *, rng,
-    ):  # fmt: skip
+        self,
+        in_channels,
+        out_channels,
+        kernel_size,
+        stride=1,
+        padding=0,
+        dilation=1,
+        groups=1,
+        bias=True,
+        *,
+        rng,
+    ):
         sizes = in_channels, out_channels, kernel_size
         super().__init__(*sizes, stride, padding, dilation, groups, rng)
         self.bias = Parameter(np.zeros(out_channels, np.float32)) if bias else None
@@ -278,9 +287,19 @@ class XnorConv2d(Convolution):
     """
 
     def __init__(
-        self, in_channels, out_channels, kernel_size, stride=1, padding=0, dilation=1, groups=1,
-        *, surrogate="clip", beta="closed", rng,
-    ):  # fmt: skip
+        self,
+        in_channels,
+        out_channels,
+        kernel_size,
+        stride=1,
+        padding=0,
+        dilation=1,
+        groups=1,
+        *,
+        surrogate="clip",
+        beta="closed",
+        rng,
+    ):
         if surrogate not in SURROGATES:
             raise ValueError(
                 f"XnorConv2d: surrogate must be one of {SURROGATES}, got {surrogate!r}"
@@ -344,22 +363,28 @@ class BatchNorm2d(Module):
 
     def forward(self, x):
         return F.batch_norm(
-            x, self.running_mean, self.running_var, self.weight, self.bias,
-            self.training, self.momentum, self.eps,
-        )  # fmt: skip
+            x,
+            self.running_mean,
+            self.running_var,
+            self.weight,
+            self.bias,
+            self.training,
+            self.momentum,
+            self.eps,
+        )
 
 
 @contextmanager
 def evaluating(module):
-    """Inside this context `module` is in evaluation mode; afterwards each part in the mode it was in."""
-    modes = [(part, part.training) for part in module.modules()]
-    for part, _ in modes:
+    """Inside this context `module` is in evaluation mode; afterwards in the mode it was in."""
+    was_training, parts = module.training, module.modules()
+    for part in parts:
         part.training = False
     try:
         yield
     finally:
-        for part, training in modes:
-            part.training = training
+        for part in parts:
+            part.training = was_training
 
 
 def join_states(**parts):

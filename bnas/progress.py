@@ -20,10 +20,12 @@ class Progress:
         self.steps, self.engine = job.steps, job.config.engine
         self.bar = tqdm(
             desc="starting (the first run compiles)" if done < job.epochs else "finished before",
-            total=job.epochs * job.steps, initial=done * job.steps,
-            dynamic_ncols=True, disable=None,  # None: where stderr is no terminal
+            total=job.epochs * job.steps,
+            initial=done * job.steps,
+            dynamic_ncols=True,
+            disable=None,  # None: where stderr is no terminal
             bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left{postfix}",
-        )  # fmt: skip
+        )
         self.count, self.left = 0, (job.epochs - done) * job.steps
         self.started = time.perf_counter()
 
@@ -53,8 +55,9 @@ class Progress:
             print(
                 f"engine plain: {seconds:.2g} s a step, so {_duration(left * seconds)} to "
                 f"{_duration(2 * left * seconds)} for the {left} steps to come; --engine fused is faster",
-                file=sys.stderr, flush=True,
-            )  # fmt: skip
+                file=sys.stderr,
+                flush=True,
+            )
 
 
 def _duration(seconds):

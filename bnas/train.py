@@ -30,9 +30,15 @@ def build_network(config, dataset):
         precision = Precision(True, config.surrogate, config.beta)
     rng = np.random.default_rng(config.seed)
     return Network(
-        parse_genotype(config.genotype), dataset.image_shape[0], dataset.classes, config.channels,
-        config.layers, precision, rng, config.drop_path,
-    )  # fmt: skip
+        parse_genotype(config.genotype),
+        dataset.image_shape[0],
+        dataset.classes,
+        config.channels,
+        config.layers,
+        precision,
+        rng,
+        config.drop_path,
+    )
 
 
 def trained_network(config, dataset, arrays):

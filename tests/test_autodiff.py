@@ -383,12 +383,17 @@ def test_plain_numbers_take_the_dtype_of_the_tensor(scalar, dtype):
     x = leaf(2.0, 4.0, dtype=dtype)
     s = float(scalar)
     expected = {
-        "add": (x + scalar, x.data + s), "radd": (scalar + x, s + x.data),
-        "sub": (x - scalar, x.data - s), "rsub": (scalar - x, s - x.data),
-        "mul": (x * scalar, x.data * s), "rmul": (scalar * x, s * x.data),
-        "div": (x / scalar, x.data / s), "rdiv": (scalar / x, s / x.data),
-        "pow": (x**scalar, x.data**s), "clip": (x.clip(scalar, None), np.maximum(x.data, s)),
-    }  # fmt: skip
+        "add": (x + scalar, x.data + s),
+        "radd": (scalar + x, s + x.data),
+        "sub": (x - scalar, x.data - s),
+        "rsub": (scalar - x, s - x.data),
+        "mul": (x * scalar, x.data * s),
+        "rmul": (scalar * x, s * x.data),
+        "div": (x / scalar, x.data / s),
+        "rdiv": (scalar / x, s / x.data),
+        "pow": (x**scalar, x.data**s),
+        "clip": (x.clip(scalar, None), np.maximum(x.data, s)),
+    }
     for name, (got, want) in expected.items():
         assert isinstance(got, Tensor) and got.dtype == dtype, name
         np.testing.assert_allclose(got.data, want, rtol=1e-6, err_msg=name)

@@ -14,14 +14,26 @@ from helpers.processes import run_python
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
-from bnas.bench import cases, growth, machine, machine_record, race, races, save_report, steps
-from bnas.bench import save_results, text_report, threads
+from bnas.bench import (
+    cases,
+    growth,
+    machine,
+    machine_record,
+    race,
+    races,
+    save_report,
+    save_results,
+    steps,
+    text_report,
+    threads,
+)
 from bnas.bench.costs import growth_figure
 from bnas.bench.memory import peak_of_call
 from bnas.bench.report import ratio_figure
 from bnas.config import BENCH_SCALES
 from bnas.errors import InputError
 
+pytestmark = pytest.mark.slow
 
 # Timing ----------------------------------------------------------------------------------------
 
@@ -106,7 +118,9 @@ def test_a_long_function_is_not_called_only_to_warm_up(repeats):
     timings = race(contenders, repeats, clock=clock)
     called = sum(clock.measurements, [])
     assert called.count("long") == called.count("longer") == repeats + 1
-    assert timings["long"].seconds == (60.0 if repeats == 1 else 20.0)  # the first call counts nowhere
+    assert timings["long"].seconds == (
+        60.0 if repeats == 1 else 20.0
+    )  # the first call counts nowhere
     assert [timing.repeats for timing in timings.values()] == [repeats] * 3
 
 
@@ -224,9 +238,20 @@ def test_real_threads_and_no_torch():
 # The machine -----------------------------------------------------------------------------------
 
 KEYS = {
-    "date", "cpu", "architecture", "features", "cores", "load", "system", "python", "bnas",
-    "versions", "blas", "numba_threads", "thread_variables",
-}  # fmt: skip
+    "date",
+    "cpu",
+    "architecture",
+    "features",
+    "cores",
+    "load",
+    "system",
+    "python",
+    "bnas",
+    "versions",
+    "blas",
+    "numba_threads",
+    "thread_variables",
+}
 
 
 def test_the_record_is_complete_without_cpuinfo(tmp_path):
@@ -279,23 +304,39 @@ def row(name, work=None, spread=0.02, **seconds):
 
 def table(*rows, peers=("PyTorch", "NumPy"), unit=None, note="", title="Convolution"):
     return {
-        "title": title, "unit": unit, "note": note, "rows": list(rows),
-        "ours": ["bnas"], "peers": list(peers),
-    }  # fmt: skip
+        "title": title,
+        "unit": unit,
+        "note": note,
+        "rows": list(rows),
+        "ours": ["bnas"],
+        "peers": list(peers),
+    }
 
 
 def results_of(*tables, peak=None, memory=(), growth=(), **changes):
     versions = {"numpy": "2.4.6", "threadpoolctl": "3.6.0", "torch": "2.13.0"}
     record = {
-        "date": "2030-01-02T03:04:05+00:00", "cpu": "ACME 9000", "architecture": "acme",
-        "features": ["popcnt", "avx2"], "cores": 2, "load": 0.1, "system": "Linux",
-        "python": "3.12.1", "bnas": "0.1.0", "versions": versions, "blas": "openblas 0.3",
-        "numba_threads": 2, "thread_variables": {},
-    }  # fmt: skip
+        "date": "2030-01-02T03:04:05+00:00",
+        "cpu": "ACME 9000",
+        "architecture": "acme",
+        "features": ["popcnt", "avx2"],
+        "cores": 2,
+        "load": 0.1,
+        "system": "Linux",
+        "python": "3.12.1",
+        "bnas": "0.1.0",
+        "versions": versions,
+        "blas": "openblas 0.3",
+        "numba_threads": 2,
+        "thread_variables": {},
+    }
     return {
-        "machine": {**record, **changes}, "peak": peak or {}, "tables": list(tables),
-        "memory": list(memory), "growth": list(growth),
-    }  # fmt: skip
+        "machine": {**record, **changes},
+        "peak": peak or {},
+        "tables": list(tables),
+        "memory": list(memory),
+        "growth": list(growth),
+    }
 
 
 MIXED = (
@@ -425,17 +466,25 @@ def test_two_formats_of_a_peer_are_compared_by_the_better_one_row_by_row():
     shown = {line[0]: line for line in lines if line and line[0] in "abcd"}
     assert [shown[name][4] for name in "abcd"] == ["4.00", "1.00", "16.00", "-"]
     assert "geometric mean ratio" in text_report(results) and " 4.00x " in text_report(results)
-    assert "better torch, geometric mean 4.00x" in ratio_figure(results).axes[0].get_title(loc="left")
-    assert "bnas" not in str(ratio_figure(results_of({**table(rows[3]), **BETTER})).axes[0].get_title())
+    assert "better torch, geometric mean 4.00x" in ratio_figure(results).axes[0].get_title(
+        loc="left"
+    )
+    assert "bnas" not in str(
+        ratio_figure(results_of({**table(rows[3]), **BETTER})).axes[0].get_title()
+    )
 
 
 def test_memory_is_shown_in_mebibytes_with_the_ratio_to_the_smaller_format():
     rows = [
-        {"name": "digits, Parent", "bytes": {"bnas": 2**20, "torch f32": 4 * 2**20,
-                                             "torch f32 last": 2**21}},
-        {"name": "cifar, Parent", "bytes": {"bnas": 2**21, "torch f32": 2**24,
-                                            "torch f32 last": 2**26}},
-    ]  # fmt: skip
+        {
+            "name": "digits, Parent",
+            "bytes": {"bnas": 2**20, "torch f32": 4 * 2**20, "torch f32 last": 2**21},
+        },
+        {
+            "name": "cifar, Parent",
+            "bytes": {"bnas": 2**21, "torch f32": 2**24, "torch f32 last": 2**26},
+        },
+    ]
     memory = {"title": "Peak memory", "note": "", "unit": None, "rows": rows, **BETTER}
     text = text_report(results_of(memory=[memory]))
     lines = text[text.index("Peak memory") :].splitlines()
@@ -641,9 +690,13 @@ def test_the_race_of_a_scale_has_its_repeats_unless_told_otherwise(no_race):
     steps.step_table("darts", 1, False, True, repeats=7)
     scale = steps.SCALES["darts"]
     assert [(network, count, repeats) for network, _, count, repeats in no_race] == [
-        ("Parent", 2, 3), ("Child", 2, 3), ("Parent", 1, 7), ("Child", 1, 7),
-        ("Parent", 1, races.QUICK_REPEATS), ("Child", 1, races.QUICK_REPEATS),
-    ]  # fmt: skip
+        ("Parent", 2, 3),
+        ("Child", 2, 3),
+        ("Parent", 1, 7),
+        ("Child", 1, 7),
+        ("Parent", 1, races.QUICK_REPEATS),
+        ("Child", 1, races.QUICK_REPEATS),
+    ]
     assert all(seen[1]._replace(repeats=3) == scale for seen in no_race[:4])
     assert no_race[4][1].batch < 8
 
@@ -724,15 +777,24 @@ def grown(quantity, values, labels=("bnas", "torch f32", "torch f32 last")):
     """A table in which PyTorch takes 4 times as long in its better format, and twice the bytes."""
     rows = [
         {
-            "name": f"{value}, {network}", "value": value, "network": network, "work": None,
+            "name": f"{value}, {network}",
+            "value": value,
+            "network": network,
+            "work": None,
             "figures": {n: figure(value * k * s) for n, s in zip(labels, (1, 4, 5))},
             "bytes": {n: value * k * s * 2**20 for n, s in zip(labels, (1, 3, 2))},
         }
         for value in values
         for network, k in (("Parent", 1), ("Child", 2))
-    ]  # fmt: skip
-    return {"title": f"Growth with {quantity}", "note": "", "unit": None, "quantity": quantity,
-            "rows": rows, **BETTER}  # fmt: skip
+    ]
+    return {
+        "title": f"Growth with {quantity}",
+        "note": "",
+        "unit": None,
+        "quantity": quantity,
+        "rows": rows,
+        **BETTER,
+    }
 
 
 def test_growth_is_shown_beside_the_better_format_of_each_kind():
@@ -759,11 +821,17 @@ def test_the_figure_of_growth_draws_seconds_and_bytes_of_both_sides():
         assert ax.get_xticks().tolist() == [4, 8, 16]
         assert len([t for t in ax.get_yticks() if ax.get_ylim()[0] <= t <= ax.get_ylim()[1]]) >= 3
     assert seconds.get_ylabel() == "seconds a step" and "MiB" in bytes_.get_ylabel()
-    assert [drawn.axes[k].get_xlabel() for k in (2, 3)] == ["channels", "image size (pixels a side)"]
+    assert [drawn.axes[k].get_xlabel() for k in (2, 3)] == [
+        "channels",
+        "image size (pixels a side)",
+    ]
     (legend,) = drawn.legends
     assert [text.get_text() for text in legend.get_texts()] == [
-        "bnas, Parent", "bnas, Child", "better torch, Parent", "better torch, Child",
-    ]  # fmt: skip
+        "bnas, Parent",
+        "bnas, Child",
+        "better torch, Parent",
+        "better torch, Child",
+    ]
     for text in drawn.findobj(Text):
         if text.get_text() and text.get_visible():
             box = text.get_window_extent(canvas.get_renderer())

@@ -95,6 +95,7 @@ def tiny_phase(network):
     return phase, (parts[0].images, parts[0].labels)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", ["Parent", "Child"])
 def test_the_pool_does_not_grow_with_the_steps(network, monkeypatch):
     monkeypatch.setattr(buffers, "SMALL", 64)  # else arrays this small bypass it

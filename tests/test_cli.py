@@ -14,13 +14,21 @@ from helpers.processes import run_python
 
 from bnas import commands
 from bnas.config import SearchConfig, TrainConfig
-from bnas.space import PUBLISHED, format_genotype, parse_genotype
 from bnas.runs import RunFolder
+from bnas.space import PUBLISHED, format_genotype, parse_genotype
 
 SEARCH = ("search", *TINY, "--nodes", "1", "--out")
 COMMANDS = (
-    "search", "train", "evaluate", "export", "predict", "bench", "plot", "gradcheck", "data",
-)  # fmt: skip
+    "search",
+    "train",
+    "evaluate",
+    "export",
+    "predict",
+    "bench",
+    "plot",
+    "gradcheck",
+    "data",
+)
 
 
 @pytest.fixture(scope="module")
@@ -31,9 +39,17 @@ def session(tmp_path_factory):
     printed["before"] = succeed("evaluate", root)
     for precision in ("real", "binary"):
         printed[precision] = succeed(
-            "train", root, "--channels", "2", "--layers", "2", "--epochs", "2",
-            "--precision", precision,
-        )  # fmt: skip
+            "train",
+            root,
+            "--channels",
+            "2",
+            "--layers",
+            "2",
+            "--epochs",
+            "2",
+            "--precision",
+            precision,
+        )
     printed["after"] = succeed("evaluate", root)
     return root, printed
 
@@ -87,9 +103,7 @@ def test_every_setting_is_an_option_with_its_default(command, kind):
 
 
 def test_help_where_greek_cannot_be_printed():
-    done = run_python(
-        "-m", "bnas", "search", "--help", variables={"PYTHONIOENCODING": "ascii"}
-    )
+    done = run_python("-m", "bnas", "search", "--help", variables={"PYTHONIOENCODING": "ascii"})
     assert done.returncode == 0 and "Eq. 4.32" in done.stdout
 
 
@@ -101,9 +115,13 @@ def test_a_search_leaves_what_it_promises(session):
     names = {path.name for path in root.iterdir()}
     assert names >= {"config.json", "history.jsonl", "checkpoint.npz", "genotype.txt", "figures"}
     assert {path.name for path in (root / "figures").iterdir()} == {
-        "alpha_normal.png", "alpha_reduce.png", "operations.png", "accuracy.png", "tangent.png",
+        "alpha_normal.png",
+        "alpha_reduce.png",
+        "operations.png",
+        "accuracy.png",
+        "tangent.png",
         "cells.png",
-    }  # fmt: skip
+    }
     text = (root / "genotype.txt").read_text()
     assert len(parse_genotype(text).normal) == 2
     assert printed["search"].startswith(text)
@@ -159,6 +177,7 @@ def test_evaluate_gives_the_test_accuracy_of_the_trained_network(session):
         assert figures[label]["test_accuracy"] == pytest.approx(right.mean())
 
 
+@pytest.mark.slow
 def test_plot_draws_what_there_is(copy):
     shutil.rmtree(copy / "figures")
     paths = succeed("plot", copy).splitlines()
@@ -245,9 +264,13 @@ def test_a_failed_gradient_check_shows_in_the_status(monkeypatch):
     from bnas.functional.linear import Linear
 
     right = Linear.backward
-    monkeypatch.setattr(Linear, "backward", staticmethod(
-        lambda ctx, dy: tuple(None if d is None else 1.01 * d for d in right(ctx, dy))
-    ))  # fmt: skip
+    monkeypatch.setattr(
+        Linear,
+        "backward",
+        staticmethod(
+            lambda ctx, dy: tuple(None if d is None else 1.01 * d for d in right(ctx, dy))
+        ),
+    )
     status, out, _ = bnas("gradcheck", "--operation", "Linear", "--quick")
     assert status == 1 and "1 failed" in out
 
@@ -267,9 +290,16 @@ def test_resuming_a_finished_run_changes_nothing(copy):
 @no_figures
 def test_resuming_names_every_option_that_conflicts(copy):
     fail(
-        "search", "--out", copy, "--resume", "--lambda", "0.25", "--seed", "3",
+        "search",
+        "--out",
+        copy,
+        "--resume",
+        "--lambda",
+        "0.25",
+        "--seed",
+        "3",
         says=["lam: the run has 0.005, you gave 0.25", "seed: the run has 0, you gave 3"],
-    )  # fmt: skip
+    )
     fail("train", copy, "--resume", "--epochs", "9", says="epochs: the run has 2, you gave 9")
     succeed(*SEARCH, copy, "--resume")  # the same options again are fine
 
@@ -313,31 +343,41 @@ def test_a_folder_that_is_no_run(tmp_path, command):
     assert not (tmp_path / "missing").exists()
 
 
-@pytest.mark.parametrize("arguments", [
-    ("evaluate", "{}"), ("plot", "{}"), ("train", "{}"), ("search", "--resume", "--out", "{}"),
-], ids=" ".join)  # fmt: skip
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("evaluate", "{}"),
+        ("plot", "{}"),
+        ("train", "{}"),
+        ("search", "--resume", "--out", "{}"),
+    ],
+    ids=" ".join,
+)
 def test_the_folder_of_one_network_is_not_the_run(session, arguments):
     fail(*(a.format(session[0] / "binary") for a in arguments), says="give the folder above")
 
 
-@pytest.mark.parametrize("option, says", [
-    ("--lambda=-1", "lambda must be at least 0.* got -1"),
-    ("--lr=0", "lr must be above 0.* got 0"),
-    ("--lr=nan", "lr .* got nan"),
-    ("--mu=inf", "mu .* finite, got inf"),
-    ("--lr=fast", "--lr.*'fast'"),
-    ("--nodes=0", "nodes must be at least 1.* got 0"),
-    ("--channels=-4", "channels must be at least 1.* got -4"),
-    ("--channels=2.5", "--channels.*'2.5'"),
-    ("--batch-size=1", "batch_size must be at least 2.* got 1"),
-    ("--momentum=1", "momentum must be at most 0.999, got 1"),
-    ("--seed=-1", "seed must be at least 0.* got -1"),
-    ("--threads=0", "--threads.*from 1 up, got '0'"),
-    ("--threads=two", "--threads.*got 'two'"),
-    ("--dataset=svhn", "svhn.*digits.*mnist.*cifar10"),
-    ("--distance=l2", "l2.*frobenius.*l1.*cosine"),
-    ("--epoch=3", "unrecognized.*--epoch=3.*--help"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "option, says",
+    [
+        ("--lambda=-1", "lambda must be at least 0.* got -1"),
+        ("--lr=0", "lr must be above 0.* got 0"),
+        ("--lr=nan", "lr .* got nan"),
+        ("--mu=inf", "mu .* finite, got inf"),
+        ("--lr=fast", "--lr.*'fast'"),
+        ("--nodes=0", "nodes must be at least 1.* got 0"),
+        ("--channels=-4", "channels must be at least 1.* got -4"),
+        ("--channels=2.5", "--channels.*'2.5'"),
+        ("--batch-size=1", "batch_size must be at least 2.* got 1"),
+        ("--momentum=1", "momentum must be at most 0.999, got 1"),
+        ("--seed=-1", "seed must be at least 0.* got -1"),
+        ("--threads=0", "--threads.*from 1 up, got '0'"),
+        ("--threads=two", "--threads.*got 'two'"),
+        ("--dataset=svhn", "svhn.*digits.*mnist.*cifar10"),
+        ("--distance=l2", "l2.*frobenius.*l1.*cosine"),
+        ("--epoch=3", "unrecognized.*--epoch=3.*--help"),
+    ],
+)
 def test_bad_values(tmp_path, option, says):
     fail("search", "--out", tmp_path / "run", option, says=says)
     assert not (tmp_path / "run").exists()
@@ -350,30 +390,39 @@ def test_bad_commands():
     fail("gradcheck", "--seed", "-1", says="from 0 up, got '-1'")
 
 
-@pytest.mark.parametrize("options, says", [
-    (("--stages=3",), "--stages.*1.*2"),
-    (("--stages=2", "--epochs=1"), "2 stages need at least as many epochs, got 1"),
-    (("--precision=real", "--distil=0.5"), "for binary networks"),
-    (("--distil=1.5",), "distil must be at most 1.* got 1.5"),
-    (("--drop-path=-0.1",), "drop_path must be at least 0"),
-    (("--genotype=DARTS_V9",), "DARTS_V9 is no file.*DARTS_V1"),
-    (("--genotype=.",), "cannot read.*directory"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "options, says",
+    [
+        (("--stages=3",), "--stages.*1.*2"),
+        (("--stages=2", "--epochs=1"), "2 stages need at least as many epochs, got 1"),
+        (("--precision=real", "--distil=0.5"), "for binary networks"),
+        (("--distil=1.5",), "distil must be at most 1.* got 1.5"),
+        (("--drop-path=-0.1",), "drop_path must be at least 0"),
+        (("--genotype=DARTS_V9",), "DARTS_V9 is no file.*DARTS_V1"),
+        (("--genotype=.",), "cannot read.*directory"),
+    ],
+)
 def test_bad_values_for_training(session, tmp_path, options, says):
     genotype = ("--genotype", session[0] / "genotype.txt")
     fail("train", tmp_path / "run", *TINY, *genotype, *options, says=says)
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("change, says", [
-    (lambda text: re.sub(r'"(sep|dil|avg|max|skip)\w+"', '"warp_conv_3x3"', text, count=1),
-     r"normal\[0\] has the unknown operation 'warp_conv_3x3'.*known are skip_connect"),
-    (lambda text: text[: len(text) // 2], "not valid syntax"),
-    (lambda text: text.replace(", 1)", ", 5)"), "reads state 5, but node 2"),
-    (lambda text: "__import__('os').remove('x')", "expected one Genotype"),
-    (lambda text: "", "expected one Genotype"),
-    (lambda text: "\0\1", "not valid syntax"),
-], ids=["operation", "truncated", "predecessor", "code", "empty", "binary"])  # fmt: skip
+@pytest.mark.parametrize(
+    "change, says",
+    [
+        (
+            lambda text: re.sub(r'"(sep|dil|avg|max|skip)\w+"', '"warp_conv_3x3"', text, count=1),
+            r"normal\[0\] has the unknown operation 'warp_conv_3x3'.*known are skip_connect",
+        ),
+        (lambda text: text[: len(text) // 2], "not valid syntax"),
+        (lambda text: text.replace(", 1)", ", 5)"), "reads state 5, but node 2"),
+        (lambda text: "__import__('os').remove('x')", "expected one Genotype"),
+        (lambda text: "", "expected one Genotype"),
+        (lambda text: "\0\1", "not valid syntax"),
+    ],
+    ids=["operation", "truncated", "predecessor", "code", "empty", "binary"],
+)
 def test_bad_genotypes(copy, change, says):
     text = (copy / "genotype.txt").read_text()
     shutil.rmtree(copy / "binary")
@@ -450,6 +499,7 @@ def write_npz(path, classes=3, **changes):
     return path
 
 
+@pytest.mark.slow
 def test_a_session_on_a_file_of_ones_own(tmp_path):
     file, root = tmp_path / "mine.npz", tmp_path / "run"
     npz = ("--dataset", "npz", "--data-dir", write_npz(file))
@@ -482,13 +532,23 @@ def test_a_session_on_a_file_of_ones_own(tmp_path):
     assert "12 images in" in succeed("predict", packed, images)
 
 
-@pytest.mark.parametrize("damage, says", [
-    (lambda f: f / "train-images-idx3-ubyte", "train-images-idx3-ubyte"),
-    (lambda f: f / "t10k-labels-idx1-ubyte.gz", "t10k-labels-idx1-ubyte.gz"),
-], ids=["images", "labels"])  # fmt: skip
-@pytest.mark.parametrize("content", [
-    lambda data: data[: len(data) // 2], lambda data: b"<!DOCTYPE html>" * 20, lambda data: b"",
-], ids=["truncated", "foreign", "empty"])  # fmt: skip
+@pytest.mark.parametrize(
+    "damage, says",
+    [
+        (lambda f: f / "train-images-idx3-ubyte", "train-images-idx3-ubyte"),
+        (lambda f: f / "t10k-labels-idx1-ubyte.gz", "t10k-labels-idx1-ubyte.gz"),
+    ],
+    ids=["images", "labels"],
+)
+@pytest.mark.parametrize(
+    "content",
+    [
+        lambda data: data[: len(data) // 2],
+        lambda data: b"<!DOCTYPE html>" * 20,
+        lambda data: b"",
+    ],
+    ids=["truncated", "foreign", "empty"],
+)
 def test_damaged_data_files(tmp_path, damage, says, content):
     files = write_mnist(tmp_path / "files")
     path = damage(files)
@@ -518,10 +578,17 @@ def test_data_with_nan(tmp_path, monkeypatch):
 # Damaged runs
 
 
-@pytest.mark.parametrize("damage", [
-    lambda data: data[: len(data) // 2], lambda data: data[:-1], lambda data: b"",
-    lambda data: b"garbage" * 100, lambda data: data[:500] + b"!" + data[501:],
-], ids=["half", "last byte", "empty", "garbage", "flipped"])  # fmt: skip
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: data[: len(data) // 2],
+        lambda data: data[:-1],
+        lambda data: b"",
+        lambda data: b"garbage" * 100,
+        lambda data: data[:500] + b"!" + data[501:],
+    ],
+    ids=["half", "last byte", "empty", "garbage", "flipped"],
+)
 def test_damaged_checkpoints(copy, damage):
     for path in (copy, copy / "binary"):
         checkpoint = path / "checkpoint.npz"
@@ -545,17 +612,21 @@ def test_a_checkpoint_of_another_run(copy, tmp_path):
     fail("evaluate", copy, says=says)
 
 
-@pytest.mark.parametrize("text, says", [
-    ("{", "not valid JSON"),
-    ("", "not valid JSON"),
-    ("[1]", "no JSON object"),
-    ("{}", "does not fit the SearchConfig"),
-    (("channels", "many"), "channels must be a whole number, got 'many'"),
-    (("channels", True), "channels must be a whole number, got True"),
-    (("lam", -1), "lambda must be at least 0"),
-    (("dataset", "svhn"), "dataset must be one of digits"),
-    (("dataset", ["digits"]), "dataset must be text"),
-], ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    "text, says",
+    [
+        ("{", "not valid JSON"),
+        ("", "not valid JSON"),
+        ("[1]", "no JSON object"),
+        ("{}", "does not fit the SearchConfig"),
+        (("channels", "many"), "channels must be a whole number, got 'many'"),
+        (("channels", True), "channels must be a whole number, got True"),
+        (("lam", -1), "lambda must be at least 0"),
+        (("dataset", "svhn"), "dataset must be one of digits"),
+        (("dataset", ["digits"]), "dataset must be text"),
+    ],
+    ids=str,
+)
 def test_a_broken_config(copy, text, says):
     path = copy / "config.json"
     if isinstance(text, tuple):
@@ -665,15 +736,19 @@ def threads_found(*arguments, before="", after="", variables=(), **options):
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-@pytest.mark.parametrize("variables, arguments, expected", [
-    ({}, (), CORES),
-    ({}, ("--threads", "1"), 1),
-    ({}, ("--threads", str(CORES + 3)), CORES),
-    ({"OMP_NUM_THREADS": "1"}, (), 1),
-    ({"OMP_NUM_THREADS": str(CORES + 3)}, (), CORES),
-    ({"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}, ("--threads", "2"), min(2, CORES)),
-    ({"NUMBA_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}, (), 1),
-], ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    "variables, arguments, expected",
+    [
+        ({}, (), CORES),
+        ({}, ("--threads", "1"), 1),
+        ({}, ("--threads", str(CORES + 3)), CORES),
+        ({"OMP_NUM_THREADS": "1"}, (), 1),
+        ({"OMP_NUM_THREADS": str(CORES + 3)}, (), CORES),
+        ({"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}, ("--threads", "2"), min(2, CORES)),
+        ({"NUMBA_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}, (), 1),
+    ],
+    ids=str,
+)
 def test_threads_govern_numba_and_every_blas(variables, arguments, expected):
     ((numba, *blas),) = threads_found(*arguments, variables=variables)
     assert numba == expected and set(blas) == {expected}
@@ -722,6 +797,7 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
+@pytest.mark.slow
 def test_a_search_ends_in_the_same_bits_on_any_number_of_threads(tmp_path):
     """So does one at the same number of threads: it is run twice."""
     results = []

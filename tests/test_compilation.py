@@ -15,6 +15,8 @@ from helpers.processes import DEVNULL, PIPE, run_python, start_python
 
 from bnas import reference
 
+pytestmark = pytest.mark.slow
+
 
 def start(folder, code, package=ROOT, stdin=DEVNULL, **settings):
     """Begin to run Python code in `folder`, where Numba keeps its cache, with NUMBA_ settings."""

@@ -485,7 +485,11 @@ def test_own_pixels_are_split_by_position_and_normalised(
         key: array.astype(label_type) if "labels" in key else array for key, array in arrays.items()
     }
     dataset = dataset_from_arrays("mine", **arrays)
-    assert (dataset.name, dataset.classes, dataset.image_shape) == ("mine", classes, (channels, 4, 5))
+    assert (dataset.name, dataset.classes, dataset.image_shape) == (
+        "mine",
+        classes,
+        (channels, 4, 5),
+    )
     held = [] if validation else [i for i in range(40) if labels[:i].count(labels[i]) % 5 == 0]
     rest = [i for i in range(40) if i not in held]
     train = arrays["train_images"][rest].astype(np.float64)
@@ -510,9 +514,7 @@ def test_own_floats_are_taken_as_they_are(dtype):
     arrays = own_arrays(dtype=dtype, validation=True)
     dataset = dataset_from_arrays("mine", **arrays)
     for part, split in dataset.splits.items():
-        np.testing.assert_array_equal(
-            split.images, arrays[f"{part}_images"].astype(np.float32)
-        )
+        np.testing.assert_array_equal(split.images, arrays[f"{part}_images"].astype(np.float32))
     assert dataset.mean.tolist() == [0, 0] and dataset.std.tolist() == [1, 1]
     raw = own_arrays()["test_images"]  # an exported network would take even bytes as they are
     np.testing.assert_array_equal(normalise(raw, dataset.mean, dataset.std), raw)
@@ -563,27 +565,72 @@ def bad_own_arrays():
     good = own_arrays()
     images, labels = good["train_images"], good["train_labels"]
     floats = own_arrays(dtype=np.float32)["test_images"]
-    nan, overflow, negative, large = floats.copy(), floats.astype(np.float64), labels.copy(), labels.copy()
+    nan, overflow, negative, large = (
+        floats.copy(),
+        floats.astype(np.float64),
+        labels.copy(),
+        labels.copy(),
+    )
     nan[3, 0, 1, 1], overflow[4, 1, 0, 0], negative[5:7], large[0] = np.nan, 1e300, (-1, -9), 40
     one_dtype = "test_images are float32 but train_images uint8.*one dtype"
-    yield "rank 2", "train_images", images[:, 0, 0], r"train_images have shape \(40, 5\).*\(N, H, W\)"
+    yield (
+        "rank 2",
+        "train_images",
+        images[:, 0, 0],
+        r"train_images have shape \(40, 5\).*\(N, H, W\)",
+    )
     yield "rank 5", "test_images", images[None], r"test_images have shape \(1, 40.*\(N, C, H, W\)"
     yield "no images", "test_images", images[:0], "test_images .*no size of 0"
-    yield "integers", "train_images", images.astype(np.int64), "train_images are int64.*uint8.*floats"
+    yield (
+        "integers",
+        "train_images",
+        images.astype(np.int64),
+        "train_images are int64.*uint8.*floats",
+    )
     yield "complex", "test_images", images.astype(complex), "test_images are complex128"
     yield "objects", "train_images", images.astype(object), "train_images are object"
     yield "text", "train_images", images.astype(str), "train_images are <U"
     yield "a list", "test_images", images.tolist(), "test_images are a list, expected a NumPy array"
     yield "mixed dtypes", "test_images", floats, one_dtype
-    yield "other shape", "test_images", images[:12, :1], r"test_images are of \(1, 4, 5\).*\(2, 4, 5\)"
+    yield (
+        "other shape",
+        "test_images",
+        images[:12, :1],
+        r"test_images are of \(1, 4, 5\).*\(2, 4, 5\)",
+    )
     yield "NaN", "test_images", nan, "test_images: the image at index 3 holds NaN.*1 of 12"
     yield "overflow", "test_images", overflow, "index 4 holds NaN or infinity as float32"
-    yield "label below 0", "train_labels", negative, "train_labels: .*index 5 is -1, expected 0 or more"
-    yield "label too large", "train_labels", large, "train_labels go up to 40, but .* 40 training images"
-    yield "float labels", "test_labels", np.zeros(12), r"test_labels are float64.*astype\(np.int64\)"
-    yield "bool labels", "test_labels", np.zeros(12, bool), "test_labels are bool, expected integers"
+    yield (
+        "label below 0",
+        "train_labels",
+        negative,
+        "train_labels: .*index 5 is -1, expected 0 or more",
+    )
+    yield (
+        "label too large",
+        "train_labels",
+        large,
+        "train_labels go up to 40, but .* 40 training images",
+    )
+    yield (
+        "float labels",
+        "test_labels",
+        np.zeros(12),
+        r"test_labels are float64.*astype\(np.int64\)",
+    )
+    yield (
+        "bool labels",
+        "test_labels",
+        np.zeros(12, bool),
+        "test_labels are bool, expected integers",
+    )
     yield "too few labels", "test_labels", labels[:11], r"test_labels .*\(11,\), expected \(12,\)"
-    yield "one-hot labels", "test_labels", np.eye(3, dtype=int)[labels[:12]], r"\(12, 3\), expected \(12,\)"
+    yield (
+        "one-hot labels",
+        "test_labels",
+        np.eye(3, dtype=int)[labels[:12]],
+        r"\(12, 3\), expected \(12,\)",
+    )
     yield "no labels", "test_labels", None, "test_labels are a NoneType"
     yield "half a validation", "validation_images", images, "validation_labels go together"
     yield "half a validation", "validation_labels", labels, "validation_labels go together"
@@ -605,8 +652,9 @@ def test_bad_own_arrays_are_refused_by_name_in_python_and_in_a_file(tmp_path, ke
 def test_too_few_own_images_to_hold_some_out():
     arrays = own_arrays(classes=1)
     arrays["train_images"], arrays["train_labels"] = (
-        arrays["train_images"][:1], arrays["train_labels"][:1],
-    )  # fmt: skip
+        arrays["train_images"][:1],
+        arrays["train_labels"][:1],
+    )
     with pytest.raises(InputError, match="too few images to leave any for training"):
         dataset_from_arrays("mine", **arrays)
 
@@ -632,13 +680,25 @@ def bad_npz_files():
     good = own_arrays()
     content = npz(**good)
     few = {key: good[key] for key in ("train_images", "test_labels")}
-    yield "unknown key", npz(**good, labels=good["test_labels"]), "unknown key 'labels'; expected train"
-    yield "missing keys", npz(**few), "lacks train_labels, test_images; expected train_images, train"
+    yield (
+        "unknown key",
+        npz(**good, labels=good["test_labels"]),
+        "unknown key 'labels'; expected train",
+    )
+    yield (
+        "missing keys",
+        npz(**few),
+        "lacks train_labels, test_images; expected train_images, train",
+    )
     yield "no keys", npz(), "lacks train_images, train_labels, test_images, test_labels"
     yield "half a validation", npz(**good, validation_labels=good["test_labels"]), "go together"
     for length in (3, 40, len(content) // 2, len(content) - 1):
         yield f"cut to {length}", content[:length], "cut short or damaged|no .npz file"
-    yield "flipped", content[:700] + bytes([content[700] ^ 1]) + content[701:], "damaged .Bad CRC-32"
+    yield (
+        "flipped",
+        content[:700] + bytes([content[700] ^ 1]) + content[701:],
+        "damaged .Bad CRC-32",
+    )
     yield "empty", b"", "no .npz file; write one with np.savez.*validation_labels"
     yield "another file", b"\x89PNG\r\n", "no .npz file"
     buffer = io.BytesIO()
@@ -695,9 +755,12 @@ def test_any_damage_to_an_npz_file_is_told_or_harmless(tmp_path_factory, place, 
 
 @pytest.mark.parametrize(
     "path, message",
-    [(None, "--data-dir FILE.npz"), (".", "cannot be read.*--data-dir FILE.npz"),
-     ("no/file.npz", "no/file.npz: cannot be read.*--data-dir FILE.npz")],
-)  # fmt: skip
+    [
+        (None, "--data-dir FILE.npz"),
+        (".", "cannot be read.*--data-dir FILE.npz"),
+        ("no/file.npz", "no/file.npz: cannot be read.*--data-dir FILE.npz"),
+    ],
+)
 def test_npz_needs_a_file(path, message):
     with pytest.raises(InputError, match=message):
         load_dataset("npz", path)
@@ -718,7 +781,9 @@ def test_nothing_in_a_file_is_unpickled(tmp_path):
         array = np.array([Bomb(tmp_path / save.__name__)], object)
         path = tmp_path / f"{save.__name__}.npz"
         with open(path, "wb") as file:
-            save(file, array) if save is np.save else save(file, **own_arrays(), validation_images=array)
+            save(file, array) if save is np.save else save(
+                file, **own_arrays(), validation_images=array
+            )
         with pytest.raises(InputError, match="never read|no .npz file"):
             load_dataset("npz", path)
         assert not (tmp_path / save.__name__).exists()

@@ -8,17 +8,15 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from helpers.arrays import normal, rng
 from helpers.networks import IMAGES, LABELS, supernet
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import bnas.functional as F
 from bnas import nn
 from bnas.autodiff import Tensor, grad
-from bnas.space.operations import BINARY, REAL, Precision, make_operation
 from bnas.config import SearchConfig
-from bnas.space import PRIMITIVES
 from bnas.gradcheck import check_gradients
 from bnas.optim import SGD
 from bnas.search import objectives
@@ -32,6 +30,8 @@ from bnas.search.decoupled import (
 )
 from bnas.search.objectives import child_loss, kl_to_teacher
 from bnas.search.phases import ChildPhase
+from bnas.space import PRIMITIVES
+from bnas.space.operations import BINARY, REAL, Precision, make_operation
 
 BATCH, CLASSES = 6, 4
 

@@ -20,9 +20,9 @@ from bnas.config import TrainConfig
 from bnas.data import load_dataset, normalise, read_images
 from bnas.errors import InputError
 from bnas.evaluation import predict
-from bnas.space import format_genotype
 from bnas.packed import PackedNetwork, layers
 from bnas.runs import RunFolder, load_checkpoint, save_checkpoint
+from bnas.space import format_genotype
 from bnas.train import trained_network
 
 DIGITS = Path(__file__).resolve().parents[1] / "data" / "optdigits.csv.gz"
@@ -146,9 +146,12 @@ def test_another_version_is_refused(file, tmp_path, version):
 
 
 VERSION_1 = {
-    "PackedCell": "Cell", "PackedPool": "Pool", "PackedSkip": "Skip", "PackedZero": "Zero",
+    "PackedCell": "Cell",
+    "PackedPool": "Pool",
+    "PackedSkip": "Skip",
+    "PackedZero": "Zero",
     "Rescale": "Affine",
-}  # fmt: skip
+}
 
 
 def as_version_1(value):
@@ -302,8 +305,10 @@ def assert_equal_values(first, second, where="model"):
 def test_the_format_is_the_documented_one(file):
     numbers, meta = stranger(file)
     assert {name: array.dtype for name, array in numbers.items()} == {
-        "bits": np.uint8, "int32": np.int32, "float32": np.float32,
-    }  # fmt: skip
+        "bits": np.uint8,
+        "int32": np.int32,
+        "float32": np.float32,
+    }
     assert all(array.ndim == 1 for array in numbers.values())
     assert meta.keys() == {"kind", "version", "shape", "mean", "std", "genotype", "model"}
     assert (meta["kind"], meta["version"], meta["shape"]) == ("packed network", 2, list(SHAPE))
@@ -495,10 +500,13 @@ def test_predict_reads_every_format_alike(run, tmp_path):
     dataset = load_dataset("digits")
     floats = normalise(raw, dataset.mean, dataset.std)
     arrays = {
-        "bytes.npy": raw, "no_channels.npy": raw[:, 0], "float32.npy": floats,
-        "float64.npy": floats.astype(np.float64), "fortran.npy": np.asfortranarray(floats),
+        "bytes.npy": raw,
+        "no_channels.npy": raw[:, 0],
+        "float32.npy": floats,
+        "float64.npy": floats.astype(np.float64),
+        "fortran.npy": np.asfortranarray(floats),
         "no_channels_float.npy": floats[:, 0],
-    }  # fmt: skip
+    }
     for name, array in arrays.items():
         np.save(tmp_path / name, array)
     header = bytes([0, 0, 8, 3]) + np.array([len(raw), 8, 8], ">u4").tobytes()
@@ -523,22 +531,28 @@ def npy(array):
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize("content, says", [
-    (npy(np.zeros((2, 3, 8, 8), np.uint8)), r"images of \(3, 8, 8\).*expects \(1, 8, 8\)"),
-    (npy(np.zeros((2, 8, 9), np.float32)), r"images of \(1, 8, 9\).*expects \(1, 8, 8\)"),
-    (npy(np.zeros((8, 8), np.uint8)), r"shape \(8, 8\), expected \(N, C, H, W\) or \(N, H, W\)"),
-    (npy(np.zeros((0, 8, 8), np.uint8)), "no size of 0"),
-    (npy(np.zeros((2, 8, 8), np.int32)), "holds int32, expected uint8"),
-    (npy(np.full((2, 8, 8), np.nan)), "NaN or infinity"),
-    (npy(np.array([[[[{}]]]], object)), "no plain array"),
-    (npy(np.zeros((2, 8, 8), np.uint8))[:-1], "damaged"),
-    (npy(np.zeros((2, 8, 8), np.uint8))[:9], "damaged"),
-    (bytes([0, 0, 8, 1, 0, 0, 0, 1, 5]), r"shape \(1,\), expected images"),
-    (bytes([0, 0, 8, 3, 0, 0, 0, 1]), "IDX header"),
-    (b"1,2,3\n", "damaged, expected lines of 64 pixels"),
-    (b"", "no file of images, expected .npy"),
-    (b"\x1f\x8b rubbish", "damaged gzip"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "content, says",
+    [
+        (npy(np.zeros((2, 3, 8, 8), np.uint8)), r"images of \(3, 8, 8\).*expects \(1, 8, 8\)"),
+        (npy(np.zeros((2, 8, 9), np.float32)), r"images of \(1, 8, 9\).*expects \(1, 8, 8\)"),
+        (
+            npy(np.zeros((8, 8), np.uint8)),
+            r"shape \(8, 8\), expected \(N, C, H, W\) or \(N, H, W\)",
+        ),
+        (npy(np.zeros((0, 8, 8), np.uint8)), "no size of 0"),
+        (npy(np.zeros((2, 8, 8), np.int32)), "holds int32, expected uint8"),
+        (npy(np.full((2, 8, 8), np.nan)), "NaN or infinity"),
+        (npy(np.array([[[[{}]]]], object)), "no plain array"),
+        (npy(np.zeros((2, 8, 8), np.uint8))[:-1], "damaged"),
+        (npy(np.zeros((2, 8, 8), np.uint8))[:9], "damaged"),
+        (bytes([0, 0, 8, 1, 0, 0, 0, 1, 5]), r"shape \(1,\), expected images"),
+        (bytes([0, 0, 8, 3, 0, 0, 0, 1]), "IDX header"),
+        (b"1,2,3\n", "damaged, expected lines of 64 pixels"),
+        (b"", "no file of images, expected .npy"),
+        (b"\x1f\x8b rubbish", "damaged gzip"),
+    ],
+)
 def test_predict_refuses_other_images(run, tmp_path, content, says):
     path = tmp_path / "images"
     path.write_bytes(content)

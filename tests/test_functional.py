@@ -6,9 +6,9 @@ linear operations with the adjoint identity ⟨dy, f(v)⟩ = ⟨dx, v⟩.
 
 import numpy as np
 import pytest
+from helpers.arrays import normal, seeds
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from helpers.arrays import normal, seeds
 from scipy.signal import correlate2d
 from scipy.special import log_softmax, rel_entr, softmax
 
@@ -66,17 +66,25 @@ MASK = np.array([[True, False, True], [False, True, False]])
         (F.maximum, "maximum", [VALUES, OTHERS[:, :1]]),
         (lambda a, b: F.stack([a, b], 1), lambda t, a, b: t.stack([a, b], 1), [VALUES, OTHERS]),
         (lambda a, b: F.cat([a, b], 1), lambda t, a, b: t.cat([a, b], 1), [VALUES, OTHERS]),
-        (lambda a, b: F.where(MASK, a, b), lambda t, a, b: a.where(t.tensor(MASK), b), [VALUES, OTHERS[0]]),
+        (
+            lambda a, b: F.where(MASK, a, b),
+            lambda t, a, b: a.where(t.tensor(MASK), b),
+            [VALUES, OTHERS[0]],
+        ),
         (lambda a: a.where(a > 0, a * 3.0), lambda t, a: a.where(a > 0, a * 3.0), [VALUES]),
         (lambda a: a.permute(1, 0), lambda t, a: a.permute(1, 0), [VALUES]),
         (lambda a: a.flatten(), lambda t, a: a.flatten(), [VALUES]),
         (lambda a: a.unsqueeze(1).squeeze(), lambda t, a: a.unsqueeze(1).squeeze(), [VALUES]),
         (lambda a: a.var(), lambda t, a: a.var(), [VALUES]),
         (lambda a: a.var(1, correction=0), lambda t, a: a.var(1, correction=0), [VALUES]),
-        (lambda a: a.std((0, 1), keepdims=True), lambda t, a: a.std((0, 1), keepdim=True), [VALUES]),
+        (
+            lambda a: a.std((0, 1), keepdims=True),
+            lambda t, a: a.std((0, 1), keepdim=True),
+            [VALUES],
+        ),
         (lambda a: a.std(0), lambda t, a: a.std(0), [VALUES]),
     ],
-)  # fmt: skip
+)
 def test_small_operations_against_torch(torch, ours, theirs, arrays):
     """On kinks too: 0 in abs, ties in minimum and maximum."""
 
@@ -93,8 +101,9 @@ def test_std_of_equal_values_against_torch(torch, correction):
     same_in_torch(
         torch,
         lambda x: x.std(1, correction=correction),
-        lambda x: x.std(1, correction=correction), x,
-    )  # fmt: skip
+        lambda x: x.std(1, correction=correction),
+        x,
+    )
 
 
 @pytest.mark.parametrize("cotangent", [1.0, -1.0, 0.0])
@@ -199,8 +208,10 @@ def test_conv2d_against_torch(torch, problem, seed, with_bias):
         torch,
         lambda *a: F.conv2d(*a, *window),
         lambda *a: torch.nn.functional.conv2d(*a, *window),
-        normal(seed, *x_shape), normal(seed + 1, *w_shape), bias,
-    )  # fmt: skip
+        normal(seed, *x_shape),
+        normal(seed + 1, *w_shape),
+        bias,
+    )
 
 
 def bits(x):
@@ -319,8 +330,9 @@ def test_pools_against_torch(torch, problem, seed):
         same_in_torch(
             torch,
             lambda x: F.avg_pool2d(x, *window, count_include_pad=count),
-            lambda x: T.avg_pool2d(x, *window, count_include_pad=count), x,
-        )  # fmt: skip
+            lambda x: T.avg_pool2d(x, *window, count_include_pad=count),
+            x,
+        )
 
 
 def test_global_avg_pool2d_and_dilated_max_pool2d():
@@ -395,8 +407,10 @@ def test_batch_norm_against_torch(torch, training, affine):
         torch,
         lambda x, w, b: F.batch_norm(x, *ours, w, b, training),
         lambda x, w, b: torch.nn.functional.batch_norm(x, *theirs, w, b, training),
-        normal(0, 4, 3, 5, 2), weight, bias,
-    )  # fmt: skip
+        normal(0, 4, 3, 5, 2),
+        weight,
+        bias,
+    )
     for a, b in zip(ours, theirs):
         close(a, b.numpy())
 
@@ -431,11 +445,15 @@ def classified(draw):
     ignored = draw(st.sampled_from([-100, -1, 0, 1]))
     labels = rng.choice([*range(classes), ignored], batch)
     labels[0] = classes - 1 if ignored != classes - 1 else 0
-    return rng.standard_normal((batch, classes)), labels, {
-        "weight": draw(st.sampled_from([None, rng.uniform(0.1, 2, classes)])),
-        "ignore_index": ignored,
-        "label_smoothing": draw(st.sampled_from([0.0, 0.1, 1.0])),
-    }  # fmt: skip
+    return (
+        rng.standard_normal((batch, classes)),
+        labels,
+        {
+            "weight": draw(st.sampled_from([None, rng.uniform(0.1, 2, classes)])),
+            "ignore_index": ignored,
+            "label_smoothing": draw(st.sampled_from([0.0, 0.1, 1.0])),
+        },
+    )
 
 
 @some
@@ -497,8 +515,10 @@ def test_kl_div_against_torch(torch, reduction):
     same_in_torch(
         torch,
         lambda x, p: F.kl_div(x, p, reduction=reduction),
-        lambda x, p: torch.nn.functional.kl_div(x, p, reduction=reduction), np.log(q), p,
-    )  # fmt: skip
+        lambda x, p: torch.nn.functional.kl_div(x, p, reduction=reduction),
+        np.log(q),
+        p,
+    )
 
 
 def test_kl_div_of_equal_distributions_is_zero_and_flat():

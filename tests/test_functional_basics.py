@@ -5,14 +5,13 @@ import warnings
 
 import numpy as np
 import pytest
+from helpers.arrays import normal, seeds
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from helpers.arrays import normal, seeds
 from scipy.special import expit, log_softmax, softmax
 
 import bnas.functional as F
 from bnas.autodiff import Tensor, grad
-
 
 
 def ones(*shape, dtype=np.float32):
@@ -160,7 +159,9 @@ def test_minimum_and_maximum_take_numbers_and_arrays():
 
 
 @settings(max_examples=40, deadline=None)
-@given(seeds, st.lists(st.integers(1, 3), max_size=3), st.lists(st.booleans(), min_size=9, max_size=9))
+@given(
+    seeds, st.lists(st.integers(1, 3), max_size=3), st.lists(st.booleans(), min_size=9, max_size=9)
+)
 def test_where_takes_each_entry_from_one_side(seed, shape, stretch):
     """Value and gradients, whatever of the three is stretched along which axes."""
     shapes = [tuple(1 if s else n for s, n in zip(stretch[3 * i :], shape)) for i in range(3)]
@@ -236,9 +237,16 @@ def test_comparisons_with_anything_else():
 
 @pytest.mark.parametrize(
     "a, b",
-    [((3,), (3,)), ((2, 3), (3,)), ((3,), (3, 2)), ((2, 3), (3, 4)), ((3,), (5, 3, 2)),
-     ((5, 2, 3), (3,)), ((5, 1, 2, 3), (4, 3, 2))],
-)  # fmt: skip
+    [
+        ((3,), (3,)),
+        ((2, 3), (3,)),
+        ((3,), (3, 2)),
+        ((2, 3), (3, 4)),
+        ((3,), (5, 3, 2)),
+        ((5, 2, 3), (3,)),
+        ((5, 1, 2, 3), (4, 3, 2)),
+    ],
+)
 def test_matmul_as_in_numpy_with_gradients(a, b):
     a, b = Tensor(normal(0, *a), requires_grad=True), Tensor(normal(1, *b), requires_grad=True)
     y = a @ b
@@ -340,11 +348,25 @@ def test_pad_counts_from_the_last_axis(widths):
 
 @pytest.mark.parametrize(
     "index",
-    [0, -1, np.int64(1), slice(None), slice(None, None, -2), (..., 1), (slice(1), None, 2),
-     (1, 2, 3), [0, 0, 1], np.array([1, 1]), np.array(1), (slice(None), [0, 2, 0]),
-     ([0, 1, 0], [2, 2, 2]), np.array([True, False]), (slice(None), np.array([True, False, True]), 0)],
+    [
+        0,
+        -1,
+        np.int64(1),
+        slice(None),
+        slice(None, None, -2),
+        (..., 1),
+        (slice(1), None, 2),
+        (1, 2, 3),
+        [0, 0, 1],
+        np.array([1, 1]),
+        np.array(1),
+        (slice(None), [0, 2, 0]),
+        ([0, 1, 0], [2, 2, 2]),
+        np.array([True, False]),
+        (slice(None), np.array([True, False, True]), 0),
+    ],
     ids=repr,
-)  # fmt: skip
+)
 def test_indexing_as_in_numpy_and_back(index):
     x = Tensor(normal(0, 2, 3, 4), requires_grad=True)
     y = x[index]
@@ -444,8 +466,12 @@ REFUSED = {  # what: (call, error, what the message must say)
     "kernel too large": (lambda c: c(IMAGE, KERNEL, dilation=3), ValueError, r"\(7, 7\).*\(5, 5\)"),
     "wrong extra": (lambda c: c(IMAGE, KERNEL, ones(3)), ValueError, r"shape \(4,\), got \(3,\)"),
     "int images": (lambda c: c(np.ones((2, 4, 5, 5), int), KERNEL), TypeError, "int64.*astype"),
-    "mixed dtypes": (lambda c: c(IMAGE, ones(4, 4, 3, 3, dtype=float)), TypeError, "32 and float64"),
-}  # fmt: skip
+    "mixed dtypes": (
+        lambda c: c(IMAGE, ones(4, 4, 3, 3, dtype=float)),
+        TypeError,
+        "32 and float64",
+    ),
+}
 
 
 @pytest.mark.parametrize("convolution", [F.conv2d, F.xnor_conv2d])
@@ -503,7 +529,10 @@ def test_convolutions_refuse(what, convolution):
         (lambda: LOGITS.unsqueeze((0, 1)), "unsqueeze: axis must be a single int"),
         (lambda: LOGITS.flatten(1, 0), "flatten: start_axis 1 comes after end_axis 0"),
         (lambda: LOGITS.flatten(2), "flatten: axis 2 is out of range"),
-        (lambda: ones(3, 1).var(axis=1), r"var: 1 values along axis 1 of shape \(3, 1\) are too few"),
+        (
+            lambda: ones(3, 1).var(axis=1),
+            r"var: 1 values along axis 1 of shape \(3, 1\) are too few",
+        ),
         (lambda: ones(3).std(correction=3), "std: 3 values .* smaller correction"),
         (lambda: ones(0, 3).std(axis=0, correction=0), "std: 0 values"),
         (lambda: LOGITS.var(correction=-1), "var: correction must be a number from 0 up, got -1"),
@@ -536,7 +565,7 @@ def test_convolutions_refuse(what, convolution):
         (lambda: F.reconstruction_loss(KERNEL, ones(3)), r"beta must have shape \(4,\)"),
         (lambda: F.reconstruction_loss(KERNEL, None, KERNEL), "pairs of them, got 1 more"),
     ],
-)  # fmt: skip
+)
 def test_operations_refuse_values(call, message):
     with pytest.raises(ValueError, match=message):
         call()

@@ -95,16 +95,27 @@ search_spaces = st.one_of(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", PRECISIONS.values(), ids=PRECISIONS)
 @few
 @given(
-    search_spaces, st.integers(2, 19), st.integers(4, 8), st.integers(2, 4), st.integers(1, 3),
-    st.integers(2, 4), st.booleans(), st.booleans(), seeds,
-)  # fmt: skip
+    search_spaces,
+    st.integers(2, 19),
+    st.integers(4, 8),
+    st.integers(2, 4),
+    st.integers(1, 3),
+    st.integers(2, 4),
+    st.booleans(),
+    st.booleans(),
+    seeds,
+)
 def test_a_compiled_supernet_is_the_plain_one(
     precision, operations, batch, size, channels, nodes, layers, training, per_sample, seed
 ):
-    x, labels = normal(seed, batch, 1, size, size), np.random.default_rng(seed).integers(0, 3, batch)
+    x, labels = (
+        normal(seed, batch, 1, size, size),
+        np.random.default_rng(seed).integers(0, 3, batch),
+    )
     results = []
     for make in (lambda net: net, fused.compile):
         rng = np.random.default_rng(seed)
@@ -141,18 +152,27 @@ def genotypes(draw):
     return Genotype(cell(), concat, cell(), concat)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("binary_weights", [True, False])
 @pytest.mark.parametrize("precision", PRECISIONS.values(), ids=PRECISIONS)
 @settings(max_examples=6, deadline=None)
 @given(
-    genotypes(), st.integers(2, 19), st.integers(4, 8), st.integers(1, 4), st.integers(1, 4),
-    st.sampled_from([0, 0.3]), seeds,
-)  # fmt: skip
+    genotypes(),
+    st.integers(2, 19),
+    st.integers(4, 8),
+    st.integers(1, 4),
+    st.integers(1, 4),
+    st.sampled_from([0, 0.3]),
+    seeds,
+)
 def test_a_compiled_network_is_the_plain_one(
     precision, binary_weights, genotype, batch, size, channels, layers, drop_path, seed
 ):
     """With any γ and β."""
-    x, labels = normal(seed, batch, 1, size, size), np.random.default_rng(seed).integers(0, 3, batch)
+    x, labels = (
+        normal(seed, batch, 1, size, size),
+        np.random.default_rng(seed).integers(0, 3, batch),
+    )
     results = []
     for make in (lambda net: net, fused.compile):
         rng = np.random.default_rng(seed)
@@ -161,7 +181,9 @@ def test_a_compiled_network_is_the_plain_one(
         net.binarise_weights(binary_weights)
         for module in net.modules():
             if isinstance(module, nn.BatchNorm2d):
-                module.weight.data, module.bias.data = rng.standard_normal((2, len(module.bias.data)))
+                module.weight.data, module.bias.data = rng.standard_normal(
+                    (2, len(module.bias.data))
+                )
         results.append(passes(net, make(net), x, labels))
     assert_same(results[1], results[0], 1e-3)  # two values a channel leave rounding errors alone
 
@@ -212,7 +234,9 @@ def test_only_what_is_not_known_is_computed_in_NCHW(crossings):
     assert outside(found("AmoebaNet", BINARY)) == 2  # its 7×1, in each of two reductions
     for precision in (Precision(True, "tanh"), Precision(True, beta="learned")):
         net = supernet(precision, ["sep_conv_3x3", "max_pool_3x3", "none"])
-        assert outside(net) == sum(2 + (cell.nodes > 1) for cell in net.cells)  # once for each state
+        assert outside(net) == sum(
+            2 + (cell.nodes > 1) for cell in net.cells
+        )  # once for each state
 
 
 def test_a_network_is_evaluated_as_it_is(crossings):
@@ -323,7 +347,9 @@ def test_an_operation_with_gamma_and_beta_has_a_place_in_a_supernet():
     for model in (net, fused.compile(net)):
         net.zero_grad()
         results.append(passes(net, model, images, labels))
-    running = [name for name in results[0] if "running" in name]  # moved once more by the second pass
+    running = [
+        name for name in results[0] if "running" in name
+    ]  # moved once more by the second pass
     assert_same(*({k: v for k, v in r.items() if k not in running} for r in results), 1e-6)
 
 
@@ -379,7 +405,9 @@ def test_a_part_with_another_window_is_computed_by_itself(name, window):
     part.window = part.window._replace(stride=getattr(operation, name).window.stride)
     setattr(operation, name, part)
     images = IMAGES.astype(np.float64)
-    np.testing.assert_allclose(fused.compile(net)(images).data, net(images).data, rtol=1e-8, atol=1e-10)
+    np.testing.assert_allclose(
+        fused.compile(net)(images).data, net(images).data, rtol=1e-8, atol=1e-10
+    )
 
 
 def test_what_is_set_on_a_compiled_model_is_set_on_its_model():
@@ -394,7 +422,9 @@ def test_one_norm_of_several_on_a_pooling_is_frozen():
     net = supernet(REAL, ["max_pool_3x3"]).astype(np.float64)
     images = IMAGES.astype(np.float64)
     net.cells[0].edges[0][0].bn.training = False
-    np.testing.assert_allclose(fused.compile(net)(images).data, net(images).data, rtol=1e-8, atol=1e-10)
+    np.testing.assert_allclose(
+        fused.compile(net)(images).data, net(images).data, rtol=1e-8, atol=1e-10
+    )
 
 
 @pytest.mark.parametrize("prepare", [lambda net: net, fused.compile], ids=["plain", "fused"])

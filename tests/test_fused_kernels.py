@@ -4,10 +4,10 @@ from functools import partial
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from helpers.arrays import normal, seeds
 from helpers.twins import assert_twins, dtypes, some, tolerance
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bnas.fused import kernels, reference
 from bnas.fused.kernels.lanes import lanes_of
@@ -78,7 +78,9 @@ def test_statistics_of_a_batch(case, seed, scaled, momentum):
     results = []
     for module in (kernels, reference):
         running = np.zeros(channels, x.dtype), np.ones(channels, x.dtype)
-        found = module.batch_statistics(sums, squares, batch, pixels, scale, 1e-5, *running, momentum)
+        found = module.batch_statistics(
+            sums, squares, batch, pixels, scale, 1e-5, *running, momentum
+        )
         results.append((*found, *running))
     for ours, theirs in zip(*results):
         assert_close(ours, theirs, x.dtype)
@@ -127,7 +129,9 @@ def test_slopes_of_a_norm(case, seed, training):
     factor, inverse = like(x, seed, blocks, lanes), abs(like(x, seed, channels))
     count = batch * height * width if training else 0
     loose = 20 * tolerance(x.dtype)
-    a, e, f = assert_lane_twins("norm_slopes", *sums, factor, inverse, count, batch, tolerance=loose)
+    a, e, f = assert_lane_twins(
+        "norm_slopes", *sums, factor, inverse, count, batch, tolerance=loose
+    )
     for part in (a, e, f):
         assert not part.transpose(0, 2, 1).reshape(blocks * lanes, -1)[batch:].any()
     assert e.any() == training
@@ -156,14 +160,20 @@ def unit_windows(draw):
     k, dilation = draw(st.sampled_from([(3, 1), (3, 2), (5, 1), (5, 2), (2, 1)]))
     kernel, stride = (k, draw(st.sampled_from([k, 3]))), draw(st.integers(1, 3))
     padding = tuple(dilation * (n - 1) // 2 for n in kernel)
-    return Window(kernel, (stride, draw(st.sampled_from([stride, 1]))), padding, (dilation, dilation))
+    return Window(
+        kernel, (stride, draw(st.sampled_from([stride, 1]))), padding, (dilation, dilation)
+    )
 
 
 @few
 @given(
-    images_in_lanes(), unit_windows(), st.integers(1, 9), seeds,
-    st.sampled_from(["real", "real, of 1-bit inputs", "1-bit"]), st.data(),
-)  # fmt: skip
+    images_in_lanes(),
+    unit_windows(),
+    st.integers(1, 9),
+    seeds,
+    st.sampled_from(["real", "real, of 1-bit inputs", "1-bit"]),
+    st.data(),
+)
 def test_units_and_their_gradients(case, window, outputs, seed, weights, data):
     x, batch = case
     blocks, channels, height, width, lanes = x.shape
@@ -188,7 +198,10 @@ def test_units_and_their_gradients(case, window, outputs, seed, weights, data):
         np.testing.assert_array_equal(ours[0], theirs[0])
 
     z, dy = theirs[0], np.repeat(like(theirs[0], seed + 5), 2, axis=1)[:, ::2]  # not contiguous
-    after = like(x, seed + 6, outputs), *(like(x, seed + i, blocks, outputs, lanes) for i in (7, 8, 9))
+    after = (
+        like(x, seed + 6, outputs),
+        *(like(x, seed + i, blocks, outputs, lanes) for i in (7, 8, 9)),
+    )
     slope = data.draw(st.sampled_from(["clip", "identity", "polynomial"] if binary else ["relu"]))
     learns, given = data.draw(st.booleans(), "learns"), data.draw(st.booleans(), "given dx")
     results = []

@@ -6,9 +6,9 @@ import os
 
 import numpy as np
 import pytest
+from helpers.genotypes import wirings
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from helpers.genotypes import wirings
 from hypothesis.extra import numpy as hnp
 
 from bnas.errors import InputError
@@ -375,14 +375,17 @@ def test_where_none_stands_does_not_matter(alpha, place):
     assert discretise(moved, operations) == discretise(alpha)
 
 
-@pytest.mark.parametrize("operations, complaint", [
-    (("none",), "at least one other than 'none'"),
-    ((), "at least one other than 'none'"),
-    (("skip_connect", "shift", "shift"), "lists 'shift' twice"),
-    (("none", "none", "shift"), "lists 'none' twice"),
-    (("shift", 3), "must be a tuple of names"),
-    ("shift", "must be a tuple of names"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "operations, complaint",
+    [
+        (("none",), "at least one other than 'none'"),
+        ((), "at least one other than 'none'"),
+        (("skip_connect", "shift", "shift"), "lists 'shift' twice"),
+        (("none", "none", "shift"), "lists 'none' twice"),
+        (("shift", 3), "must be a tuple of names"),
+        ("shift", "must be a tuple of names"),
+    ],
+)
 def test_discretise_refuses_what_is_no_search_space(operations, complaint):
     with pytest.raises(InputError, match=complaint):
         discretise(np.zeros((2, 5, len(operations))), operations)

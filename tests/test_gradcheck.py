@@ -18,6 +18,7 @@ from bnas.gradcheck import (
     check_gradients,
     gather_cases,
 )
+from bnas.kernels.windows import Window
 
 
 def cases(seed=0):
@@ -131,6 +132,7 @@ def size_of(case):
     return sum(np.size(x) for x in case.inputs if x is not None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mutation", [scaled, negated, zeroed, one_entry_dropped])
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_mutants_are_caught(name, mutation):
@@ -239,10 +241,9 @@ def test_only_float64_can_be_checked():
 # ---------------------------------------------------------------------------- kinks and surrogates
 
 AT_ZERO = np.array([[0.0, -0.0, 1e-7, -1e-7, 1.0], [2.0, -2.0, 1e-3, 0.0, -1e-3]])
-POOL = {"kernel": (2, 2), "stride": (1, 1), "padding": (0, 0), "dilation": (1, 1)}
+POOL = {"window": Window((2, 2))}
 STE = {"surrogate": "clip", "temperature": 1.0}
 BITS = np.resize([1.0, 0, -1, 0.5], (1, 2, 4, 4)), np.resize([0.0, -1, 1], (1, 2, 3, 3)), np.ones(1)
-
 
 
 def case_of(operation, name):
@@ -271,10 +272,13 @@ ON_KINKS = {
     "SignSTE": ((np.array([-1.0, 1.0, 0.0, 0.5, 1 + 1e-7]),), STE),
     "XnorConv2d": (BITS, CASES["XnorConv2d"][0].params),
     "ReconstructionLoss": ((AT_ZERO, None), {}),
-    "PoolLanes": ((np.zeros((1, 2, 4, 4, 8)),), {"largest": True, "stride": 1}),
+    "PoolLanes": (
+        (np.zeros((1, 2, 4, 4, 8)),),
+        {"largest": True, "kernel": 3, "stride": 1, "padding": 1},
+    ),
     "FusedChain": with_zeros(case_of("FusedChain", "1×1"), 0),
     "FusedEdge": with_zeros(case_of("FusedEdge", "real, shared weights"), 2),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", ON_KINKS)
@@ -342,6 +346,7 @@ def test_the_table_has_a_row_for_each_operation():
         assert re.search(rf"^{name} +1  {kind} +\d\.\de-\d\d$", table, re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_failures_are_counted_and_named(monkeypatch):
     function = OPERATIONS["Tanh"]
     monkeypatch.setattr(function, "backward", staticmethod(lambda ctx, dy: (dy,)))

@@ -8,14 +8,22 @@ import inspect
 import numba
 import numpy as np
 import pytest
+from helpers.arrays import normal, seeds
+from helpers.twins import (
+    assert_twins,
+    awkward,
+    disguise,
+    disguises,
+    dtypes,
+    some,
+    tolerance,
+    windows,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bnas import kernels, reference
 from bnas.kernels import threads
-from helpers.arrays import normal, seeds
-from helpers.twins import assert_twins, awkward, disguise, disguises, dtypes, some, tolerance, windows
-
 
 
 def test_twins_have_the_same_signatures():

@@ -256,7 +256,9 @@ def test_no_test_module_imports_another_or_starts_processes_by_itself():
     assert not faults, "\n".join(faults)
 
 
-@pytest.mark.xfail(strict=False, reason="classes of packed networks and of the PyTorch reference share names")
+@pytest.mark.xfail(
+    strict=False, reason="classes of packed networks and of the PyTorch reference share names"
+)
 def test_a_name_stands_for_one_class():
     repeated = repeated_classes(ROOT)
     told = [f"{name}: {', '.join(places)}" for name, places in repeated.items()]
@@ -274,8 +276,15 @@ def test_command_line_starts_without_the_heavy_packages():
 
 
 HEAVY = {
-    "numpy", "numba", "scipy.linalg", "scipy.stats", "matplotlib", "tqdm", "threadpoolctl", "torch",
-}  # fmt: skip
+    "numpy",
+    "numba",
+    "scipy.linalg",
+    "scipy.stats",
+    "matplotlib",
+    "tqdm",
+    "threadpoolctl",
+    "torch",
+}
 
 
 @pytest.mark.parametrize(
@@ -299,6 +308,7 @@ def test_what_starts_first_imports_no_more_than_it_needs(code, allowed):
     assert set(last.split()) <= allowed
 
 
+@pytest.mark.slow
 def test_nothing_is_compiled_before_it_is_called(tmp_path):
     """Neither compiled nor fetched from the cache, whatever of bnas is imported."""
     code = """
@@ -386,22 +396,32 @@ def test_the_walk_notices_unsafe_code(tmp_path, text):
 
 
 def test_the_walk_notices_a_class_name_that_occurs_twice(tmp_path):
-    build(tmp_path, {**HOUSE, "a.py": "class Cell:\n    pass\n", "b.py": "\nclass Cell:\n    pass\n"})
+    build(
+        tmp_path, {**HOUSE, "a.py": "class Cell:\n    pass\n", "b.py": "\nclass Cell:\n    pass\n"}
+    )
     assert repeated_classes(tmp_path) == {"Cell": ["bnas.a:1", "bnas.b:2"]}
 
 
-@pytest.mark.parametrize("text, fault", [
-    ("def test_f():\n    from test_b import g\n", "test_a.py:2 imports test_b"),
-    ("import test_b as b\n", "test_a.py:1 imports test_b"),
-    ("from .test_b import g\n", "test_a.py:1 imports test_b"),
-    ("from . import test_b\n", "test_a.py:1 imports test_b"),
-    ("import conftest\n", "test_a.py:1 imports conftest"),
-    ("from subprocess import run\n", "use helpers.processes"),
-    ("import helpers.arrays\nfrom helpers import processes\n", None),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "text, fault",
+    [
+        ("def test_f():\n    from test_b import g\n", "test_a.py:2 imports test_b"),
+        ("import test_b as b\n", "test_a.py:1 imports test_b"),
+        ("from .test_b import g\n", "test_a.py:1 imports test_b"),
+        ("from . import test_b\n", "test_a.py:1 imports test_b"),
+        ("import conftest\n", "test_a.py:1 imports conftest"),
+        ("from subprocess import run\n", "use helpers.processes"),
+        ("import helpers.arrays\nfrom helpers import processes\n", None),
+    ],
+)
 def test_the_walk_notices_a_test_module_that_leans_on_another(tmp_path, text, fault):
     (tmp_path / "tests" / "helpers").mkdir(parents=True)
-    files = {"test_a.py": text, "test_b.py": "", "conftest.py": "", "helpers/c.py": "import subprocess"}
+    files = {
+        "test_a.py": text,
+        "test_b.py": "",
+        "conftest.py": "",
+        "helpers/c.py": "import subprocess",
+    }
     for name, content in files.items():
         (tmp_path / "tests" / name).write_text(content)
     found = faults_of_tests(tmp_path)

@@ -7,17 +7,19 @@ from helpers.arrays import images, rng
 import bnas.functional as F
 from bnas import fused, nn
 from bnas.autodiff import Tensor
-from bnas.space.operations import BINARY, REAL, Skip
 from bnas.space import PUBLISHED, Genotype
 from bnas.space.network import Network
+from bnas.space.operations import BINARY, REAL, Skip
 
 both = pytest.mark.parametrize("precision", [REAL, BINARY], ids=["real", "binary"])
 
 
 TINY = Genotype(
-    (("sep_conv_3x3", 0), ("skip_connect", 1)), (2,),
-    (("max_pool_3x3", 0), ("dil_conv_5x5", 1)), (2,),
-)  # fmt: skip
+    (("sep_conv_3x3", 0), ("skip_connect", 1)),
+    (2,),
+    (("max_pool_3x3", 0), ("dil_conv_5x5", 1)),
+    (2,),
+)
 
 
 @both
@@ -67,7 +69,9 @@ def test_drop_path_acts_in_training_only_and_is_its_generators():
     np.testing.assert_array_equal(dropped.eval()(x).data, whole.eval()(x).data)
 
 
-@pytest.mark.parametrize("prepare", [lambda network: network, fused.compile], ids=["plain", "fused"])
+@pytest.mark.parametrize(
+    "prepare", [lambda network: network, fused.compile], ids=["plain", "fused"]
+)
 def test_drop_path_spares_identities(prepare):
     drawn = []
 

@@ -35,9 +35,15 @@ class Block(nn.Module):
 
 
 NAMES = [
-    "gain", "first.0.weight", "first.0.bias", "first.1.weight", "first.1.bias", "first.2.weight",
-    "last.weight", "last.bias",
-]  # fmt: skip
+    "gain",
+    "first.0.weight",
+    "first.0.bias",
+    "first.1.weight",
+    "first.1.bias",
+    "first.2.weight",
+    "last.weight",
+    "last.bias",
+]
 BUFFERS = ["seen", "first.1.running_mean", "first.1.running_var"]
 
 
@@ -298,7 +304,9 @@ def test_xnor_conv2d_refuses_names_it_does_not_know():
 
 def test_the_squared_norm_is_that_of_the_kernel():
     layers = [nn.Conv2d(4, 6, 3, groups=2, rng=rng())]
-    layers += [nn.XnorConv2d(4, 6, 3, groups=2, beta=beta, rng=rng()) for beta in ("closed", "learned")]
+    layers += [
+        nn.XnorConv2d(4, 6, 3, groups=2, beta=beta, rng=rng()) for beta in ("closed", "learned")
+    ]
     layers[-1].beta.data = np.linspace(-1, 2, 6, dtype=np.float32)
     real = nn.XnorConv2d(4, 6, (1, 7), rng=rng())
     real.binary_weights = False

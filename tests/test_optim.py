@@ -41,20 +41,26 @@ def adamw(theta, gradients, weight_decay=1e-2, **options):
 
 
 RULES = {
-    "SGD": (sgd, [
-        {"lr": 0.1},
-        {"lr": 0.1, "weight_decay": 0.2},
-        {"lr": 0.1, "momentum": 0.9},
-        {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.2, "nesterov": True},
-    ]),
-    "Adam": (adam, [
-        {},
-        {"lr": 0.1, "betas": (0.5, 0.9), "eps": 1e-3},
-        {"lr": 0.1, "weight_decay": 0.3},
-        {"lr": 0.1, "betas": (0.0, 0.0)},
-    ]),
+    "SGD": (
+        sgd,
+        [
+            {"lr": 0.1},
+            {"lr": 0.1, "weight_decay": 0.2},
+            {"lr": 0.1, "momentum": 0.9},
+            {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.2, "nesterov": True},
+        ],
+    ),
+    "Adam": (
+        adam,
+        [
+            {},
+            {"lr": 0.1, "betas": (0.5, 0.9), "eps": 1e-3},
+            {"lr": 0.1, "weight_decay": 0.3},
+            {"lr": 0.1, "betas": (0.0, 0.0)},
+        ],
+    ),
     "AdamW": (adamw, [{}, {"lr": 0.1, "weight_decay": 0.3}, {"lr": 0.1, "betas": (0.5, 0.9)}]),
-}  # fmt: skip
+}
 PAIRS = [
     pytest.param(name, options, id=f"{name}-{options}")
     for name, (_, choices) in RULES.items()

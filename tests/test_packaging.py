@@ -20,9 +20,17 @@ def wheel(tmp_path_factory):
     for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source / name)
     done = run_python(
-        "-m", "pip", "wheel", source, "--no-deps", "--no-build-isolation",
-        "--disable-pip-version-check", "--wheel-dir", folder, cwd=folder,
-    )  # fmt: skip
+        "-m",
+        "pip",
+        "wheel",
+        source,
+        "--no-deps",
+        "--no-build-isolation",
+        "--disable-pip-version-check",
+        "--wheel-dir",
+        folder,
+        cwd=folder,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     (path,) = folder.glob("bnas-*.whl")
     return path

@@ -6,26 +6,26 @@ import tracemalloc
 import numba
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from helpers.arrays import images, rng, seeds
 from helpers.genotypes import wirings
 from helpers.networks import CLASSES, LEARNED, MIXED, Case, case, scramble
 from helpers.processes import run_python
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numba.core.runtime import _nrt_python, rtsys
 
 from bnas import nn
 from bnas.autodiff import Tensor
-from bnas.space.operations import BINARY, REAL, Precision
 from bnas.config import SURROGATES
 from bnas.errors import InputError
 from bnas.evaluation import predict
-from bnas.space import OPERATIONS, PUBLISHED, Genotype
-from bnas.space.network import Network
 from bnas.packed import PackedNetwork
 from bnas.packed.fold import fold
 from bnas.packed.layers import BitConv, Threshold
 from bnas.packed.plan import Plan
+from bnas.space import OPERATIONS, PUBLISHED, Genotype
+from bnas.space.network import Network
+from bnas.space.operations import BINARY, REAL, Precision
 from bnas.space.supernet import Supernet
 
 SIZES = [(1, 1), (1, 6), (2, 2), (3, 5), (7, 7), (8, 8), (9, 4), (17, 2), (11, 13)]
@@ -83,6 +83,7 @@ def assert_same(case, count, seed=1):
     np.testing.assert_array_equal(packed.predict(x), logits.argmax(axis=1))
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(cases(), st.integers(1, 11), seeds)
 def test_packed_networks_are_the_networks(case, count, seed):
@@ -127,6 +128,7 @@ def test_the_cases_reach_every_kind_of_channel():
 
 
 # ---------------------------------------------------------------------------------- call by call
+
 
 def mixed(channels=5, shape=(3, 7, 9), cells=4):
     return case(MIXED, channels, cells, shape, LEARNED)
@@ -207,6 +209,7 @@ def test_a_run_allocates_nothing():
     assert _allocate() == 3 and _allocations(_allocate) == 1  # it would have been seen
 
 
+@pytest.mark.slow
 def test_a_run_asks_numpy_for_no_memory():
     """The smallest array in this network is of 8 x 4 logits: more than the peak allowed."""
     plan = Plan(pack(mixed(70)).model, 800, (3, 1, 1))
@@ -366,11 +369,17 @@ def test_a_network_without_1_bit_layers_can_be_packed():
 
 
 NUMBERS = [
-    "stem.0.weight", "stem.1.running_var", "cells.0.input0.bn.running_mean",
-    "cells.0.operations.0.first.depthwise.weight", "cells.0.operations.0.first.pointwise.beta",
-    "cells.0.operations.0.first.bn.weight", "cells.0.operations.0.second.bn.bias",
-    "cells.0.operations.1.bn.bias", "classifier.weight", "classifier.bias",
-]  # fmt: skip
+    "stem.0.weight",
+    "stem.1.running_var",
+    "cells.0.input0.bn.running_mean",
+    "cells.0.operations.0.first.depthwise.weight",
+    "cells.0.operations.0.first.pointwise.beta",
+    "cells.0.operations.0.first.bn.weight",
+    "cells.0.operations.0.second.bn.bias",
+    "cells.0.operations.1.bn.bias",
+    "classifier.weight",
+    "classifier.bias",
+]
 
 
 @pytest.mark.parametrize("name", NUMBERS)
@@ -389,7 +398,7 @@ def test_networks_with_nan_or_infinity_are_refused(name, value):
 
 @pytest.mark.parametrize(
     "shape", [(3, 7, 9), (2, 1, 7, 9), (2, 3, 9, 7), (2, 3, 7, 9, 1), (), (0,), (2, 3, 63)]
-)  # fmt: skip
+)
 def test_images_of_another_shape_are_refused(shape):
     packed = pack(mixed())
     for call in (packed, packed.predict, packed.activations):
@@ -429,7 +438,9 @@ def test_no_images_have_no_logits():
     packed, none = pack(Case(network, shape)), np.zeros((0, *shape), np.float32)
     assert (packed(none).shape, packed(none).dtype) == ((0, CLASSES), np.float32)
     assert packed.predict(none).shape == (0,)
-    channels = {name: bits.shape[1:] for name, bits in packed.activations(images(1, *shape)).items()}
+    channels = {
+        name: bits.shape[1:] for name, bits in packed.activations(images(1, *shape)).items()
+    }
     assert {k: v.shape for k, v in packed.activations(none).items()} == {
         name: (0, *rest) for name, rest in channels.items()
     }

@@ -6,16 +6,15 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
 from helpers.genotypes import wirings
 from helpers.processes import run_python
+from hypothesis import given, settings
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.patches import Circle, FancyArrowPatch
 from scipy.special import softmax
 
 from bnas.errors import InputError
-from bnas.space import OPERATIONS, PRIMITIVES, PUBLISHED, Genotype, discretise, edges
 from bnas.plots import (
     OPERATION_STYLES,
     accuracy_figure,
@@ -27,6 +26,7 @@ from bnas.plots import (
     tangent_figure,
     training_figure,
 )
+from bnas.space import OPERATIONS, PRIMITIVES, PUBLISHED, Genotype, discretise, edges
 
 # Search spaces of one's own.
 SPACES = {
@@ -34,11 +34,16 @@ SPACES = {
     "superset": (*PRIMITIVES, "gabor_conv_3x3", "shift"),
     "no none": ("sep_conv_3x3", "gabor_conv_3x3", "skip_connect"),
     "none amidst, long names": (
-        "binary_channel_shuffle_depthwise_3x3", "shift", "none", "dct", "sep_conv_7x7", "ghost",
+        "binary_channel_shuffle_depthwise_3x3",
+        "shift",
+        "none",
+        "dct",
+        "sep_conv_7x7",
+        "ghost",
     ),
     "one": ("gabor_conv_3x3",),
     "many": (*(f"operation_{k}" for k in range(45)), "none"),
-}  # fmt: skip
+}
 INPUTS = {"$c_{k-2}$": 0, "$c_{k-1}$": 1}
 
 
@@ -193,9 +198,14 @@ def test_styles_go_by_the_order_of_the_operations_that_are_not_fixed():
     assert first["shift"] == second["ghost"] != first["ghost"] == second["shift"]
 
 
-@pytest.mark.parametrize("operations, complaint", [
-    (("none",), "other than 'none'"), (("shift", "shift"), "'shift' twice"), ("shift", "tuple"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "operations, complaint",
+    [
+        (("none",), "other than 'none'"),
+        (("shift", "shift"), "'shift' twice"),
+        ("shift", "tuple"),
+    ],
+)
 def test_what_is_no_search_space_is_refused(tmp_path, operations, complaint):
     history = search_history(2, nodes=1, operations=operations)
     for figure in (
@@ -260,8 +270,9 @@ def test_alpha_figure_of_any_space(operations, nodes):
             np.testing.assert_allclose(drawn[operation].get_ydata(), weights[:, e, m])
             style = styles[operation]
             assert (drawn[operation].get_color(), drawn[operation].get_marker()) == (
-                style.color, style.marker,
-            )  # fmt: skip
+                style.color,
+                style.marker,
+            )
     assert_texts_fit(figure)
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
     assert legend == [*operations, "Parent phase", "Child phase"]
@@ -390,6 +401,7 @@ def test_the_warning_appears_exactly_when_skips_make_up_more_than_half(normal, r
             )
 
 
+@pytest.mark.slow
 def test_the_longest_warning_fits():
     history = search_history(epochs=150)
     for k, record in enumerate(history):
@@ -550,6 +562,7 @@ def test_published_cells_can_be_read_from_the_picture(name):
     assert_cells_are_drawn(PUBLISHED[name])
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=10)
 @given(wirings(), wirings())
 def test_any_cell_can_be_read_from_the_picture(normal, reduce):
@@ -559,12 +572,14 @@ def test_any_cell_can_be_read_from_the_picture(normal, reduce):
 OWN = tuple(name for name in SPACES["none amidst, long names"] if name != "none")
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=5)
 @given(wirings(names=OWN), wirings(names=OWN))
 def test_any_cell_of_ones_own_operations_can_be_read_from_the_picture(normal, reduce):
     assert_cells_are_drawn(Genotype(*normal, *reduce), OWN)
 
 
+@pytest.mark.slow
 def test_a_deep_cell_stays_flat():
     chain = tuple(("skip_connect", i) for j in range(7) for i in (j, j + 1))
     figure = cell_figure(Genotype(chain, tuple(range(2, 9)), chain, (8,)))
@@ -572,6 +587,7 @@ def test_a_deep_cell_stays_flat():
     assert height < width / 2
 
 
+@pytest.mark.slow
 def test_the_same_genotype_gives_the_same_picture(tmp_path):
     for name in ("a", "b"):
         draw_run([], PUBLISHED["NASNet"], tmp_path / name)
@@ -596,6 +612,7 @@ def test_cell_figure_refuses_an_invalid_genotype():
 # All of them -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_draw_run_writes_what_there_is_data_for(tmp_path):
     history = search_history(3, nodes=2)
     genotype = discretise(history[-1]["alpha"])
@@ -614,6 +631,7 @@ def test_draw_run_writes_what_there_is_data_for(tmp_path):
             assert data.startswith(b"\x89PNG") and data.endswith(b"IEND\xaeB`\x82")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("operations", SPACES.values(), ids=SPACES)
 def test_draw_run_draws_any_space(tmp_path, operations):
     """All figures, each as the function that makes it does when told the same operations."""

@@ -6,6 +6,8 @@ import pytest
 from helpers import ROOT
 from helpers.processes import run_python
 
+pytestmark = pytest.mark.slow
+
 SNIPPETS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
 OWN = next(code for code in SNIPPETS if "register_operation" in code)
 

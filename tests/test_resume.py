@@ -10,16 +10,24 @@ from helpers.processes import bnas_options, start_python
 
 from bnas.config import SearchConfig, TrainConfig
 from bnas.data import load_dataset
-from bnas.space import PUBLISHED, format_genotype
-from bnas.runs.jobs import Silent, run
 from bnas.runs import RunFolder
+from bnas.runs.jobs import Silent, run
 from bnas.search.dcp import Search
+from bnas.space import PUBLISHED, format_genotype
 from bnas.train import Training, trained_network
 
+pytestmark = pytest.mark.slow
+
 SEARCH = {
-    "limit": 64, "batch_size": 32, "channels": 2, "layers": 2, "nodes": 1,
-    "rounds": 2, "parent_epochs": 2, "child_epochs": 2,
-}  # fmt: skip
+    "limit": 64,
+    "batch_size": 32,
+    "channels": 2,
+    "layers": 2,
+    "nodes": 1,
+    "rounds": 2,
+    "parent_epochs": 2,
+    "child_epochs": 2,
+}
 TRAIN = {"limit": 64, "batch_size": 32, "channels": 2, "layers": 2, "epochs": 5}
 GENOTYPE = format_genotype(PUBLISHED["DARTS_V2"])
 
@@ -52,21 +60,29 @@ def stop_everywhere(tmp_path, job, config):
         assert_same_run(path, reference)
 
 
-@pytest.mark.parametrize("settings", [
-    {},
-    {"rounds": 1, "surrogate": "tanh", "beta": "learned", "curvature": "hvp", "mu": 0.0},
-], ids=["defaults", "learned-beta"])  # fmt: skip
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"rounds": 1, "surrogate": "tanh", "beta": "learned", "curvature": "hvp", "mu": 0.0},
+    ],
+    ids=["defaults", "learned-beta"],
+)
 def test_a_search_stopped_in_any_epoch_ends_in_the_same_bits(tmp_path, settings):
     config = SearchConfig(**{**SEARCH, "lam": 0.1, "eta": 0.1, **settings})
     dataset = load_dataset(config.dataset, None, config.limit)
     stop_everywhere(tmp_path, lambda: Search(config, dataset), config)
 
 
-@pytest.mark.parametrize("settings", [
-    {"drop_path": 0.3},
-    {"stages": 2, "surrogate": "tanh", "beta": "learned", "mu": 0.01, "distil": 0.5},
-    {"precision": "real"},
-], ids=["drop-path", "two-stages-distilled", "real"])  # fmt: skip
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"drop_path": 0.3},
+        {"stages": 2, "surrogate": "tanh", "beta": "learned", "mu": 0.01, "distil": 0.5},
+        {"precision": "real"},
+    ],
+    ids=["drop-path", "two-stages-distilled", "real"],
+)
 def test_a_training_stopped_in_any_epoch_ends_in_the_same_bits(tmp_path, settings):
     config = TrainConfig(GENOTYPE, **TRAIN, **settings)
     dataset = load_dataset(config.dataset, None, config.limit)
@@ -120,8 +136,11 @@ def test_a_search_killed_again_and_again_ends_in_the_same_bits(tmp_path, referen
     command = ["search", "--out", path, *bnas_options(SEARCH), "--resume"]
     # After the first epoch; where the Child begins; within its phase; where round two begins.
     for epochs, number in [
-        (1, signal.SIGKILL), (2, signal.SIGKILL), (3, signal.SIGINT), (4, signal.SIGKILL)
-    ]:  # fmt: skip
+        (1, signal.SIGKILL),
+        (2, signal.SIGKILL),
+        (3, signal.SIGINT),
+        (4, signal.SIGKILL),
+    ]:
         status, errors = stop(start_bnas(*command), path, epochs, number)
         if number == signal.SIGINT:
             assert status == 130
@@ -146,10 +165,14 @@ def test_a_training_killed_again_and_again_ends_in_the_same_bits(tmp_path, refer
     assert_same_run(path / "binary", reference / "binary")
 
 
-@pytest.mark.parametrize("tail", [
-    json.dumps({"epoch": 3, "phase": "child", "loss": 0.5}) + "\n",
-    '{"epoch": 3, "phase": "chi',
-], ids=["whole line", "torn line"])  # fmt: skip
+@pytest.mark.parametrize(
+    "tail",
+    [
+        json.dumps({"epoch": 3, "phase": "child", "loss": 0.5}) + "\n",
+        '{"epoch": 3, "phase": "chi',
+    ],
+    ids=["whole line", "torn line"],
+)
 def test_a_kill_between_history_and_checkpoint(tmp_path, tail):
     """A record without its checkpoint is dropped and its epoch runs again."""
     config = SearchConfig(**SEARCH)

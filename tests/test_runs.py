@@ -14,9 +14,15 @@ from helpers.processes import PIPE, run_python, start_python
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bnas import runs
 from bnas.errors import InputError
-from bnas.runs import RunFolder, atomic_write, load_checkpoint, require_same_config, save_checkpoint
+from bnas.runs import (
+    RunFolder,
+    atomic_write,
+    files,
+    load_checkpoint,
+    require_same_config,
+    save_checkpoint,
+)
 
 CONFIG = {"layers": 4, "lambda": 5e-3, "data_dir": "é/\udcff"}  # a byte that is not UTF-8
 
@@ -150,7 +156,7 @@ def test_other_files_are_no_checkpoints(tmp_path, monkeypatch):
     path.write_text("alpha = 3\n")
     with pytest.raises(InputError, match="not a file that bnas wrote"):
         load_checkpoint(path)
-    monkeypatch.setattr(runs, "FORMAT", 7)
+    monkeypatch.setattr(files, "FORMAT", 7)
     save_checkpoint(path, {}, {})
     monkeypatch.undo()
     with pytest.raises(InputError, match="has checkpoint format 7, expected 1"):

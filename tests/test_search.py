@@ -19,15 +19,21 @@ from helpers.jobs import (
 from bnas.config import CURVATURES, DISTANCES, SURROGATES, SearchConfig, TrainConfig
 from bnas.data import Augmentation, batches
 from bnas.errors import DivergedError, InputError
-from bnas.space import discretise
 from bnas.runs.jobs import Silent, epoch_rng
 from bnas.search.dcp import Search
 from bnas.search.tangent import tangent_direction
+from bnas.space import discretise
 
 TINY = SearchConfig(
-    limit=96, channels=2, layers=2, nodes=1, batch_size=32, rounds=2, parent_epochs=1,
+    limit=96,
+    channels=2,
+    layers=2,
+    nodes=1,
+    batch_size=32,
+    rounds=2,
+    parent_epochs=1,
     child_epochs=2,
-)  # fmt: skip
+)
 
 
 # The loop of algorithm 10
@@ -41,10 +47,13 @@ def test_the_epochs_of_the_algorithm_in_order():
     assert found == [(r, *e) for r in (0, 1) for e in once]
 
 
-@pytest.mark.parametrize("config, expected", [
-    (TINY, Augmentation(crop_padding=1, flip=True)),  # cutout is for the found network alone
-    (replace(TINY, augment=False), None),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "config, expected",
+    [
+        (TINY, Augmentation(crop_padding=1, flip=True)),  # cutout is for the found network alone
+        (replace(TINY, augment=False), None),
+    ],
+)
 def test_a_search_augments_as_its_dataset_says_whatever_its_name(config, expected):
     augmentation = Augmentation(crop_padding=1, flip=True, cutout=3)
     mine = replace(DIGITS, name="mine", augmentation=augmentation)
@@ -134,6 +143,7 @@ def test_inherit_gives_the_child_the_weights_and_alpha_of_the_parent():
     assert search.child.alpha.data is not search.parent.alpha.data
 
 
+@pytest.mark.slow
 def test_a_search_interrupted_in_every_epoch_ends_in_the_same_bits(tmp_path):
     config = replace(TINY, parent_epochs=2, child_epochs=2, beta="learned")
     whole = finish(Search(config, DIGITS), tmp_path / "whole")
@@ -161,6 +171,7 @@ OPTIONS = [
 ]
 
 
+@pytest.mark.slow
 def test_every_option_runs_and_makes_a_difference():
     """Only the defaults spelled out, and two ways not to backtrack, end in the same bits."""
     config = replace(TINY, rounds=1, child_epochs=1, lam=10.0, tau=4.0, eta=0.1)
@@ -230,18 +241,36 @@ def test_weights_that_overflow_in_the_last_step_of_an_epoch_are_not_kept(tmp_pat
 @pytest.mark.parametrize(
     "kind, field, value",
     [
-        (SearchConfig, "lam", -1), (SearchConfig, "lam", math.nan), (SearchConfig, "mu", math.inf),
-        (SearchConfig, "lam", "1"), (SearchConfig, "lam", True), (SearchConfig, "seed", 1.5),
-        (SearchConfig, "seed", -1), (SearchConfig, "seed", None), (SearchConfig, "limit", 0),
-        (SearchConfig, "batch_size", 1), (SearchConfig, "lr", 0.0), (SearchConfig, "momentum", 1.0),
-        (SearchConfig, "augment", 1), (SearchConfig, "distance", "l2"), (SearchConfig, "nodes", 0),
-        (SearchConfig, "curvature", "exact"), (SearchConfig, "dataset", "imagenet"),
-        (SearchConfig, "data_dir", 3), (SearchConfig, "clip", 0), (SearchConfig, "tau", -1),
-        (TrainConfig, "stages", 3), (TrainConfig, "distil", 1.1), (TrainConfig, "drop_path", 0.95),
-        (TrainConfig, "precision", "ternary"), (TrainConfig, "beta", "open"),
-        (TrainConfig, "genotype", None), (TrainConfig, "epochs", 0), (TrainConfig, "clip", 0.0),
+        (SearchConfig, "lam", -1),
+        (SearchConfig, "lam", math.nan),
+        (SearchConfig, "mu", math.inf),
+        (SearchConfig, "lam", "1"),
+        (SearchConfig, "lam", True),
+        (SearchConfig, "seed", 1.5),
+        (SearchConfig, "seed", -1),
+        (SearchConfig, "seed", None),
+        (SearchConfig, "limit", 0),
+        (SearchConfig, "batch_size", 1),
+        (SearchConfig, "lr", 0.0),
+        (SearchConfig, "momentum", 1.0),
+        (SearchConfig, "augment", 1),
+        (SearchConfig, "distance", "l2"),
+        (SearchConfig, "nodes", 0),
+        (SearchConfig, "curvature", "exact"),
+        (SearchConfig, "dataset", "imagenet"),
+        (SearchConfig, "data_dir", 3),
+        (SearchConfig, "clip", 0),
+        (SearchConfig, "tau", -1),
+        (TrainConfig, "stages", 3),
+        (TrainConfig, "distil", 1.1),
+        (TrainConfig, "drop_path", 0.95),
+        (TrainConfig, "precision", "ternary"),
+        (TrainConfig, "beta", "open"),
+        (TrainConfig, "genotype", None),
+        (TrainConfig, "epochs", 0),
+        (TrainConfig, "clip", 0.0),
     ],
-)  # fmt: skip
+)
 def test_a_bad_setting_is_refused_by_name(kind, field, value):
     name = "lambda" if field == "lam" else field
     with pytest.raises(InputError, match=f"^{name} must be"):

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 import bnas.functional as F
 from bnas import fused, gradcheck, nn
 from bnas.autodiff import Tensor, grad
-from bnas.space.operations import BINARY, REAL, FactorizedReduce, Precision, Skip, make_operation
 from bnas.space import OPERATIONS, PRIMITIVES, edges
+from bnas.space.operations import BINARY, REAL, FactorizedReduce, Precision, Skip, make_operation
 from bnas.space.skeleton import reduction_layers
 from bnas.space.supernet import MixedCell, Supernet
 
@@ -128,9 +128,11 @@ def test_an_unknown_operation_is_refused_by_name():
 @both
 @settings(deadline=None, max_examples=8)
 @given(
-    nodes=st.integers(1, 4), layers=st.integers(1, 4), channels=st.integers(1, 3),
+    nodes=st.integers(1, 4),
+    layers=st.integers(1, 4),
+    channels=st.integers(1, 3),
     size=st.integers(1, 9),
-)  # fmt: skip
+)
 def test_a_supernet_of_any_size_gives_gradients(precision, nodes, layers, channels, size):
     net = supernet(precision, in_channels=3, channels=channels, layers=layers, nodes=nodes)
     assert net.alpha.shape == (2, len(edges(nodes)), len(PRIMITIVES))
@@ -213,7 +215,9 @@ def shift(candidate):
 
 def shift_norm(candidate):
     """The same by the running mean of its last norm, which all ways to compute it read."""
-    mean = [module for module in candidate.modules() if isinstance(module, nn.BatchNorm2d)][-1].running_mean
+    mean = [module for module in candidate.modules() if isinstance(module, nn.BatchNorm2d)][
+        -1
+    ].running_mean
     before = mean.copy()
     mean -= 1.0
 
@@ -223,6 +227,7 @@ def shift_norm(candidate):
     return undo
 
 
+@pytest.mark.slow
 @both
 @pytest.mark.parametrize("compiled", [False, True], ids=["plain", "fused"])
 @pytest.mark.parametrize("m", range(1, 8), ids=PRIMITIVES[1:])
@@ -266,6 +271,7 @@ def test_the_alpha_of_a_sample_acts_on_that_sample_alone():
     assert changed.tolist() == [False, True, False]
 
 
+@pytest.mark.slow
 def test_the_gradients_of_the_supernet_match_finite_differences(monkeypatch):
     """Of every Parameter, α too, in training mode and float64; tanh for ReLU, which has kinks."""
     monkeypatch.setattr(F, "relu", F.tanh)

@@ -13,7 +13,6 @@ from helpers.networks import IMAGES, LABELS, supernet
 
 import bnas.functional as F
 from bnas.autodiff import Tensor, grad
-from bnas.space.operations import BINARY, REAL
 from bnas.search.objectives import kl_to_teacher
 from bnas.search.tangent import (
     DISTANCES,
@@ -25,6 +24,7 @@ from bnas.search.tangent import (
     tangent_direction,
     tangent_gradient,
 )
+from bnas.space.operations import BINARY, REAL
 
 BATCH, CLASSES, HIDDEN = 6, 4, 5
 LAM = 3.0  # so large that D makes up much of the gradient
@@ -99,6 +99,7 @@ def test_4_29_read_literally_is_zero_and_the_tangent_direction_is_not():
     assert np.abs(literal).max() < 1e-12 * np.abs(t).max()
 
 
+@pytest.mark.slow
 def test_4_29_the_tangent_direction_is_the_slope_of_the_mean_log_likelihood():
     """Over batches of unequal size, which weigh by their samples; the parent stays as it is."""
     parent = supernet(REAL)

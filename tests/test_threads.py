@@ -26,7 +26,9 @@ def noted(calls, done, first, end):
 
 @pytest.mark.parametrize("tasks", [0, 1, 2, 3, 7, 100])
 @pytest.mark.parametrize("count", [1, 2, 3, 5])
-def test_every_task_is_done_once_by_as_many_threads_as_there_are_tasks_for(count, tasks, use_threads):
+def test_every_task_is_done_once_by_as_many_threads_as_there_are_tasks_for(
+    count, tasks, use_threads
+):
     use_threads(count)
     for _ in range(3):
         calls, done = [], np.zeros(tasks, int)

@@ -21,11 +21,22 @@ from bnas.search.tangent import tangent_direction
 torch = pytest.importorskip("torch")
 from bnas.bench import torch_reference  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 # Small, with every part of a step large enough to be seen: D, clipping, backtracking.
 TINY = SearchConfig(
-    limit=96, channels=4, layers=3, nodes=2, batch_size=8, lam=1.0, clip=0.2, eta=0.1, psi_lr=5e4,
-    weight_decay=0.01, alpha_weight_decay=0.1,
-)  # fmt: skip
+    limit=96,
+    channels=4,
+    layers=3,
+    nodes=2,
+    batch_size=8,
+    lam=1.0,
+    clip=0.2,
+    eta=0.1,
+    psi_lr=5e4,
+    weight_decay=0.01,
+    alpha_weight_decay=0.1,
+)
 TOLERANCE = {np.float64: 1e-8, np.float32: 1e-4}
 # In float32 a ReLU whose input is a rounding error may be open on one side only. That changes one
 # of many terms of a weight's gradient (seen: 4e-3 of it), so weights get room and one step.

@@ -21,17 +21,19 @@ from bnas.config import TrainConfig
 from bnas.data import Augmentation
 from bnas.errors import DivergedError, InputError
 from bnas.evaluation import predict, report
-from bnas.space import Genotype, format_genotype
 from bnas.runs.jobs import Silent
 from bnas.search.objectives import teacher_probabilities
+from bnas.space import Genotype, format_genotype
 from bnas.train import Training, build_network
 
 GENOTYPE = format_genotype(
     Genotype(
-        (("sep_conv_3x3", 0), ("skip_connect", 1)), (2,),
-        (("max_pool_3x3", 0), ("dil_conv_3x3", 1)), (2,),
+        (("sep_conv_3x3", 0), ("skip_connect", 1)),
+        (2,),
+        (("max_pool_3x3", 0), ("dil_conv_3x3", 1)),
+        (2,),
     )
-)  # fmt: skip
+)
 TRAIN = TrainConfig(genotype=GENOTYPE, limit=96, channels=4, layers=3, epochs=4, batch_size=32)
 
 

@@ -3,6 +3,17 @@
 import numba
 import numpy as np
 import pytest
+from helpers.arrays import normal, seeds
+from helpers.twins import (
+    assert_twins,
+    awkward,
+    disguise,
+    disguises,
+    dtypes,
+    some,
+    tolerance,
+    windows,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,8 +22,6 @@ from bnas.kernels import threads, tiles
 from bnas.kernels.packing import packed_planes
 from bnas.kernels.windows import Window
 from bnas.kernels.xnor import multiply, prepare
-from helpers.arrays import normal, seeds
-from helpers.twins import assert_twins, awkward, disguise, disguises, dtypes, some, tolerance, windows
 
 CHANNELS = [1, 2, 63, 64, 65, 70, 130]
 PLAIN = ((1, 1), (0, 0), (1, 1))  # stride, padding, dilation

@@ -17,9 +17,13 @@ from bnas.space import BINARY, Genotype, Network
 ONE = (1, 1)
 PEERS = ["torch f32", "torch bf16", "torch int8"]
 MATMULS = (  # M, N, K: two squares, and the 3×3 convolutions of ResNet-18 as products
-    (1024, 1024, 4608), (1024, 1024, 576), (3136, 64, 576), (784, 128, 1152), (196, 256, 2304),
+    (1024, 1024, 4608),
+    (1024, 1024, 576),
+    (3136, 64, 576),
+    (784, 128, 1152),
+    (196, 256, 2304),
     (49, 512, 4608),
-)  # fmt: skip
+)
 RESNET = ((64, 56), (128, 28), (256, 14), (512, 7))  # channels, height of the 3×3 convolutions
 NAIVE_LIMIT = 10_000_000  # words that the twin in plain NumPy is asked to count
 
@@ -121,7 +125,8 @@ def conv(threads, torch, quick):
             rows.append(row(name, contenders, threads, quick, work, call))
     note = (
         "Batch x channels x pixels, as many channels out. Floats in and out: packing of the images, "
-        "conversion and beta are included; weights are packed ahead. 'last' is channels_last; int8 has int8 in and out."
+        "conversion and beta are included; weights are packed ahead. 'last' is channels_last; int8 has "
+        "int8 in and out."
     )
     return table("1-bit 3x3 convolution", note, threads, rows, CONV_PEERS)
 

@@ -15,13 +15,30 @@ from bnas import __version__
 PACKAGES = ("numpy", "numba", "llvmlite", "scipy", "threadpoolctl", "torch")
 # Instruction sets that 1-bit kernels or their peers can use, in LLVM's spelling.
 FEATURES = (
-    "popcnt", "avx2", "avx512f", "avx512bw", "avx512vl", "avx512bitalg", "avx512vpopcntdq",
-    "avxvnni", "avx512vnni", "avx512bf16", "amx-int8", "amx-bf16", "neon", "dotprod", "i8mm", "sve",
-)  # fmt: skip
+    "popcnt",
+    "avx2",
+    "avx512f",
+    "avx512bw",
+    "avx512vl",
+    "avx512bitalg",
+    "avx512vpopcntdq",
+    "avxvnni",
+    "avx512vnni",
+    "avx512bf16",
+    "amx-int8",
+    "amx-bf16",
+    "neon",
+    "dotprod",
+    "i8mm",
+    "sve",
+)
 THREAD_VARIABLES = (
-    "NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
     "VECLIB_MAXIMUM_THREADS",
-)  # fmt: skip
+)
 
 
 def machine_record(cpuinfo="/proc/cpuinfo"):

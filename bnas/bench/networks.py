@@ -10,8 +10,8 @@ import numpy as np
 from bnas import nn
 from bnas.autodiff import no_grad
 from bnas.bench.races import ours, row, table
-from bnas.space import BINARY, PUBLISHED, REAL, Network, parse_genotype
 from bnas.packed import PackedNetwork
+from bnas.space import BINARY, PUBLISHED, REAL, Network, parse_genotype
 
 SHAPE, CLASSES, CELLS = (3, 32, 32), 10, 8
 PEERS = ["torch f32", "torch f32 last", "torch bf16"]
@@ -60,7 +60,8 @@ def network(threads, torch, quick):
                 rows.append(row(label, contenders, threads, quick))
     note = (
         "8 cells, 3x32x32, random weights. 'found' comes from a search on the digits. 'unpacked' is our own "
-        "training graph of the same 1-bit network. The twins compute real convolutions of the same shapes in eager mode, batch norm by itself."
+        "training graph of the same 1-bit network. The twins compute real convolutions of the same "
+        "shapes in eager mode, batch norm by itself."
     )
     return table("Packed network", note, threads, rows, PEERS, "ms")
 

@@ -11,9 +11,9 @@ import numpy as np
 
 from bnas.bench.memory import peak_of_call
 from bnas.bench.races import ours, row, table
-from bnas.kernels.buffers import release
 from bnas.config import SearchConfig
 from bnas.data import Dataset, Split
+from bnas.kernels.buffers import release
 from bnas.search.dcp import Search
 
 CLASSES = 10
@@ -96,9 +96,12 @@ def _search(scale):
 
     dataset = Dataset("random", CLASSES, split(scale.batch), split(scale.batch), split(1))
     config = SearchConfig(
-        channels=scale.channels, layers=scale.layers, nodes=scale.nodes, batch_size=scale.batch,
+        channels=scale.channels,
+        layers=scale.layers,
+        nodes=scale.nodes,
+        batch_size=scale.batch,
         augment=False,
-    )  # fmt: skip
+    )
     batches = ((part.images, part.labels) for part in (dataset.train, dataset.validation))
     return Search(config, dataset), *batches
 
@@ -106,9 +109,7 @@ def _search(scale):
 def race_steps(name, network, scale, threads, torch, quick):
     """The row of a race between all contenders on one network."""
     gc.collect()  # the networks of the race before are gone before the next are made
-    contenders = {
-        label: make() for label, make in makers(network, scale, threads, torch).items()
-    }
+    contenders = {label: make() for label, make in makers(network, scale, threads, torch).items()}
     return row(name, contenders, threads, quick, repeats=scale.repeats)
 
 

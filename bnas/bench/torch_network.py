@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from bnas import nn
-from bnas.space.operations import Chain, Factorized7, FactorizedReduce, Zero, Pool, Separable, Skip
+from bnas.space.operations import Chain, Factorized7, FactorizedReduce, Pool, Separable, Skip, Zero
 
 
 class TorchNetwork:

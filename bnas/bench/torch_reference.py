@@ -13,9 +13,9 @@ from torch import nn
 
 from bnas.config import PRIMITIVES
 from bnas.errors import InputError
-from bnas.space.genotype import edges
 from bnas.search.decoupled import INITIAL_PSI
 from bnas.search.phases import ALPHA_BETAS
+from bnas.space.genotype import edges
 from bnas.space.skeleton import STEM_MULTIPLIER, reduction_layers
 
 COVERED = {"surrogate": "clip", "beta": "closed", "distance": "frobenius", "curvature": "fisher"}
@@ -130,9 +130,14 @@ class TorchSeparable(TorchOperation):
         conv, padding = conv_class(binary), dilation * (kernel_size - 1) // 2
         self.activation = activation(binary)
         self.depthwise = conv(
-            channels, channels, kernel_size, stride=stride, padding=padding, dilation=dilation,
+            channels,
+            channels,
+            kernel_size,
+            stride=stride,
+            padding=padding,
+            dilation=dilation,
             groups=channels,
-        )  # fmt: skip
+        )
         self.pointwise = conv(channels, channels, 1)
         self.bn = nn.BatchNorm2d(channels, affine=False)
 
@@ -349,9 +354,13 @@ class TorchSearch:
     def _supernet(self, search, ours, binary):
         config, dataset = search.config, search.dataset
         supernet = TorchSupernet(
-            dataset.image_shape[0], dataset.classes, config.channels, config.layers, config.nodes,
+            dataset.image_shape[0],
+            dataset.classes,
+            config.channels,
+            config.layers,
+            config.nodes,
             binary,
-        )  # fmt: skip
+        )
         arrays = ours.state_dict()
         supernet.to(dtype=torch.tensor(arrays["alpha"]).dtype)
         supernet.load_state_dict({name: torch.tensor(array) for name, array in arrays.items()})

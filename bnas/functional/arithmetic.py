@@ -179,7 +179,10 @@ def where(condition, a, b):
         TypeError: `condition` is no bool array; a and b have two dtypes, or are both numbers.
         ValueError: the shapes do not broadcast.
     """
-    if not isinstance(condition, (np.ndarray, np.bool_, bool)) or np.asarray(condition).dtype != bool:
+    if (
+        not isinstance(condition, (np.ndarray, np.bool_, bool))
+        or np.asarray(condition).dtype != bool
+    ):
         got = getattr(condition, "dtype", type(condition).__name__)
         raise TypeError(f"where: the condition must be a bool array, such as x > 0, got {got}")
     a = as_tensor(a, "where", like=b if isinstance(b, (Tensor, np.ndarray)) else None)
@@ -243,7 +246,11 @@ def gradient_cases(draw):
             Case("equal shapes", (x(3, 4), x(3, 4)), {"condition": thirds}),
             Case("a row and a column", (x(1, 4), x(3, 1)), {"condition": thirds}),
             Case("a scalar", (x(3, 4), x()), {"condition": thirds}),
-            Case("a condition that is stretched", (x(2, 3), x(3)), {"condition": thirds[:, 0, None, None]}),
+            Case(
+                "a condition that is stretched",
+                (x(2, 3), x(3)),
+                {"condition": thirds[:, 0, None, None]},
+            ),
             Case("non-contiguous", (draw.transposed(3, 4), x(3, 4)), {"condition": thirds}),
         ],
-    }  # fmt: skip
+    }

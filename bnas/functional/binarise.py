@@ -266,7 +266,13 @@ def gradient_cases(draw):
             Case("learned scale", (x(3, 2, 3, 3), positive(3))),
             Case("70 channels, 1×1", (x(2, 70, 1, 1), positive(2))),
             Case("one output channel", (x(1, 3, 2, 2), positive(1))),
-            Case("three layers", (x(3, 2, 3, 3), None, x(2, 5, 1, 1), positive(2), transposed(2, 4), None)),
-            Case("three learned scales", (x(2, 3), positive(2), x(1, 1), positive(1), x(3, 2), positive(3))),
+            Case(
+                "three layers",
+                (x(3, 2, 3, 3), None, x(2, 5, 1, 1), positive(2), transposed(2, 4), None),
+            ),
+            Case(
+                "three learned scales",
+                (x(2, 3), positive(2), x(1, 1), positive(1), x(3, 2), positive(3)),
+            ),
         ],
-    }  # fmt: skip
+    }

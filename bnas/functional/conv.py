@@ -1,6 +1,7 @@
 """Two-dimensional convolution: forward and depthwise through our kernels, other gradients through BLAS.
 
-The array functions `correlate`, `correlate_dx` and `correlate_dw` are a convolution and its two gradients; `F.conv2d` and the backward of the 1-bit `F.xnor_conv2d` both stand on them.
+The array functions `correlate`, `correlate_dx` and `correlate_dw` are a convolution and its two gradients;
+`F.conv2d` and the backward of the 1-bit `F.xnor_conv2d` both stand on them.
 """
 
 import numpy as np
@@ -173,7 +174,7 @@ def convolution_cases(draw):
         case("one channel", x(2, 1, 4, 4), x(1, 1, 3, 3), padding=one),
         case("70 channels", x(1, 70, 3, 3), x(2, 70, 3, 3), padding=one),
         case("non-contiguous", transposed(2, 2, 5, 5), transposed(3, 2, 3, 3)),
-    ]  # fmt: skip
+    ]
 
 
 def gradient_cases(draw):

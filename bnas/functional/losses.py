@@ -193,7 +193,9 @@ def gradient_cases(draw):
 
     def classified(name, weight, ignore_index=-100, label_smoothing=0.0):
         options = {"ignore_index": ignore_index, "label_smoothing": label_smoothing}
-        return Case(name, (x(4, 5),), {"labels": np.array([0, 4, 2, 2]), "weight": weight, **options})
+        return Case(
+            name, (x(4, 5),), {"labels": np.array([0, 4, 2, 2]), "weight": weight, **options}
+        )
 
     return {
         "Softmax": along_axis,

@@ -80,6 +80,8 @@ def gradient_cases(draw):
             Case("shared weights", (probabilities(3), x(2, 2, 3), x(2, 2, 3), x(2, 2, 3))),
             Case("weights of each sample", (probabilities(4, 2), x(4, 3), x(4, 3))),
             Case("batch of one, 4 axes", (probabilities(1, 2), x(1, 2, 2, 2), x(1, 2, 2, 2))),
-            Case("non-contiguous", (probabilities(2), draw.transposed(3, 4), draw.transposed(3, 4))),
+            Case(
+                "non-contiguous", (probabilities(2), draw.transposed(3, 4), draw.transposed(3, 4))
+            ),
         ],
     }

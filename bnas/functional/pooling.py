@@ -108,6 +108,8 @@ def gradient_cases(draw):
             Case("stride 2, odd", (x(1, 3, 7, 5),), average((3, 3), (2, 2), one, False)),
             Case("1×1 image", (x(2, 3, 1, 1),), average((3, 3), one, one, False)),
             Case("70 channels", (x(1, 70, 3, 3),), average((3, 3), one, one, True)),
-            Case("non-contiguous", (transposed(2, 2, 5, 4),), average((2, 3), (2, 1), (1, 0), True)),
+            Case(
+                "non-contiguous", (transposed(2, 2, 5, 4),), average((2, 3), (2, 1), (1, 0), True)
+            ),
         ],
-    }  # fmt: skip
+    }

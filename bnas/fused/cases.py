@@ -9,7 +9,6 @@ from bnas.gradcheck import Case
 from bnas.kernels.windows import POINT, Window
 
 
-
 def square(k, stride=1, dilation=1):
     """The window of a depthwise k×k convolution that keeps the size, but for the stride."""
     return Window((k, k), (stride,) * 2, (dilation * (k // 2),) * 2, (dilation,) * 2)
@@ -66,7 +65,9 @@ def _layout_cases(draw):
 
 def _norm(draw, training, affine=False):
     norm = nn.BatchNorm2d(2, eps=0.1, affine=affine)
-    norm.running_mean, norm.running_var, norm.training = draw.normal(2), draw.positive(2), training
+    # Near zero, or in evaluation a ReLU after it could be closed to all pixels.
+    norm.running_mean, norm.running_var = 0.1 * draw.normal(2), draw.positive(2)
+    norm.training = training
     return norm
 
 
@@ -117,21 +118,36 @@ def _chain_cases(draw):
             chain("γ and β, added to", 5, 3, two, two, affine=True, base=3, keep=True),
             chain("γ and β in evaluation", 5, 5, two, one, affine=True, training=False),
             chain(
-                "1-bit, γ and β", 9, 5, (square(3, 2),), two, affine=True, base=3, keep=True,
+                "1-bit, γ and β",
+                9,
+                5,
+                (square(3, 2),),
+                two,
+                affine=True,
+                base=3,
+                keep=True,
                 surrogate="clip",
             ),
             chain("1-bit inputs", 6, 3, two, two, affine=True, surrogate="clip", bits=False),
             chain("1-bit inputs, halves", 6, 5, HALVES, surrogate="polynomial", bits=False),
             chain("1-bit evaluation", 3, 3, two, one, training=False, surrogate="clip"),
         ]
-    }  # fmt: skip
+    }
 
 
 def _edge_cases(draw):
     def edge(
-        name, batch, size, stride=1, *, by_sample=False, base=True, training=True, surrogate=None,
+        name,
+        batch,
+        size,
+        stride=1,
+        *,
+        by_sample=False,
+        base=True,
+        training=True,
+        surrogate=None,
         kinds=("none", "skip", "dilated", "max", "avg", "separable", "given"),
-    ):  # fmt: skip
+    ):
         """A case of FusedEdge with such candidates; with a surrogate its units are 1-bit."""
         arithmetic = REAL if surrogate is None else Arithmetic(True, surrogate)
         out_size = -(-size // stride)
@@ -166,7 +182,9 @@ def _edge_cases(draw):
     few = "separable", "given", "skip", "none"
     return {
         "FusedEdge": [  # real ones are small: the ReLUs inside have kinks, which 1-bit units do not
-            edge("clip, stride 2, weights of each sample", 5, 12, 2, by_sample=True, surrogate="clip"),
+            edge(
+                "clip, stride 2, weights of each sample", 5, 12, 2, by_sample=True, surrogate="clip"
+            ),
             edge("polynomial, two blocks", 10, 9, surrogate="polynomial"),
             edge("identity, no base", 8, 9, base=False, surrogate="identity"),
             edge("1-bit evaluation", 3, 9, by_sample=True, training=False, surrogate="clip"),
@@ -179,4 +197,4 @@ def _edge_cases(draw):
             edge("real, another order", 5, 3, kinds=few),
             edge("nothing but what is given", 5, 3, kinds=("given", "max", "skip")),
         ]
-    }  # fmt: skip
+    }

@@ -89,7 +89,15 @@ def norm_map(bn, sums, squares, batch, z, scale, gamma=None, beta=None):
         count = batch * pixels
         require_variance(count, (batch, *z.shape[1:4]))
         mean, inverse = kernels.batch_statistics(
-            sums, squares, batch, pixels, scale, bn.eps, bn.running_mean, bn.running_var, bn.momentum
+            sums,
+            squares,
+            batch,
+            pixels,
+            scale,
+            bn.eps,
+            bn.running_mean,
+            bn.running_var,
+            bn.momentum,
         )
     else:
         mean = bn.running_mean.copy()
@@ -202,9 +210,17 @@ class Tape:
         for window, unit, pair in zip(self.stages[number].windows, record.units, record.weights):
             part = slice(first, first + unit.pointwise.size // record.x.shape[1])
             into, *own = kernels.separable_gradients(
-                dy[:, part], record.z[:, part], (mean[part], *(s[:, part] for s in slopes)), record.x,
-                record.before.map, unit, window, self.arithmetic.slope, learns, into,
-            )  # fmt: skip
+                dy[:, part],
+                record.z[:, part],
+                (mean[part], *(s[:, part] for s in slopes)),
+                record.x,
+                record.before.map,
+                unit,
+                window,
+                self.arithmetic.slope,
+                learns,
+                into,
+            )
             if learns:
                 gradients += [self._for_latent(g, w) for g, w in zip(own, pair) if w is not None]
             first = part.stop

@@ -8,12 +8,12 @@ NCHW, inside an otherwise fused network.
 import bnas.functional as F
 from bnas import nn
 from bnas.autodiff import Tensor
+from bnas.functional.regularise import path_factors
 from bnas.fused import kernels
 from bnas.fused.chains import REAL
 from bnas.fused.edges import ChainPart, GivenPart, fused_edge
 from bnas.fused.layout import from_lanes, mean_of_lanes, pool_lanes, to_lanes
 from bnas.fused.lowering import Lowered, lower
-from bnas.functional.regularise import path_factors
 from bnas.nn import is_exactly
 from bnas.space.genotype import edges
 from bnas.space.network import FixedCell, Network
@@ -26,8 +26,8 @@ IDENTITY = ChainPart(REAL, (), 0)
 def compile(model):
     """A callable of the same arguments and results as `model`, several times as fast in training.
 
-    It stands in for the model wherever a Module is wanted: its parts, Parameters, running statistics and attributes
-    are the model's, so it is trained, evaluated, saved and loaded through either alike. Results agree with the
+    It stands in for the model wherever a Module is wanted: its parts, Parameters, running statistics and
+    attributes are the model's, so it is trained, evaluated, saved and loaded through either alike. Results agree with the
     model's but for the order of summation. What the parts are is settled here: compile anew after one of them has
     been replaced, or given another `forward`, window, surrogate or β. Values, modes and `binary_weights` may
     change at any time.
@@ -82,7 +82,8 @@ class FusedSupernet(Compiled):
         super().__init__(model)
         self.fused_stem = FusedStem(model.stem)
         self.fused_cells = [
-            FusedMixedCell(cell) if is_exactly(cell, MixedCell) else UnknownCell(cell) for cell in model.cells
+            FusedMixedCell(cell) if is_exactly(cell, MixedCell) else UnknownCell(cell)
+            for cell in model.cells
         ]
 
     def forward(self, x, alpha=None):
@@ -105,7 +106,8 @@ class FusedNetwork(Compiled):
         super().__init__(model)
         self.fused_stem = FusedStem(model.stem)
         self.fused_cells = [
-            FusedFixedCell(cell) if is_exactly(cell, FixedCell) else UnknownCell(cell) for cell in model.cells
+            FusedFixedCell(cell) if is_exactly(cell, FixedCell) else UnknownCell(cell)
+            for cell in model.cells
         ]
 
     def forward(self, x):
@@ -152,7 +154,11 @@ class FusedStem:
 
     def __init__(self, stem):
         parts = list(stem)
-        known = len(parts) == 2 and is_exactly(stem, nn.Sequential) and is_exactly(parts[1], nn.BatchNorm2d)
+        known = (
+            len(parts) == 2
+            and is_exactly(stem, nn.Sequential)
+            and is_exactly(parts[1], nn.BatchNorm2d)
+        )
         self.first = parts[0] if known else stem
         self.norm = Lowered((), ((),), (parts[1],)) if known else None
 
@@ -250,7 +256,9 @@ class FusedFixedCell(FusedCell):
         for (lowered, operation), i in arriving:
             first = _apply(lowered, operation, states[i], None, keep(operation))
             (lowered, operation), i = next(arriving)
-            states.append(State(_apply(lowered, operation, states[i], first, keep(operation)), batch))
+            states.append(
+                State(_apply(lowered, operation, states[i], first, keep(operation)), batch)
+            )
         return F.concat([states[i].x for i in self.cell.concat], axis=1)
 
 

@@ -121,7 +121,10 @@ def pool_lanes(x, largest, kernel, stride, padding):
     largest: whether the largest pixel of each window, not the mean of those inside the image. kernel,
     stride and padding are one number for both axes; every window sees a pixel. NaN is larger than all.
     """
-    images, window = from_lanes(x, len(x) * x.shape[-1]), [(n, n) for n in (kernel, stride, padding)]
+    images, window = (
+        from_lanes(x, len(x) * x.shape[-1]),
+        [(n, n) for n in (kernel, stride, padding)],
+    )
     if largest:
         return to_lanes(max_pool2d(images, *window, (1, 1))[0])
     return to_lanes(avg_pool2d(images, *window, False))

@@ -103,7 +103,15 @@ def conv2d(x, w, bias, stride, padding, dilation, groups):
     shift = np.zeros(c_out, x.dtype) if bias is None else ready(bias)
     if y.size:
         run_tasks(
-            _conv, y.size * where.size, n * groups, planes.reshape(-1), per_group * site.plane, site,
-            where, tiles, shift.reshape(groups, -1), y.reshape(-1),
-        )  # fmt: skip
+            _conv,
+            y.size * where.size,
+            n * groups,
+            planes.reshape(-1),
+            per_group * site.plane,
+            site,
+            where,
+            tiles,
+            shift.reshape(groups, -1),
+            y.reshape(-1),
+        )
     return y

@@ -69,7 +69,10 @@ class _KernelCache(FunctionCache):
 
     def _choose_file(self, signature, codegen):
         key = hashlib.sha256(repr(self._index_key(signature, codegen)).encode()).hexdigest()
-        name, stamp = f"{self._impl.filename_base}.{key[:16]}", self._impl.locator.get_source_stamp()
+        name, stamp = (
+            f"{self._impl.filename_base}.{key[:16]}",
+            self._impl.locator.get_source_stamp(),
+        )
         self._cache_file = IndexDataCacheFile(str(self._folder), name, stamp)
 
 

@@ -112,9 +112,15 @@ def packed_planes(x, groups, margin=(0, 0)):
     planes = make(n * groups * words * site.plane, np.uint64)
     if planes.size:
         run_tasks(
-            _pack, x.size, n * groups * words,
-            x.reshape(-1), c // groups, site.interior, site.plane, planes,
-        )  # fmt: skip
+            _pack,
+            x.size,
+            n * groups * words,
+            x.reshape(-1),
+            c // groups,
+            site.interior,
+            site.plane,
+            planes,
+        )
     return planes
 
 

@@ -40,7 +40,9 @@ class Geometry(NamedTuple):
     phase_size: int  # elements of one phase, all images of a chunk
     images: int  # images per chunk
     chunks: int
-    taps: np.ndarray  # int64 (T, 3): row, column and buffer offset of every tap that ever sees a pixel
+    taps: (
+        np.ndarray
+    )  # int64 (T, 3): row, column and buffer offset of every tap that ever sees a pixel
     places: np.ndarray  # uint64 (H W,): the index in the buffer of each pixel of the first image
 
 

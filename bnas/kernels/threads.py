@@ -19,7 +19,9 @@ import numpy as np
 from bnas.kernels.jit import jit
 from bnas.kernels.vectors import latest
 
-WORTH_SHARING = 2_000_000  # multiply-adds or the like: about a quarter of a millisecond on one thread
+WORTH_SHARING = (
+    2_000_000  # multiply-adds or the like: about a quarter of a millisecond on one thread
+)
 
 
 @contextmanager
@@ -61,7 +63,9 @@ def _pool(process, count):
 
 
 SPINS = 2_000_000  # reads of a signal in a spin-wait, some 400 microseconds, before a thread sleeps
-PAUSE = np.int64(100_000)  # reads, some 20 microseconds: until the other thread has released Python's lock
+PAUSE = np.int64(
+    100_000
+)  # reads, some 20 microseconds: until the other thread has released Python's lock
 NO_PAUSE = np.int64(0)
 GIVEN, DONE = np.int64(0), np.int64(8)  # indices in `signals`, far enough apart for two cache lines
 

@@ -30,8 +30,7 @@ class Window(NamedTuple):
         """What the taps see: for each axis int64 (outputs, taps), the pixel, inside the image or not."""
         axes = zip(self.out_size(size), self.kernel, self.stride, self.padding, self.dilation)
         return tuple(
-            (np.arange(n)[:, None] + self.skip) * s - p + np.arange(k) * d
-            for n, k, s, p, d in axes
+            (np.arange(n)[:, None] + self.skip) * s - p + np.arange(k) * d for n, k, s, p, d in axes
         )
 
     def taps_inside(self, size):

@@ -87,9 +87,15 @@ def _conv(planes, weights, offsets, beta, site, where, y, first_task, end_task):
                     offset1 = sixteen(offsets, group, o + row, right, start, end)
                     target = (image * channels + o + row) * site.pixels + first
                     _store_row(
-                        counts, row * PANEL, offset0, offset1, beta[group, o + row], y, target,
+                        counts,
+                        row * PANEL,
+                        offset0,
+                        offset1,
+                        beta[group, o + row],
+                        y,
+                        target,
                         site.pixels - first,
-                    )  # fmt: skip
+                    )
         task += last - number
 
 
@@ -144,10 +150,17 @@ def multiply(product, planes, beta=None):
     beta = np.ones(groups * channels, np.float32) if beta is None else ready(beta)
     if y.size:
         run_tasks(
-            _conv, WORTH * y.size * product.where.size // 8, images * groups * len(site.classes),
-            planes, product.tiles, product.offsets, beta.reshape(groups, channels), site,
-            product.where, y.reshape(-1),
-        )  # fmt: skip
+            _conv,
+            WORTH * y.size * product.where.size // 8,
+            images * groups * len(site.classes),
+            planes,
+            product.tiles,
+            product.offsets,
+            beta.reshape(groups, channels),
+            site,
+            product.where,
+            y.reshape(-1),
+        )
     return y
 
 

@@ -72,7 +72,7 @@ def _sum_taps(padded, offsets, flips, o, dense, size, negatives):
 def _store_dense(dense, at, g, stride, scale, y, target):
     """Every stride-th row and pixel out of `dense`, times the scale if y holds floats."""
     width = -(-g.out_w // stride[1])
-    for row in range(0, g.out_h, stride[0]):
+    for _ in range(0, g.out_h, stride[0]):
         for w in range(0, width if stride[1] <= 2 else 0, 16):
             if stride[1] == 1:
                 sums = load_int32(dense, at + w)
@@ -129,8 +129,17 @@ def xnor_depthwise(x, w, beta, window):
     beta = np.ones(w.shape[0], np.float32) if beta is None else ready(beta)
     if y.size:
         run_tasks(
-            _depthwise, y.size * (COST + taps // 16), x.shape[1] * g.chunks,
-            x.reshape(-1), x.shape[1], np.ascontiguousarray(g.taps[:, 2]), flips, negatives, beta, g,
-            stride, y.reshape(-1),
-        )  # fmt: skip
+            _depthwise,
+            y.size * (COST + taps // 16),
+            x.shape[1] * g.chunks,
+            x.reshape(-1),
+            x.shape[1],
+            np.ascontiguousarray(g.taps[:, 2]),
+            flips,
+            negatives,
+            beta,
+            g,
+            stride,
+            y.reshape(-1),
+        )
     return y

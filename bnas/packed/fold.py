@@ -4,12 +4,12 @@ import numpy as np
 
 import bnas.functional as F
 from bnas import nn
-from bnas.space.operations import Chain, Factorized7, FactorizedReduce, Zero, Pool, Separable, Skip
 from bnas.errors import InputError
 from bnas.functional.norm import evaluation_affine
 from bnas.nn import is_exactly
-from bnas.space.network import Network
 from bnas.packed import layers
+from bnas.space.network import Network
+from bnas.space.operations import Chain, Factorized7, FactorizedReduce, Pool, Separable, Skip, Zero
 
 
 def fold(network):
@@ -91,7 +91,10 @@ def _branches(operation, names):
     if is_exactly(operation, Pool):
         pool = operation.pool
         kind = "avg" if is_exactly(pool, nn.AvgPool2d) and not pool.count_include_pad else "max"
-        if (kind == "max" and not is_exactly(pool, nn.MaxPool2d)) or (pool.kernel_size, pool.padding) != (3, 1):
+        if (kind == "max" and not is_exactly(pool, nn.MaxPool2d)) or (
+            pool.kernel_size,
+            pool.padding,
+        ) != (3, 1):
             raise InputError(
                 "a pooling of the network is not 3×3 with padding 1, max or average over the pixels inside; "
                 "no other is packed"

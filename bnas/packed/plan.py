@@ -189,16 +189,34 @@ class Plan:
         if layer.window == POINT:
             sums = self._buffer("sums", ROWS * PANEL, np.float32)
             self._call(
-                kernels.pointwise, x.buffer, x.at, x.pitch, x.channels, _floor(layer),
-                tiled(layer.w.reshape(len(layer.w), -1)), layer.scale, layer.shift,
-                self.images * x.panels, target.buffer, target.at, target.pitch, sums,
-            )  # fmt: skip
+                kernels.pointwise,
+                x.buffer,
+                x.at,
+                x.pitch,
+                x.channels,
+                _floor(layer),
+                tiled(layer.w.reshape(len(layer.w), -1)),
+                layer.scale,
+                layer.shift,
+                self.images * x.panels,
+                target.buffer,
+                target.at,
+                target.pitch,
+                sums,
+            )
             return
         planes, inner = self._planes("spread", x.channels, x.size, layer.window.padding)
         self._call(
-            kernels.spread_panels, x.buffer, x.at, x.pitch, x.channels, inner.interior, inner.plane,
-            self.images, planes,
-        )  # fmt: skip
+            kernels.spread_panels,
+            x.buffer,
+            x.at,
+            x.pitch,
+            x.channels,
+            inner.interior,
+            inner.plane,
+            self.images,
+            planes,
+        )
         self._window_conv(layer, planes, x.size, target)
 
     def _window_conv(self, layer, planes, size, target):
@@ -206,10 +224,21 @@ class Plan:
         where = (np.arange(w.shape[1])[:, None] * site.plane + site.taps).reshape(-1)
         panel = self._buffer("real panel", where.size * PANEL, np.float32)
         self._call(
-            kernels.window_conv, planes, site, where, _floor(layer), tiled(w.reshape(len(w), -1)),
-            layer.scale, layer.shift, self.images, target.buffer, target.at, target.pitch, panel,
+            kernels.window_conv,
+            planes,
+            site,
+            where,
+            _floor(layer),
+            tiled(w.reshape(len(w), -1)),
+            layer.scale,
+            layer.shift,
+            self.images,
+            target.buffer,
+            target.at,
+            target.pitch,
+            panel,
             self._buffer("sums", ROWS * PANEL, np.float32),
-        )  # fmt: skip
+        )
 
     def _planes(self, use, channels, size, margin):
         """Planes of floats with a margin of zeros, and their Sites."""
@@ -219,9 +248,17 @@ class Plan:
 
     def _copy(self, x, target, add):
         self._call(
-            kernels.add_panels, x.buffer, x.at, x.pitch, x.channels, self.images * x.panels,
-            target.buffer, target.at, target.pitch, add,
-        )  # fmt: skip
+            kernels.add_panels,
+            x.buffer,
+            x.at,
+            x.pitch,
+            x.channels,
+            self.images * x.panels,
+            target.buffer,
+            target.at,
+            target.pitch,
+            add,
+        )
 
     def _pool(self, layer, x, target, add):
         window, mean = Window((3, 3), (layer.stride,) * 2, (1, 1)), layer.kind == "avg"
@@ -232,26 +269,54 @@ class Plan:
             ("pool", mean, x.size), inner.plane, np.float32, 0 if mean else -np.inf
         )
         self._call(
-            kernels.pool, x.buffer, x.at, x.pitch, inner.interior, site, int(mean), divisors,
-            layer.scale, layer.shift, self.images, target.buffer, target.at, target.pitch, add, plane,
+            kernels.pool,
+            x.buffer,
+            x.at,
+            x.pitch,
+            inner.interior,
+            site,
+            int(mean),
+            divisors,
+            layer.scale,
+            layer.shift,
+            self.images,
+            target.buffer,
+            target.at,
+            target.pitch,
+            add,
+            plane,
             self._buffer("spare", 16, np.float32),
-        )  # fmt: skip
+        )
 
     def _head(self, model, x):
         self.logits = np.empty((self.images, len(model.w)), np.float32)
         self._call(
-            kernels.classify, x.buffer, x.size[0] * x.size[1], model.w, model.bias, self.images,
-            np.empty(x.channels), self.logits.reshape(-1),
-        )  # fmt: skip
+            kernels.classify,
+            x.buffer,
+            x.size[0] * x.size[1],
+            model.w,
+            model.bias,
+            self.images,
+            np.empty(x.channels),
+            self.logits.reshape(-1),
+        )
 
     # 1-bit layers
 
     def _pack(self, x, use, margin):
         bits = self._bit_buffer(use, x.channels, x.size, margin)
         self._call(
-            kernels.pack_panels, x.buffer, x.at, x.pitch, x.channels, bits.places, bits.plane,
-            self.images, bits.buffer, self._spare(),
-        )  # fmt: skip
+            kernels.pack_panels,
+            x.buffer,
+            x.at,
+            x.pitch,
+            x.channels,
+            bits.places,
+            bits.plane,
+            self.images,
+            bits.buffer,
+            self._spare(),
+        )
         return bits
 
     def _prepared(self, layer, bits):
@@ -278,29 +343,62 @@ class Plan:
         if layer.groups == 1:
             panel, counts = self._scratch(product.where.size)
             self._call(
-                kernels.conv_to_bits, bits.buffer, product.site, product.where, product.tiles,
-                limits[None].astype(np.int32), flips, self.images, out.buffer, out.plane, out.places,
-                panel, counts, self._spare(),
-            )  # fmt: skip
+                kernels.conv_to_bits,
+                bits.buffer,
+                product.site,
+                product.where,
+                product.tiles,
+                limits[None].astype(np.int32),
+                flips,
+                self.images,
+                out.buffer,
+                out.plane,
+                out.places,
+                panel,
+                counts,
+                self._spare(),
+            )
         else:
             site = product.site
             eights = site.border.reshape(-1, 8).astype(np.int64)
             ranges = np.stack([eights.min(axis=1), eights.max(axis=1) + 1], axis=1)
             self._call(
-                kernels.depthwise_to_bits, bits.buffer, site, site.border.astype(np.uint64), ranges,
-                _depthwise_words(layer.w), _sliced(limits, site.taps.size), flips, self.images,
-                out.buffer, out.plane, out.places,
-                self._buffer("panel", site.taps.size * PANEL, np.uint64), self._spare(),
-            )  # fmt: skip
+                kernels.depthwise_to_bits,
+                bits.buffer,
+                site,
+                site.border.astype(np.uint64),
+                ranges,
+                _depthwise_words(layer.w),
+                _sliced(limits, site.taps.size),
+                flips,
+                self.images,
+                out.buffer,
+                out.plane,
+                out.places,
+                self._buffer("panel", site.taps.size * PANEL, np.uint64),
+                self._spare(),
+            )
         return out
 
     def _bits_to_floats(self, layer, bits, target, add):
         product, finish = self._prepared(layer, bits), layer.finish
         self._call(
-            kernels.conv_to_floats, bits.buffer, product.site, product.where, product.tiles,
-            product.offsets, finish.beta, finish.scale, finish.shift, self.images,
-            target.buffer, target.at, target.pitch, add, *self._scratch(product.where.size),
-        )  # fmt: skip
+            kernels.conv_to_floats,
+            bits.buffer,
+            product.site,
+            product.where,
+            product.tiles,
+            product.offsets,
+            finish.beta,
+            finish.scale,
+            finish.shift,
+            self.images,
+            target.buffer,
+            target.at,
+            target.pitch,
+            add,
+            *self._scratch(product.where.size),
+        )
 
 
 def _floor(layer):

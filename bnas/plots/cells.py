@@ -9,10 +9,10 @@ from matplotlib.path import Path as Curve
 from scipy.optimize import isotonic_regression
 
 from bnas.config import PRIMITIVES
-from bnas.space import validate_genotype
-from bnas.space.operations import distinct_names
 from bnas.plots.epochs import text_width
 from bnas.plots.styles import operation_styles
+from bnas.space import validate_genotype
+from bnas.space.operations import distinct_names
 
 CELLS = {"normal": "Normal cell", "reduce": "Reduction cell"}  # in the order of alpha's axis 0
 _NODE_RADIUS, _LABEL_WIDTH, _GUTTER = 0.24, 1.1, 0.42  # inches; a longer label is wider

@@ -107,9 +107,7 @@ def draw_legend(figure, handles, columns):
     columns = max(1, min(columns, int(figure.get_figwidth() / widest)))
     rows = -(-len(handles) // columns)
     figure.set_figheight(figure.get_figheight() + 0.2 * max(0, rows - 2))
-    figure.legend(
-        handles=handles, loc="outside lower center", ncols=columns, fontsize=_LEGEND_SIZE
-    )
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=_LEGEND_SIZE)
 
 
 def text_width(text, points):

@@ -6,9 +6,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from bnas.errors import InputError
 from bnas.config import PRIMITIVES
-from bnas.space.genotype import discretise, edges, number_of_nodes
+from bnas.errors import InputError
 from bnas.plots.cells import CELLS, state_name
 from bnas.plots.epochs import (
     CHILD_COLOR,
@@ -22,6 +21,7 @@ from bnas.plots.epochs import (
     read_numbers,
 )
 from bnas.plots.styles import operation_styles
+from bnas.space.genotype import discretise, edges, number_of_nodes
 
 _TRAINING = {"linestyle": "--", "markerfacecolor": "white"}
 _WARNING = "#B00000"

@@ -31,11 +31,17 @@ class Search(PhasedSearch):
         rng = np.random.default_rng(config.seed)
         self.parent, self.child = (
             Supernet(
-                dataset.image_shape[0], dataset.classes, config.channels, config.layers,
-                config.nodes, precision, rng, config.operation_names,
+                dataset.image_shape[0],
+                dataset.classes,
+                config.channels,
+                config.layers,
+                config.nodes,
+                precision,
+                rng,
+                config.operation_names,
             )
             for precision in (REAL, Precision(True, config.surrogate, config.beta))
-        )  # fmt: skip
+        )
         if config.engine == "fused":
             self.parent, self.child = fused.compile(self.parent), fused.compile(self.child)
         self.t = np.zeros_like(self.parent.alpha.data)

@@ -5,8 +5,8 @@ knows what has to happen before and after it.
 """
 
 import time
-from dataclasses import replace
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 from bnas import backend

@@ -111,8 +111,13 @@ class ChildPhase(Phase):
         with frozen(self.weights):
             result = tangent_gradient(
                 lambda alpha: child(images, alpha),
-                child.alpha.data, p, self.t, config.lam, config.distance, config.curvature,
-            )  # fmt: skip
+                child.alpha.data,
+                p,
+                self.t,
+                config.lam,
+                config.distance,
+                config.curvature,
+            )
         self.decoupled.step(result.gradient)
         self.D = result.D
         return {"distance": result.D, "angle": angle(result.g, self.t)}

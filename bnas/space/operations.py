@@ -38,9 +38,14 @@ class Precision:
         if not self.binary:
             return nn.Conv2d(in_channels, out_channels, kernel_size, bias=False, rng=rng, **window)
         return nn.XnorConv2d(
-            in_channels, out_channels, kernel_size,
-            surrogate=self.surrogate, beta=self.beta, rng=rng, **window,
-        )  # fmt: skip
+            in_channels,
+            out_channels,
+            kernel_size,
+            surrogate=self.surrogate,
+            beta=self.beta,
+            rng=rng,
+            **window,
+        )
 
     def activation(self, x):
         """What stands before a convolution: ReLU, or nothing where the convolution takes the sign."""
@@ -151,9 +156,15 @@ class Separable(Operation):
         self.precision = precision
         padding = dilation * (kernel_size - 1) // 2
         self.depthwise = precision.conv(
-            channels, channels, kernel_size, stride=stride, padding=padding, dilation=dilation,
-            groups=channels, rng=rng,
-        )  # fmt: skip
+            channels,
+            channels,
+            kernel_size,
+            stride=stride,
+            padding=padding,
+            dilation=dilation,
+            groups=channels,
+            rng=rng,
+        )
         self.pointwise = precision.conv(channels, channels, 1, rng=rng)
         self.bn = nn.BatchNorm2d(channels, affine=affine)
 

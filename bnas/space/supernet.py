@@ -24,9 +24,16 @@ class MixedCell(Cell):
     """
 
     def __init__(
-        self, channels_before, channels, reduction, reduced_before, nodes, precision, rng,
+        self,
+        channels_before,
+        channels,
+        reduction,
+        reduced_before,
+        nodes,
+        precision,
+        rng,
         operations=PRIMITIVES,
-    ):  # fmt: skip
+    ):
         super().__init__(channels_before, channels, reduction, reduced_before, False, rng)
         self.nodes = nodes
         self.out_channels = nodes * channels
@@ -78,9 +85,15 @@ class Supernet(Skeleton):
 
         def make_cell(channels_before, channels, reduction, reduced_before):
             return MixedCell(
-                channels_before, channels, reduction, reduced_before, nodes, precision, rng,
+                channels_before,
+                channels,
+                reduction,
+                reduced_before,
+                nodes,
+                precision,
+                rng,
                 self.operations,
-            )  # fmt: skip
+            )
 
         super().__init__(in_channels, classes, channels, layers, make_cell, rng)
         shape = (2, len(edges(nodes)), len(self.operations))

@@ -3,8 +3,8 @@
 import pytest
 
 from bnas.data import load_dataset
-from bnas.runs.jobs import Silent, run
 from bnas.runs import RunFolder
+from bnas.runs.jobs import Silent, run
 
 DIGITS = load_dataset("digits", limit=96)  # 96 images to train, 32 to validate
 

@@ -26,9 +26,11 @@ def supernet(precision, dtype=np.float64, seed=0):
 CLASSES = 4
 LEARNED = Precision(True, beta="learned")
 MIXED = Genotype(
-    (("sep_conv_3x3", 0), ("max_pool_3x3", 1), ("dil_conv_5x5", 2), ("skip_connect", 0)), (2, 3),
-    (("skip_connect", 0), ("avg_pool_3x3", 1), ("conv_7x1_1x7", 0), ("sep_conv_5x5", 2)), (3, 2),
-)  # fmt: skip
+    (("sep_conv_3x3", 0), ("max_pool_3x3", 1), ("dil_conv_5x5", 2), ("skip_connect", 0)),
+    (2, 3),
+    (("skip_connect", 0), ("avg_pool_3x3", 1), ("conv_7x1_1x7", 0), ("sep_conv_5x5", 2)),
+    (3, 2),
+)
 
 
 class Case(NamedTuple):

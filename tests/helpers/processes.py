@@ -29,8 +29,10 @@ def start_python(*arguments, variables=(), environment=None, before_start=None, 
     pipes = {"stdin": DEVNULL, "stdout": PIPE, "stderr": PIPE, "text": True}
     return subprocess.Popen(
         [sys.executable, *map(str, arguments)],
-        env={**environment, **dict(variables)}, preexec_fn=prepare, **{**pipes, **options},
-    )  # fmt: skip
+        env={**environment, **dict(variables)},
+        preexec_fn=prepare,
+        **{**pipes, **options},
+    )
 
 
 def _take_every_signal():

@@ -94,10 +94,17 @@ def weighted_sum(base, xs, means, factors, offset):
     if y.size:
         given = xs[0] if base is None else base
         run_tasks(
-            _weighted_sum, COST * y.size * len(xs), y.shape[0] * y.shape[1], ready(given),
-            base is not None, tuple(ready(x).reshape(-1) for x in xs), means, ready(factors),
-            ready(offset), y,
-        )  # fmt: skip
+            _weighted_sum,
+            COST * y.size * len(xs),
+            y.shape[0] * y.shape[1],
+            ready(given),
+            base is not None,
+            tuple(ready(x).reshape(-1) for x in xs),
+            means,
+            ready(factors),
+            ready(offset),
+            y,
+        )
     return y
 
 
@@ -141,9 +148,14 @@ def lane_sums(dy, xs, means):
     sums = np.zeros((1 + len(xs), blocks, channels, lanes), dy.dtype)
     if dy.size:
         run_tasks(
-            _lane_sums, COST * dy.size * len(xs), blocks * channels, ready(dy),
-            tuple(map(ready, xs)), means, sums,
-        )  # fmt: skip
+            _lane_sums,
+            COST * dy.size * len(xs),
+            blocks * channels,
+            ready(dy),
+            tuple(map(ready, xs)),
+            means,
+            sums,
+        )
     return sums
 
 
@@ -169,9 +181,17 @@ def norm_gradient(dy, x, mean, a, e, f):
     dx = empty(dy.shape, dy.dtype)
     if dx.size:
         run_tasks(
-            _norm_gradient, COST * dx.size, len(dy) * dy.shape[1], ready(dy), ready(x), mean, a, e, f,
+            _norm_gradient,
+            COST * dx.size,
+            len(dy) * dy.shape[1],
+            ready(dy),
+            ready(x),
+            mean,
+            a,
+            e,
+            f,
             dx,
-        )  # fmt: skip
+        )
     return dx
 
 
@@ -269,9 +289,18 @@ def batch_statistics(sums, squares, batch, pixels, scale, eps, running_mean, run
     """
     mean, inverse = np.empty((2, sums.shape[1]), sums.dtype)
     _statistics(
-        sums, squares, batch, pixels, scale, float(eps), running_mean, running_var, float(momentum),
-        mean, inverse,
-    )  # fmt: skip
+        sums,
+        squares,
+        batch,
+        pixels,
+        scale,
+        float(eps),
+        running_mean,
+        running_var,
+        float(momentum),
+        mean,
+        inverse,
+    )
     return mean, inverse
 
 

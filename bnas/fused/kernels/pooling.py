@@ -55,9 +55,7 @@ def _average_back(dy, source, size, kernel, stride, padding, out_size, dx, at):
         top, bottom = _span(i, kernel, stride, padding, size[0])
         for j in range(out_size[1]):
             left, right = _span(j, kernel, stride, padding, size[1])
-            part = load(dy, source) / broadcast(
-                dy.dtype.type((bottom - top) * (right - left))
-            )
+            part = load(dy, source) / broadcast(dy.dtype.type((bottom - top) * (right - left)))
             for row in range(top, bottom):
                 for column in range(left, right):
                     here = at + (row * size[1] + column) * lanes
@@ -104,7 +102,17 @@ def _pool_back(dy, y, x, kernel, stride, padding, largest, dx, first, end):
     for p in range(first, end):
         if largest:
             _largest_back(
-                given, most, p * out, source, size, kernel, stride, padding, out_size, target, p * image
+                given,
+                most,
+                p * out,
+                source,
+                size,
+                kernel,
+                stride,
+                padding,
+                out_size,
+                target,
+                p * image,
             )
         else:
             _average_back(
@@ -121,9 +129,16 @@ def pool_lanes(x, largest, kernel, stride, padding):
     out_size = (output_size(n, kernel, stride, padding, 1) for n in x.shape[2:4])
     y = empty((*x.shape[:2], *out_size, x.shape[-1]), x.dtype)
     run_tasks(
-        _pool, y.size * kernel * kernel, len(x) * x.shape[1], ready(x), kernel, stride, padding, largest,
+        _pool,
+        y.size * kernel * kernel,
+        len(x) * x.shape[1],
+        ready(x),
+        kernel,
+        stride,
+        padding,
+        largest,
         y,
-    )  # fmt: skip
+    )
     return y
 
 
@@ -134,7 +149,16 @@ def pool_lanes_dx(dy, y, x, largest, kernel, stride, padding):
     """
     dx = zeros(x.shape, x.dtype)
     run_tasks(
-        _pool_back, dy.size * kernel * kernel, len(x) * x.shape[1], ready(dy), ready(y), ready(x), kernel,
-        stride, padding, largest, dx,
-    )  # fmt: skip
+        _pool_back,
+        dy.size * kernel * kernel,
+        len(x) * x.shape[1],
+        ready(dy),
+        ready(y),
+        ready(x),
+        kernel,
+        stride,
+        padding,
+        largest,
+        dx,
+    )
     return dx

@@ -35,8 +35,13 @@ from bnas.kernels.vectors import (
 )
 
 GROUP = 4  # channels that go through a backward together
-START, NEXT = np.int64(0), np.int64(1)  # a literal 0 or 1 would be a type, and compiled for, of its own
-CHUNK = 64  # pixels over which a pointwise gradient sums in registers: 4 planes of that fit the cache
+START, NEXT = (
+    np.int64(0),
+    np.int64(1),
+)  # a literal 0 or 1 would be a type, and compiled for, of its own
+CHUNK = (
+    64  # pixels over which a pointwise gradient sums in registers: 4 planes of that fit the cache
+)
 
 
 class Unit(NamedTuple):
@@ -211,7 +216,9 @@ def _tap_sums(planes, origin, dense, first, pitch, table, totals, sums, target):
 
 
 @jit(allocates=False)
-def _pointwise(x, plane, weights, row, column, inputs, outputs, rows, columns, y, start, pitch, pixels):
+def _pointwise(
+    x, plane, weights, row, column, inputs, outputs, rows, columns, y, start, pitch, pixels
+):
     """y[o] = Σ_c weights[o row + c column] x[c] for every pixel.
 
     x: `inputs` dense planes, `plane` apart. y: from `start` on, `outputs` planes of `pixels`, `pitch`
@@ -306,14 +313,32 @@ def _forward_blocks(x, norm, unit, table, z, sums, squares, first, end):
                 _signs(dense, c * plane, pixels, unit.inner[c], dense)
         start = block * outputs * pixels * lanes
         _pointwise(
-            dense, plane, unit.pointwise, channels, NEXT, channels, outputs, NEXT, pixels, out, start,
-            pixels, pixels * lanes,
-        )  # fmt: skip
+            dense,
+            plane,
+            unit.pointwise,
+            channels,
+            NEXT,
+            channels,
+            outputs,
+            NEXT,
+            pixels,
+            out,
+            start,
+            pixels,
+            pixels * lanes,
+        )
         for o in range(outputs):
             at = (block * outputs + o) * lanes
             by = unit.scale[o] if unit.scale.size else x.dtype.type(1)
             plane_moments(
-                out, start + o * pixels * lanes, pixels, by, unit.scale.size > 0, totals, spreads, at
+                out,
+                start + o * pixels * lanes,
+                pixels,
+                by,
+                unit.scale.size > 0,
+                totals,
+                spreads,
+                at,
             )
 
 
@@ -330,8 +355,17 @@ def separable(x, norm, unit, window):
     z = empty((blocks, outputs, *out_size, lanes), x.dtype)
     sums, squares = np.empty((2, blocks, outputs, lanes), x.dtype)
     run_tasks(
-        _forward_blocks, z.size * (channels + taps), blocks, ready(x), norm, unit, table, z, sums, squares,
-    )  # fmt: skip
+        _forward_blocks,
+        z.size * (channels + taps),
+        blocks,
+        ready(x),
+        norm,
+        unit,
+        table,
+        z,
+        sums,
+        squares,
+    )
     return z, sums, squares
 
 
@@ -367,7 +401,7 @@ def _through_sign(d, at, scale, slope, rows, columns, pitch, dy, target):
     """dy, in rows of a padded plane, times the derivative of sign at d scale, times the scale."""
     lanes = 64 // d.itemsize
     zero, one, by = broadcast(d.dtype.type(0)), broadcast(d.dtype.type(1)), broadcast(scale)
-    for row in range(rows):
+    for _ in range(rows):
         for i in range(0, columns * lanes, lanes):
             value = _sloped(slope, load(d, at + i) * by, load(dy, target + i), zero, one)
             store(dy, target + i, value * by)
@@ -414,41 +448,80 @@ def _backward_blocks(
             at = block * outputs + o
             by = unit.scale[o] if unit.scale.size else x.dtype.type(1)
             _through_norm(
-                dy, z, at * pixels * lanes, pixels, z_mean[o], load(a, at * lanes),
-                load(e, at * lanes), load(f, at * lanes), by, dz, o * plane,
-            )  # fmt: skip
+                dy,
+                z,
+                at * pixels * lanes,
+                pixels,
+                z_mean[o],
+                load(a, at * lanes),
+                load(e, at * lanes),
+                load(f, at * lanes),
+                by,
+                dz,
+                o * plane,
+            )
         for c in range(0, channels, GROUP):
             together = min(GROUP, channels - c)
             for k in range(together if learns or unit.inner.size else 0):
                 at, into = (block * channels + c + k) * image, k * forward.plane * lanes
                 _activate(x, at, norm, c + k, unit.binary, forward, padded, into)
-                _correlate(
-                    padded, into, forward, unit.depthwise, (c + k) * taps, dense, k * plane
-                )
+                _correlate(padded, into, forward, unit.depthwise, (c + k) * taps, dense, k * plane)
                 if unit.inner.size and learns:
                     _signs(dense, k * plane, pixels, unit.inner[c + k], signs)
             if learns:
                 _pointwise_sums(
-                    dz, signs if unit.inner.size else dense, plane, outputs, together, pixels,
-                    dpointwise, block * outputs * channels + c, channels,
-                )  # fmt: skip
+                    dz,
+                    signs if unit.inner.size else dense,
+                    plane,
+                    outputs,
+                    together,
+                    pixels,
+                    dpointwise,
+                    block * outputs * channels + c,
+                    channels,
+                )
             _pointwise(
-                dz, plane, unit.pointwise[c:], NEXT, channels, outputs, together, backward.height,
-                backward.width, returned, backward.left * lanes, backward.pitch, padded_plane,
-            )  # fmt: skip
+                dz,
+                plane,
+                unit.pointwise[c:],
+                NEXT,
+                channels,
+                outputs,
+                together,
+                backward.height,
+                backward.width,
+                returned,
+                backward.left * lanes,
+                backward.pitch,
+                padded_plane,
+            )
             for k in range(together):
                 at = (block * channels + c + k) * image
                 start = k * padded_plane + backward.left * lanes
                 if unit.inner.size:
                     _through_sign(
-                        dense, k * plane, unit.inner[c + k], slope, backward.height,
-                        backward.width, backward.pitch, returned, start,
-                    )  # fmt: skip
+                        dense,
+                        k * plane,
+                        unit.inner[c + k],
+                        slope,
+                        backward.height,
+                        backward.width,
+                        backward.pitch,
+                        returned,
+                        start,
+                    )
                 if learns:
                     _tap_sums(
-                        padded, k * forward.plane * lanes, returned, start, backward.pitch,
-                        forward, totals, ddepthwise, (block * channels + c + k) * taps,
-                    )  # fmt: skip
+                        padded,
+                        k * forward.plane * lanes,
+                        returned,
+                        start,
+                        backward.pitch,
+                        forward,
+                        totals,
+                        ddepthwise,
+                        (block * channels + c + k) * taps,
+                    )
                 _correlate(
                     returned, k * padded_plane, backward, unit.depthwise, (c + k) * taps, spread, 0
                 )
@@ -475,9 +548,21 @@ def separable_gradients(dy, z, after, x, norm, unit, window, slope, learns, dx=N
     _, forward, backward = _tables(x.shape[2:4], window)
     gradient = (ready(dy), ready(z)), tuple(map(ready, after[1:])), after[0]
     run_tasks(
-        _backward_blocks, z.size * (channels + taps) * (3 if learns else 1), blocks, gradient,
-        ready(x), norm, unit, forward, backward, SLOPES[slope], dx, add, ddepthwise, dpointwise,
-    )  # fmt: skip
+        _backward_blocks,
+        z.size * (channels + taps) * (3 if learns else 1),
+        blocks,
+        gradient,
+        ready(x),
+        norm,
+        unit,
+        forward,
+        backward,
+        SLOPES[slope],
+        dx,
+        add,
+        ddepthwise,
+        dpointwise,
+    )
     if not learns:
         return dx, None, None
     return dx, ddepthwise.sum(axis=0), dpointwise.sum(axis=0)

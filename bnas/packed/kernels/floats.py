@@ -97,9 +97,23 @@ def add_panels(x, x_at, x_pitch, channels, panels, y, y_at, y_pitch, add):
 
 @jit(allocates=False)
 def pool(
-    x, x_at, x_pitch, places, site, mean, divisors, scale, shift, images, y, y_at, y_pitch, add,
-    plane, spare,
-):  # fmt: skip
+    x,
+    x_at,
+    x_pitch,
+    places,
+    site,
+    mean,
+    divisors,
+    scale,
+    shift,
+    images,
+    y,
+    y_at,
+    y_pitch,
+    add,
+    plane,
+    spare,
+):
     """Pooling, then scale and shift: the maximum of each window, or the mean if `mean` is 1.
 
     places: the index of each pixel of x in `plane`, scratch whose margin changes no result (-inf or 0).
