@@ -168,6 +168,7 @@ def test_retain_graph_doubles_the_leaf_and_nothing_else():
     assert x.grad == 24
 
 
+@pytest.mark.slow
 def test_deep_graphs_run_backward():
     x = leaf(1.0)
     y = x
@@ -177,6 +178,7 @@ def test_deep_graphs_run_backward():
     assert x.grad == 1
 
 
+@pytest.mark.slow
 def test_deep_graphs_can_be_dropped():
     y = leaf(1.0)
     for _ in range(100_000):

@@ -654,6 +654,7 @@ def test_folders_that_cannot_be_written(tmp_path):
     fail("train", tmp_path / "file", *TINY, "--genotype", "NASNet", says="cannot make the folder")
 
 
+@pytest.mark.slow
 @no_figures
 def test_a_full_disk_keeps_the_last_checkpoint(tmp_path):
     root = tmp_path / "run"
@@ -736,6 +737,7 @@ def threads_found(*arguments, before="", after="", variables=(), **options):
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "variables, arguments, expected",
     [
@@ -755,12 +757,14 @@ def test_threads_govern_numba_and_every_blas(variables, arguments, expected):
     assert len(blas) >= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["2,1", "0", "many", ""])
 def test_a_strange_variable_of_openmp_is_left_to_others(text):
     ((numba, *_),) = threads_found(variables={"OMP_NUM_THREADS": text})
     assert numba == CORES
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity here")
 @pytest.mark.parametrize("arguments", [(), ("--threads", "2")], ids=["all", "two"])
 def test_cores_that_may_not_be_used_get_no_thread(arguments):
@@ -769,6 +773,7 @@ def test_cores_that_may_not_be_used_get_no_thread(arguments):
     assert set(found[0]) == {1}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(CORES < 2, reason="needs two cores")
 def test_threads_come_in_time_where_everything_was_imported_and_runs():
     before = """

@@ -1062,6 +1062,7 @@ def test_ascii_image_is_blank_where_dark_and_dense_where_bright():
 # --- the published files, where they are at hand
 
 
+@pytest.mark.slow
 def test_real_mnist():
     mnist = load_dataset("mnist", real_data("mnist"))
     assert mnist.image_shape == (1, 28, 28)

@@ -337,6 +337,7 @@ def test_the_wrong_surrogate_is_noticed():
 # ------------------------------------------------------------------------------------- the report
 
 
+@pytest.mark.slow
 def test_the_table_has_a_row_for_each_operation():
     table, failures = check_all(OPERATIONS, CASES, quick=True)
     assert failures == 0

@@ -282,6 +282,7 @@ def folded(betas, norms, eps=1e-5):
     return names["cells.0.operations.0.first.pointwise"], bn
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.data(), st.integers(1, 70))
 def test_thresholds_say_what_batch_norm_and_sign_say_to_every_dot(data, channels):
@@ -495,6 +496,7 @@ print(os.waitpid(child, 0)[1])
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_threads_without_openmp_and_a_fork_after_them(tmp_path):
     """Ours need none of Numba's, whose simplest kind allows one caller at a time; and none survives a fork."""

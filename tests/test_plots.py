@@ -227,6 +227,7 @@ def test_pyplot_is_not_imported():
 # Alpha -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("nodes", [1, 2, 3, 4, 5])
 @pytest.mark.parametrize("cell, index", [("normal", 0), ("reduce", 1)])
 def test_alpha_figure_draws_the_softmax_of_every_edge(nodes, cell, index):
@@ -247,6 +248,7 @@ def test_alpha_figure_draws_the_softmax_of_every_edge(nodes, cell, index):
             assert drawn[operation].get_color() == OPERATION_STYLES[operation].color
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("epochs, nodes", [(1, 1), (1, 4), (9, 2), (60, 5)])
 def test_alpha_figure_fits(epochs, nodes):
     figure = alpha_figure(search_history(epochs, nodes, per_phase=max(1, epochs // 6)), "normal")
@@ -256,6 +258,7 @@ def test_alpha_figure_fits(epochs, nodes):
     assert ("Child phase" in legend) == (epochs > 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("nodes", [1, 4])
 @pytest.mark.parametrize("operations", SPACES.values(), ids=SPACES)
 def test_alpha_figure_of_any_space(operations, nodes):
@@ -328,6 +331,7 @@ def test_a_single_epoch_has_one_whole_tick():
 # Operation counts ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("nodes", [1, 4, 5])
 def test_operation_counts_are_those_of_the_discretised_alpha(nodes):
     history = search_history(epochs=7, nodes=nodes)
@@ -353,6 +357,7 @@ def test_operation_counts_are_those_of_the_discretised_alpha(nodes):
     assert_texts_fit(figure)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("operations", SPACES.values(), ids=SPACES)
 def test_operation_counts_of_any_space(operations):
     history = search_history(7, nodes=3, operations=operations)
@@ -557,6 +562,7 @@ def assert_cells_are_drawn(genotype, operations=PRIMITIVES):
                     assert not box.overlaps(text.get_bbox_patch().get_window_extent(renderer))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_cells_can_be_read_from_the_picture(name):
     assert_cells_are_drawn(PUBLISHED[name])

@@ -27,10 +27,10 @@ def compile(model):
     """A callable of the same arguments and results as `model`, several times as fast in training.
 
     It stands in for the model wherever a Module is wanted: its parts, Parameters, running statistics and
-    attributes are the model's, so it is trained, evaluated, saved and loaded through either alike. Results agree with the
-    model's but for the order of summation. What the parts are is settled here: compile anew after one of them has
-    been replaced, or given another `forward`, window, surrogate or β. Values, modes and `binary_weights` may
-    change at any time.
+    attributes are the model's, so it is trained, evaluated, saved and loaded through either alike. Results agree
+    with the model's but for the order of summation. What the parts are is settled here: compile anew after one of
+    them has been replaced, or given another `forward`, window, surrogate or β. Values, modes and
+    `binary_weights` may change at any time.
 
     Args:
         model: Supernet or Network. Any other Module is returned as it is.
