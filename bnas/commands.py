@@ -51,13 +51,13 @@ def search(options):
     resume = options.resume and _has_run(path)
     if resume:
         config = _resumed(SearchConfig, path, given)
+    job = Search(config, load_dataset(config.dataset, config.data_dir, config.limit))
     if config.eta and config.tau >= len(config.operation_names):
         print(
             f"bnas: with --tau {config.tau:g} and {len(config.operation_names)} operations no rank is above "
             "τ, so nothing is backtracked; give a smaller --tau, or --eta 0",
             file=sys.stderr,
         )
-    job = Search(config, load_dataset(config.dataset, config.data_dir, config.limit))
     with _open(path, config, resume) as folder:
         _carry_out(job, folder)
         write_genotype(path / "genotype.txt", job.genotype())

@@ -31,7 +31,7 @@ from bnas.search.decoupled import (
 from bnas.search.objectives import child_loss, kl_to_teacher
 from bnas.search.phases import ChildPhase
 from bnas.space import PRIMITIVES
-from bnas.space.operations import BINARY, REAL, Precision, make_operation
+from bnas.space.operations import BINARY, REAL, Pool, Precision, Skip, make_operation
 
 BATCH, CLASSES = 6, 4
 
@@ -282,9 +282,10 @@ def _norm_by_hand(candidate, precision):
 def test_4_53_a_learned_beta_counts():
     layer = make_operation("dil_conv_3x3", 2, 1, Precision(True, beta="learned"), False, rng())
     layer.depthwise.beta.data = np.array([2.0, 3.0], np.float32)
-    depthwise, pointwise = layer.kernels()
+    depthwise, pointwise = layer.depthwise.kernel(), layer.pointwise.kernel()
     assert np.abs(depthwise[0]).tolist() == np.full((1, 3, 3), 2.0).tolist()
-    assert float((depthwise**2).sum()) == 9 * (4 + 9) and pointwise.shape == (2, 2, 1, 1)
+    assert float((depthwise**2).sum()) == 9 * (4 + 9) == layer.depthwise.squared_norm()
+    assert layer.squared_norm() == pytest.approx(9 * (4 + 9) + float((pointwise**2).sum()))
 
 
 @pytest.mark.parametrize("precision", [REAL, BINARY, Precision(True, beta="learned")])
@@ -297,7 +298,12 @@ def test_4_53_norms_are_those_of_the_kernels(precision):
     for cell in net.cells:
         for e, candidates in enumerate(cell.edges):
             for m, candidate in enumerate(candidates):
-                squares = sum(float((kernel**2).sum()) for kernel in candidate.kernels())
+                kernels = [c.kernel() for c in candidate.modules() if isinstance(c, nn.Convolution)]
+                if isinstance(candidate, Pool):
+                    kernels = [np.full((candidate.channels, 3, 3), 1 / 9)]
+                if isinstance(candidate, Skip):
+                    kernels = [np.ones(candidate.channels)]
+                squares = sum(float((kernel**2).sum()) for kernel in kernels)
                 expected[int(cell.reduction), e, m] += squares / cells.count(cell.reduction)
     np.testing.assert_allclose(weight_norms(net), expected, rtol=1e-6)
 

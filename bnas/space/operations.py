@@ -63,16 +63,10 @@ class Operation(nn.Module):
     are built by __init__(channels, stride, precision, affine, rng), see `make_operation`.
     """
 
-    def kernels(self):
-        """The arrays that count for R(w) (Eq. 4.53): those of its convolutions."""
-        return [conv.kernel() for conv in self._convolutions()]
-
     def squared_norm(self):
-        """R(w) = ‖w‖² (Eq. 4.53), a float."""
-        return sum(conv.squared_norm() for conv in self._convolutions())
-
-    def _convolutions(self):
-        return [m for m in self.modules() if isinstance(m, (nn.Conv2d, nn.XnorConv2d))]
+        """R(w) = ‖w‖² (Eq. 4.53), a float: w are the kernels of its convolutions."""
+        convolutions = (m for m in self.modules() if isinstance(m, nn.Convolution))
+        return sum(conv.squared_norm() for conv in convolutions)
 
 
 class Zero(Operation):
@@ -93,9 +87,6 @@ class Skip(Operation):
 
     def forward(self, x):
         return x
-
-    def kernels(self):
-        return [np.ones((self.channels, 1, 1, 1), np.float32)]
 
     def squared_norm(self):
         return float(self.channels)
@@ -141,9 +132,6 @@ class Pool(Operation):
 
     def forward(self, x):
         return self.bn(self.pool(x))
-
-    def kernels(self):
-        return [np.full((self.channels, 1, 3, 3), 1 / 9, np.float32)]
 
     def squared_norm(self):
         return self.channels / 9  # 9 weights of 1/9 a channel
