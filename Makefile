@@ -1,7 +1,7 @@
 # `make` lists the targets. Everything is installed into .venv; runs go to runs/.
 PYTHON ?= python3
 RUN ?= runs/demo
-TESTS := .venv/bin/python -m pytest -n 2 --dist loadfile
+TESTS := .venv/bin/python -m pytest -n 2 --dist worksteal
 PIP := .venv/bin/python -m pip --quiet --disable-pip-version-check
 
 .PHONY: help demo table test test-quick lint clean

@@ -163,6 +163,21 @@ def test_other_files_are_no_checkpoints(tmp_path, monkeypatch):
         load_checkpoint(path)
 
 
+def test_ctrl_c_amid_a_checkpoint_is_told_as_such(tmp_path, monkeypatch):
+    """Else the command line would end with a traceback of the zip file that was left half-written."""
+    save_checkpoint(tmp_path / "c.npz", {"a": np.zeros(3)}, {})
+    before = (tmp_path / "c.npz").read_bytes()
+
+    def interrupted(member, array, allow_pickle):
+        member.write(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(np.lib.format, "write_array", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        save_checkpoint(tmp_path / "c.npz", {"a": np.ones(3)}, {})
+    assert (tmp_path / "c.npz").read_bytes() == before
+
+
 SAVE_FOR_EVER = """
 import sys, itertools, numpy as np
 from bnas.runs import RunFolder

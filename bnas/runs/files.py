@@ -107,11 +107,18 @@ def save_checkpoint(path, arrays, meta):
         if members[name].dtype.hasobject:
             raise TypeError(f"array {name!r} holds Python objects; only plain dtypes are saved")
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
+    archive = zipfile.ZipFile(buffer, "w")
+    try:
         for name, array in members.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, array, allow_pickle=False)
         archive.comment = b"bnas checkpoint %d sha256 " % FORMAT + b"0" * 64
+        archive.close()
+    except BaseException:
+        archive.fp = (
+            None  # closed amid a member it would complain, and hide what happened: Ctrl-C, say
+        )
+        raise
     content = buffer.getvalue()[:-64]
     atomic_write(path, content + hashlib.sha256(content).hexdigest().encode())
 
