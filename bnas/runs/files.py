@@ -115,9 +115,8 @@ def save_checkpoint(path, arrays, meta):
         archive.comment = b"bnas checkpoint %d sha256 " % FORMAT + b"0" * 64
         archive.close()
     except BaseException:
-        archive.fp = (
-            None  # closed amid a member it would complain, and hide what happened: Ctrl-C, say
-        )
+        # Closed amid a member the archive would complain, and hide what happened: Ctrl-C, say.
+        archive.fp = None
         raise
     content = buffer.getvalue()[:-64]
     atomic_write(path, content + hashlib.sha256(content).hexdigest().encode())
