@@ -467,6 +467,7 @@ def write_cifar10(folder, images=60):
     return folder
 
 
+@pytest.mark.slow
 @no_figures
 @pytest.mark.parametrize("name, write", [("mnist", write_mnist), ("cifar10", write_cifar10)])
 def test_a_session_on_files(tmp_path, name, write):
@@ -578,6 +579,7 @@ def test_data_with_nan(tmp_path, monkeypatch):
 # Damaged runs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "damage",
     [
@@ -676,6 +678,7 @@ def test_a_full_disk_keeps_the_last_checkpoint(tmp_path):
     assert RunFolder.open(root).load()[1]["epochs_done"] == 2
 
 
+@pytest.mark.slow
 def test_output_that_nobody_reads_or_that_does_not_fit():
     buffered = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
 
@@ -694,6 +697,7 @@ def test_output_that_nobody_reads_or_that_does_not_fit():
         assert re.fullmatch(r"bnas: .*No space left on device\n", done.stderr)
 
 
+@pytest.mark.slow
 def test_threads_are_set_before_they_are_read():
     code = (
         "from bnas.cli import main; main(['data', '--threads', '3']); "

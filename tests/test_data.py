@@ -412,6 +412,7 @@ def test_load_dataset_says_what_it_needs(arguments, message):
         load_dataset(*arguments)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=30)
 @given(limit=st.integers(1, 1200))
 def test_a_limit_keeps_every_class_in_proportion(limit):

@@ -39,6 +39,7 @@ def first_epoch(job):
 JOBS = {"search": (Search, SEARCH), "training": (Training, replace(TRAIN, precision="real"))}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("job, config", JOBS.values(), ids=JOBS)
 def test_all_engines_take_the_same_first_epoch(job, config):
     """In float32, where later epochs of a 1-bit network part over single signs."""

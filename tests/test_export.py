@@ -25,6 +25,8 @@ from bnas.runs import RunFolder, load_checkpoint, save_checkpoint
 from bnas.space import format_genotype
 from bnas.train import trained_network
 
+pytestmark = pytest.mark.slow
+
 DIGITS = Path(__file__).resolve().parents[1] / "data" / "optdigits.csv.gz"
 SHAPE, MEAN, STD = (3, 7, 9), np.array([1 / 3, 77.7, 1e-9]), np.array([2 / 3, 1e5, 0.1])
 

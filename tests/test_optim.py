@@ -91,6 +91,7 @@ def test_update_rules_against_their_recursion(name, options):
     assert np.abs(got - START).max() > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name, options", PAIRS)
 def test_update_rules_against_torch(name, options):
     torch = pytest.importorskip("torch")

@@ -36,6 +36,7 @@ def wheel(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_the_wheel_holds_all_of_the_package_and_nothing_else(wheel):
     modules = {p.relative_to(ROOT).as_posix() for p in (ROOT / "bnas").rglob("*.py")}
     data = {f"bnas/bundled/{p.name}" for p in (ROOT / "data").iterdir() if p.is_file()}

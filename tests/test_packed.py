@@ -90,6 +90,7 @@ def test_packed_networks_are_the_networks(case, count, seed):
     assert_same(case, count, seed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channels, shape", [(5, (3, 7, 9)), (70, (1, 3, 2))])
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_every_operation_in_normal_and_reduction_cells(operation, channels, shape):
@@ -466,6 +467,7 @@ def test_the_twin_in_torch_is_the_real_network(genotype, last):
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(wirings(), wirings(), st.integers(1, 4), st.sampled_from(SIZES), seeds)
 def test_the_twin_in_torch_of_any_architecture(normal, reduce, cells, size, seed):

@@ -218,6 +218,7 @@ def test_what_is_no_search_space_is_refused(tmp_path, operations, complaint):
             figure()
 
 
+@pytest.mark.slow
 def test_pyplot_is_not_imported():
     code = "import sys, bnas.plots; assert 'matplotlib.pyplot' not in sys.modules"
     done = run_python("-c", code)
@@ -295,6 +296,7 @@ def test_logits_of_any_size_are_drawn():
 # The background: phases and rounds -------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_phases_are_shaded_and_rounds_marked():
     history = search_history(epochs=10, per_phase=2)
     white, grey = "#ffffff", "#e8e8e8"
@@ -389,6 +391,7 @@ def skips(normal, reduce):
     return alpha.tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("normal, reduce", [(0, 4), (4, 4), (5, 4), (4, 5), (8, 8)])
 def test_the_warning_appears_exactly_when_skips_make_up_more_than_half(normal, reduce):
     history = search_history(epochs=6)
@@ -419,6 +422,7 @@ def test_the_longest_warning_fits():
 # Accuracy, tangent, training -------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("epochs, per_phase", [(1, 1), (7, 1), (60, 10), (4, 4)])
 def test_accuracy_figure_draws_parent_and_child(epochs, per_phase):
     history = search_history(epochs, per_phase=per_phase)
@@ -472,6 +476,7 @@ def test_tangent_figure_says_when_there_is_nothing():
         assert_texts_fit(figure)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first, second", [(3, 4), (0, 5), (1, 0), (30, 30)])
 def test_training_figure_tells_the_stages_apart(first, second):
     history = training_history(first, second)

@@ -194,6 +194,7 @@ with RunFolder.open(sys.argv[1], write=True) as run:
 """
 
 
+@pytest.mark.slow
 def test_kill_9_loses_at_most_the_current_epoch(tmp_path):
     """Five kills of one run: each time the folder is whole, goes on, and leaves no litter."""
     folder = tmp_path / "run"

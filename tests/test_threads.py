@@ -133,6 +133,7 @@ print(os.waitpid(child, 0)[1], all_done())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_forked_process_has_threads_of_its_own():
     done = run_python("-W", "ignore", "-c", FORKING)

@@ -117,6 +117,7 @@ def test_distillation_mixes_cross_entropy_and_divergence_from_the_teacher():
         Training(replace(TRAIN, distil=0.5), DIGITS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [
