@@ -25,7 +25,7 @@ from bnas.packed.layers import BitConv, Threshold
 from bnas.packed.plan import Plan
 from bnas.space import OPERATIONS, PUBLISHED, Genotype
 from bnas.space.network import Network
-from bnas.space.operations import BINARY, REAL, Precision
+from bnas.space.operations import BINARY, REAL, Pool, Precision, Separable
 from bnas.space.supernet import Supernet
 
 SIZES = [(1, 1), (1, 6), (2, 2), (3, 5), (7, 7), (8, 8), (9, 4), (17, 2), (11, 13)]
@@ -526,3 +526,28 @@ def test_a_float64_network_and_an_overflowing_threshold_are_refused():
     network.load_state_dict(state)
     with pytest.raises(InputError, match="overflow"):
         pack(Case(network, shape))
+
+
+class Doubled(Separable):
+    def forward(self, x):
+        return super().forward(x) * 2.0
+
+
+def other_class(network):
+    operation = next(m for m in network.modules() if isinstance(m, Separable))
+    operation.__class__ = Doubled
+
+
+def other_pooling(network):
+    pooling = next(m for m in network.modules() if isinstance(m, Pool))
+    pooling.pool.kernel_size, pooling.pool.padding = 5, 2
+
+
+@pytest.mark.parametrize("change, says", [(other_class, "Doubled"), (other_pooling, "3×3")])
+def test_what_packing_does_not_know_is_refused(change, says):
+    """It would be packed as what it looks like, and predict something else."""
+    network = Network(PUBLISHED["DARTS_V2"], 1, 3, 4, 3, BINARY, np.random.default_rng(0))
+    fold(network)
+    change(network)
+    with pytest.raises(InputError, match=says):
+        fold(network)
