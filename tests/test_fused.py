@@ -442,3 +442,12 @@ def test_an_alpha_of_another_shape_is_refused(shape, prepare):
 @pytest.mark.parametrize("prepare", [lambda net: net, fused.compile], ids=["plain", "fused"])
 def test_no_images_in_evaluation_give_no_logits(prepare):
     assert prepare(supernet().eval())(IMAGES[:0]).shape == (0, 3)
+
+
+@pytest.mark.parametrize("prepare", [lambda net: net, fused.compile], ids=["plain", "fused"])
+def test_a_norm_of_other_channels_is_refused(prepare):
+    """Fused kernels would read beyond its arrays."""
+    net = found("DARTS_V2", REAL)
+    next(m for m in net.modules() if isinstance(m, Separable)).bn = nn.BatchNorm2d(1)
+    with pytest.raises(ValueError, match="must have shape"):
+        prepare(net)(IMAGES)

@@ -55,7 +55,7 @@ def drop_path(x, p=0.0, training=True, rng=None):
     x = as_tensor(x, "drop_path")
     if not _drops(p, training, rng, "drop_path"):
         return x
-    factors = path_factors(len(x), x.dtype, p, rng)
+    factors = _factors(p, rng, len(x), x.dtype)
     return Dropout.apply(x, mask=factors.reshape(-1, *[1] * (x.ndim - 1)))
 
 

@@ -49,8 +49,14 @@ class Compiled(nn.Module):
 
     OWN = ("model", "fused_stem", "fused_cells")
 
-    def __init__(self, model):
+    def __init__(self, model, kind, fused_kind):
+        """kind: the class of cells that is known here; fused_kind: what computes such a cell."""
         self.model = model
+        self.fused_stem = FusedStem(model.stem)
+        self.fused_cells = [
+            fused_kind(cell) if is_exactly(cell, kind) else UnknownCell(cell)
+            for cell in model.cells
+        ]
 
     def __getattribute__(self, name):
         if name == "training":  # which every Module has
@@ -79,12 +85,7 @@ class FusedSupernet(Compiled):
     """A Supernet whose cells compute in lanes, an edge at a time."""
 
     def __init__(self, model):
-        super().__init__(model)
-        self.fused_stem = FusedStem(model.stem)
-        self.fused_cells = [
-            FusedMixedCell(cell) if is_exactly(cell, MixedCell) else UnknownCell(cell)
-            for cell in model.cells
-        ]
+        super().__init__(model, MixedCell, FusedMixedCell)
 
     def forward(self, x, alpha=None):
         """Logits (B, N); arguments as of Supernet."""
@@ -103,12 +104,7 @@ class FusedNetwork(Compiled):
     """A Network that trains in lanes. In evaluation it is the network, whose bits a packed one repeats."""
 
     def __init__(self, model):
-        super().__init__(model)
-        self.fused_stem = FusedStem(model.stem)
-        self.fused_cells = [
-            FusedFixedCell(cell) if is_exactly(cell, FixedCell) else UnknownCell(cell)
-            for cell in model.cells
-        ]
+        super().__init__(model, FixedCell, FusedFixedCell)
 
     def forward(self, x):
         """Logits (B, N) of images (B, C, H, W)."""

@@ -86,6 +86,9 @@ def _lower_units(windows, convolutions, bn):
     kinds = {_kind(conv) for conv in convolutions}
     if len(kinds) > 1 or None in kinds or not is_exactly(bn, nn.BatchNorm2d):
         return None
+    ends = convolutions[-len(windows) :]  # the units' pointwise convolutions
+    if bn.running_mean.size != sum(conv.weight.shape[0] for conv in ends):
+        return None
     return Lowered(convolutions, (windows,), (bn,))
 
 

@@ -74,7 +74,6 @@ class Network(Skeleton):
 
     def forward(self, x):
         """Logits (B, N) of images (B, C, H, W)."""
-
         older = newer = self.stem(x if isinstance(x, Tensor) else Tensor(x))
         for cell in self.cells:
             older, newer = newer, cell(older, newer, self.drop)
