@@ -7,6 +7,7 @@ Operators such as `a + b` live one floor up, in `bnas.functional`.
 """
 
 from contextlib import contextmanager
+from contextvars import ContextVar
 from itertools import count
 from operator import attrgetter
 
@@ -16,25 +17,34 @@ from bnas.kernels.buffers import empty
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
-_recording = True
+_recording = ContextVar("recording", default=True)  # each thread has its own
 _creation_order = count()
 
 
 @contextmanager
 def no_grad():
-    """Inside this context nothing is recorded: results do not require gradients."""
-    global _recording
-    before, _recording = _recording, False
+    """Inside this context nothing is recorded: results do not require gradients.
+
+    It holds for the thread (or asynchronous task) that enters it; other threads go on recording.
+    """
+    before = _recording.get()
+    _recording.set(False)
     try:
         yield
     finally:
-        _recording = before
+        _recording.set(before)
 
 
 @contextmanager
 def frozen(tensors):
-    """Inside this context the leaf `tensors` count as constants: no gradient is computed for them."""
-    tensors = list(tensors)
+    """Inside this context the leaf `tensors` count as constants: no gradient is computed for them.
+
+    That is a state of the tensors, so it holds in all threads that compute with them.
+
+    Raises:
+        TypeError: `tensors` is a single Tensor, or holds something else.
+    """
+    tensors = tensor_list(tensors, "frozen")
     before = [tensor.requires_grad for tensor in tensors]
     for tensor in tensors:
         tensor.requires_grad = False
@@ -60,11 +70,11 @@ class Tensor:
             `backward` add to it, as in PyTorch. Only leaves (tensors that no operation made) have one.
 
     Raises:
-        TypeError: `data` is an array of another dtype (integers, float16, objects).
+        TypeError: `data` is an array of another dtype (integers, float16, objects), or is set to
+            something else than an array.
     """
 
-    __slots__ = ("data", "grad", "requires_grad", "node", "__weakref__")
-    __array_ufunc__ = None  # so that ndarray + Tensor is handed to Tensor.__radd__
+    __slots__ = ("_data", "_grad", "requires_grad", "node", "__weakref__")
     __hash__ = object.__hash__  # by identity: == compares values, and gradients are kept by Tensor
 
     def __init__(self, data, requires_grad=False, dtype=None):
@@ -79,47 +89,123 @@ class Tensor:
                 f"Tensor holds float32 or float64, got {data.dtype}; "
                 "convert first, for instance with array.astype(np.float32)"
             )
-        self.data = data
-        self.grad = None
+        if requires_grad is not False and requires_grad is not True:
+            raise TypeError(
+                f"Tensor: requires_grad must be True or False, got {requires_grad!r}; for a Tensor of "
+                "some shape give an array, for instance Tensor(np.zeros((2, 3)))"
+            )
+        self._data = data
+        self._grad = None
         self.requires_grad = requires_grad
         self.node = None
 
     @property
+    def data(self):
+        return self._data
+
+    @data.setter
+    def data(self, array):
+        self._data = _float_array(array, "data")
+
+    @property
+    def grad(self):
+        return self._grad
+
+    @grad.setter
+    def grad(self, array):
+        if array is not None:
+            array = _float_array(array, "grad")
+            if (array.shape, array.dtype) != (self._data.shape, self._data.dtype):
+                raise ValueError(
+                    f"Tensor.grad must be of the shape and dtype of data, {self.shape} and "
+                    f"{self.dtype}; got {array.shape} and {array.dtype}"
+                )
+        self._grad = array
+
+    @property
     def shape(self):
-        return self.data.shape
+        return self._data.shape
 
     @property
     def dtype(self):
-        return self.data.dtype
+        return self._data.dtype
 
     @property
     def ndim(self):
-        return self.data.ndim
+        return self._data.ndim
 
     @property
     def size(self):
-        return self.data.size
+        return self._data.size
 
     def __len__(self):
-        return len(self.data)
+        return len(self._data)
+
+    def __iter__(self):
+        if self.ndim == 0:
+            raise TypeError("iteration over a Tensor without axes; use item() for its value")
+        return (self[i] for i in range(len(self)))
+
+    def __contains__(self, value):
+        return bool((self._data == getattr(value, "data", value)).any())
+
+    def __bool__(self):
+        if self.size != 1:
+            raise ValueError(
+                f"the truth value of a Tensor of shape {self.shape} is ambiguous; "
+                "use (x != 0).any() or (x != 0).all()"
+            )
+        return bool(self._data.item())
+
+    def __float__(self):
+        return self.item()
+
+    def __int__(self):
+        return int(self.item())
+
+    def __format__(self, spec):
+        """The value of a Tensor of one element in that format; without one and with axes, as `str`."""
+        return format(self.item(), spec) if spec or self.ndim == 0 else str(self)
+
+    def __array__(self, dtype=None, copy=None):
+        """The values as a NumPy array: for a Tensor that requires no gradient, which would be lost.
+
+        Raises:
+            TypeError: the Tensor requires a gradient.
+        """
+        if self.requires_grad:
+            raise TypeError(
+                "this Tensor requires a gradient, which a NumPy array cannot carry; use an operation of "
+                "bnas.functional to keep it, or x.numpy() for the values alone"
+            )
+        return np.array(self._data, dtype=dtype, copy=copy)
 
     def __repr__(self):
-        values = np.array2string(self.data, precision=4, threshold=20, prefix="Tensor(")
+        values = np.array2string(self._data, precision=4, threshold=20, prefix="Tensor(")
         if self.node is not None:
             return f"Tensor({values}, from={self.node.function.__name__})"
         return f"Tensor({values}{', requires_grad=True' if self.requires_grad else ''})"
 
     def item(self):
-        """The value of a Tensor of one element, as a Python float."""
-        return self.data.item()
+        """The value of a Tensor of one element, as a Python float.
+
+        Raises:
+            ValueError: the Tensor has another number of elements.
+        """
+        if self.size != 1:
+            raise ValueError(
+                f"only a Tensor of one element is a number, this one has shape {self.shape}; "
+                "reduce it, for instance with x.mean(), or take x.numpy()"
+            )
+        return self._data.item()
 
     def numpy(self):
         """The underlying NumPy array (not a copy)."""
-        return self.data
+        return self._data
 
     def detach(self):
         """The same array as a constant: nothing flows back through it."""
-        return Tensor(self.data)
+        return Tensor(self._data)
 
     def backward(self, gradient=None, retain_graph=False):
         """Add d(self)/d(leaf), contracted with `gradient`, to the `.grad` of every leaf.
@@ -136,12 +222,47 @@ class Tensor:
             leaf.grad = gradient if leaf.grad is None else leaf.grad + gradient
 
 
+def _float_array(value, attribute):
+    """`value`, an array of float32 or float64 (or a Tensor's), as what `attribute` of a Tensor is set to."""
+    if isinstance(value, Tensor):
+        value = value._data
+    if not isinstance(value, np.ndarray) or value.dtype not in FLOATS:
+        got = f"an array of {value.dtype}" if isinstance(value, np.ndarray) else repr(value)
+        raise TypeError(
+            f"Tensor.{attribute} is a NumPy array of float32 or float64, got {got}; "
+            "give for instance np.array(..., dtype=np.float32)"
+        )
+    return value
+
+
+def tensor_list(tensors, operation):
+    """`tensors`, any iterable of Tensors but no Tensor, as a list.
+
+    Raises:
+        TypeError: it is one Tensor, whose rows would be taken for Tensors, or holds something else.
+    """
+    if isinstance(tensors, Tensor):
+        raise TypeError(
+            f"{operation}: expected a list of Tensors, got one Tensor, of shape {tensors.shape}; "
+            "give [tensor] for this one alone"
+        )
+    tensors = list(tensors)
+    for tensor in tensors:
+        if not isinstance(tensor, Tensor):
+            raise TypeError(
+                f"{operation}: expected a list of Tensors, got {type(tensor).__name__} in it"
+            )
+    return tensors
+
+
 def grad(output, inputs, gradient=None, retain_graph=False):
     """Gradients of `output` for the leaf Tensors `inputs`, as a list of arrays; `.grad` stays as it is.
 
     Raises:
+        TypeError: `inputs` is a single Tensor, or holds something else.
         ValueError: an input is not a leaf on which `output` depends.
     """
+    inputs = tensor_list(inputs, "grad")
     gradients = _leaf_gradients(output, gradient, retain_graph)
     for position, tensor in enumerate(inputs):
         if tensor not in gradients:
@@ -186,7 +307,7 @@ class Function:
     def apply(cls, *inputs, **params):
         """Run the forward on Tensors (None for an absent optional input); record it if need be."""
         context = Context(cls, inputs)
-        arrays = [None if tensor is None else tensor.data for tensor in inputs]
+        arrays = [None if tensor is None else tensor._data for tensor in inputs]
         try:
             output = cls.forward(context, *arrays, **params)
         except (ValueError, IndexError) as error:
@@ -211,10 +332,11 @@ class Context:
         self.function = function
         self.dtype = None
         self.needs, self.inputs, self.shapes = [], [], []
+        recording = _recording.get()
         for tensor in inputs:
             need, source, shape = False, None, None
             if tensor is not None:
-                data = tensor.data
+                data = tensor._data
                 shape = data.shape
                 if self.dtype is None:
                     self.dtype = data.dtype
@@ -223,7 +345,7 @@ class Context:
                         f"{function.__name__}: inputs of dtype {self.dtype} and {data.dtype}; all must "
                         "be of one dtype: convert one of them with Tensor(t, dtype=...)"
                     )
-                if _recording and tensor.requires_grad:
+                if recording and tensor.requires_grad:
                     # A made tensor is remembered by its node alone, to let its array be freed early.
                     need, source = True, tensor.node or tensor
             self.needs.append(need)

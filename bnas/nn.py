@@ -1,7 +1,8 @@
 """Layers: Modules that own Parameters and buffers, with the names of torch.nn.
 
 A Module finds its parts by looking at its own attributes, in the order of their creation: Parameters,
-NumPy arrays (buffers: saved but not learned), Modules. Nothing needs registering.
+NumPy arrays (buffers: saved but not learned), Modules, and those in lists, tuples and dicts. Nothing needs
+registering.
 """
 
 import math
@@ -12,7 +13,7 @@ import numpy as np
 import bnas.functional as F
 from bnas.autodiff import Tensor
 from bnas.config import BETAS, SURROGATES
-from bnas.functional.arguments import pair
+from bnas.functional.arguments import generator, pair
 from bnas.kernels.windows import Window
 
 FLOAT_BITS = 32  # what a real-valued number costs in a stored network
@@ -23,7 +24,7 @@ class Parameter(Tensor):
 
     __slots__ = ()
 
-    def __init__(self, data, dtype=None):
+    def __init__(self, data, *, dtype=None):
         super().__init__(data, requires_grad=True, dtype=dtype)
 
 
@@ -39,33 +40,37 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} defines no forward")
 
     def named_modules(self, prefix=""):
-        """(name, module) for this module and all below it; the names are dotted paths."""
-        yield prefix.rstrip("."), self
-        for name, value in vars(self).items():
-            if isinstance(value, Module):
-                yield from value.named_modules(f"{prefix}{name}.")
+        """(name, module) for this module and all below it, each once; the names are dotted paths."""
+        found = {}  # {module: name}
+        waiting = [(prefix.rstrip("."), self)]
+        while waiting:
+            path, module = waiting.pop()
+            if module not in found:
+                found[module] = path
+                parts = _own(module, Module)
+                waiting += reversed([(f"{path}.{n}" if path else n, part) for n, part in parts])
+        return [(name, module) for module, name in found.items()]
 
     def modules(self):
-        """This module and all below it, in the order of `named_modules`."""
-        found = [self]
-        for value in vars(self).values():
-            if isinstance(value, Module):
-                found += value.modules()
-        return found
+        """This module and all below it, each once, in the order of `named_modules`."""
+        return [module for _, module in self.named_modules()]
 
     def named_parameters(self):
-        """(dotted name, Parameter) of everything learned here and below."""
-        return self._named(Parameter)
+        """(dotted name, Parameter) of everything learned here and below, each Parameter once."""
+        found = {}
+        for name, parameter in self._named(Parameter):
+            found.setdefault(parameter, name)
+        return [(name, parameter) for parameter, name in found.items()]
 
     def parameters(self):
         """Everything learned here and below, each Parameter once."""
-        return list(dict.fromkeys(parameter for _, parameter in self.named_parameters()))
+        return [parameter for _, parameter in self.named_parameters()]
 
     def _named(self, kind):
+        """(dotted name, value) of everything of that kind, a shared one under all its names."""
         for path, module in self.named_modules():
-            for name, value in vars(module).items():
-                if isinstance(value, kind):
-                    yield (f"{path}.{name}" if path else name), value
+            for name, value in _own(module, kind):
+                yield (f"{path}.{name}" if path else name), value
 
     def state_dict(self):
         """{dotted name: array}, copies of all Parameters and buffers."""
@@ -110,11 +115,11 @@ class Module:
 
     def astype(self, dtype):
         """Convert all Parameters and floating buffers, in place; float64 is for gradient checks."""
+        for parameter in self.parameters():
+            parameter.data = parameter.data.astype(dtype)
         for module in self.modules():
             for name, value in vars(module).items():
-                if isinstance(value, Parameter):
-                    value.data = value.data.astype(dtype)
-                elif isinstance(value, np.ndarray) and value.dtype.kind == "f":
+                if isinstance(value, np.ndarray) and value.dtype.kind == "f":
                     setattr(module, name, value.astype(dtype))
         return self
 
@@ -123,11 +128,38 @@ class Module:
             parameter.grad = None
 
 
+def _own(module, kind):
+    """(name, value) of what `module` itself has of that kind, in its attributes and lists of them."""
+    for name, value in vars(module).items():
+        if isinstance(value, kind):
+            yield name, value
+        elif type(value) in (list, tuple, dict):
+            yield from _contained(name, value, kind)
+
+
+def _contained(name, container, kind):
+    items = container.items() if type(container) is dict else enumerate(container)
+    for key, value in items:
+        if isinstance(value, kind):
+            yield f"{name}.{key}", value
+        elif type(value) in (list, tuple, dict):
+            yield from _contained(f"{name}.{key}", value, kind)
+
+
 class Sequential(Module):
-    """Modules one after another; `sequence[i]` is the i-th, its name in the state dict is `i`."""
+    """Modules one after another; `sequence[i]` is the i-th, its name in the state dict is `i`.
+
+    Raises:
+        TypeError: an argument is no Module.
+    """
 
     def __init__(self, *modules):
         for i, module in enumerate(modules):
+            if not isinstance(module, Module):
+                raise TypeError(
+                    f"Sequential takes Modules one by one, as Sequential(first, second) or "
+                    f"Sequential(*modules); argument {i} is {type(module).__name__}"
+                )
             setattr(self, str(i), module)
 
     def __iter__(self):
@@ -137,7 +169,8 @@ class Sequential(Module):
         return len(list(iter(self)))
 
     def __getitem__(self, i):
-        return list(self)[i]
+        part = list(self)[i]
+        return Sequential(*part) if isinstance(i, slice) else part
 
     def forward(self, x):
         for module in self:
@@ -178,7 +211,7 @@ class MaxPool2d(Module):
 class AvgPool2d(Module):
     """F.avg_pool2d."""
 
-    def __init__(self, kernel_size, stride=None, padding=0, count_include_pad=True):
+    def __init__(self, kernel_size, stride=None, padding=0, *, count_include_pad=True):
         self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
         self.count_include_pad = count_include_pad
 
@@ -192,7 +225,7 @@ class Dropout(Module):
     """F.dropout in training, with a numpy.random.Generator of its own."""
 
     def __init__(self, p, rng):
-        self.p, self.rng = p, rng
+        self.p, self.rng = p, generator(rng, "Dropout")
 
     def forward(self, x):
         return F.dropout(x, self.p, self.training, self.rng)
@@ -202,7 +235,7 @@ class Linear(Module):
     """x wᵀ + bias, initialised uniformly in ±1/√in as in torch."""
 
     def __init__(self, in_features, out_features, bias=True, *, rng):
-        bound = in_features**-0.5
+        rng, bound = generator(rng, "Linear"), in_features**-0.5
         self.weight = Parameter(_uniform(rng, bound, (out_features, in_features)))
         self.bias = Parameter(_uniform(rng, bound, (out_features,))) if bias else None
 
@@ -232,7 +265,7 @@ class Convolution(Module):
             pair(padding, "padding", "convolution", 0),
             pair(dilation, "dilation", "convolution", 1),
         )
-        self.groups = groups
+        self.groups, rng = groups, generator(rng, "convolution")
         shape = out_channels, in_channels // groups, *self.window.kernel
         scale = np.sqrt(2 / math.prod(shape[1:]))  # He et al. 2015
         self.weight = Parameter((rng.standard_normal(shape) * scale).astype(np.float32))
@@ -412,16 +445,18 @@ def size_in_bits(module):
     """Bits needed to store `module` for inference.
 
     A weight of a 1-bit convolution costs one bit, its scale β 32 bits for each output channel;
-    everything else, running statistics included, 32 bits a number.
+    everything else, running statistics included, 32 bits a number. What several parts share is stored once,
+    and as 32 bits a number if one of them needs it so.
     """
-    bits = 0
+    bits = {}
     for part in module.modules():
-        own = [v for v in vars(part).values() if isinstance(v, (Parameter, np.ndarray))]
         if isinstance(part, XnorConv2d) and part.binary_weights:
-            bits += part.weight.size + FLOAT_BITS * part.weight.shape[0]
+            w = part.weight
+            bits[id(w)] = max(bits.get(id(w), 0), w.size + FLOAT_BITS * w.shape[0])
         else:
-            bits += FLOAT_BITS * sum(value.size for value in own)
-    return bits
+            for _, value in _own(part, (Parameter, np.ndarray)):
+                bits[id(value)] = FLOAT_BITS * value.size
+    return sum(bits.values())
 
 
 def _uniform(rng, bound, shape):

@@ -10,11 +10,19 @@ import math
 
 import numpy as np
 
+from bnas.autodiff import tensor_list
 from bnas.errors import DivergedError
 
 
 class Optimiser:
     """What all optimisers share: the parameters, their per-parameter state, saving and loading.
+
+    Args:
+        parameters: the Tensors to move, leaves that require a gradient, such as module.parameters().
+
+    Raises:
+        TypeError: `parameters` is a single Tensor, or holds something else.
+        ValueError: it is empty, names a Tensor twice, or one that never gets a gradient; a rate is negative.
 
     Subclasses define update(gradient, value, state) -> new value, on flat arrays of many parameters.
     `state` is a dict of arrays of the same length, which outlives the step; an entry "steps", if the
@@ -22,12 +30,21 @@ class Optimiser:
     """
 
     def __init__(self, parameters, lr, weight_decay):
-        self.parameters = list(parameters)
+        name = type(self).__name__
+        self.parameters = tensor_list(parameters, name)
         if not self.parameters:
-            raise ValueError(f"{type(self).__name__}: no parameters to optimise")
-        for name, value in (("lr", lr), ("weight_decay", weight_decay)):
+            raise ValueError(f"{name}: no parameters to optimise")
+        if len(set(map(id, self.parameters))) < len(self.parameters):
+            raise ValueError(f"{name}: a parameter is given twice, and would be moved twice a step")
+        for i, parameter in enumerate(self.parameters):
+            if parameter.node is not None or not parameter.requires_grad:
+                raise ValueError(
+                    f"{name}: parameter {i} of shape {parameter.shape} never gets a gradient; give "
+                    "leaves made with requires_grad=True, such as module.parameters()"
+                )
+        for setting, value in (("lr", lr), ("weight_decay", weight_decay)):
             if not value >= 0:
-                raise ValueError(f"{type(self).__name__}: {name} must not be negative, got {value}")
+                raise ValueError(f"{name}: {setting} must not be negative, got {value}")
         self.lr, self.weight_decay = lr, weight_decay
         self.state = [{} for _ in self.parameters]
 
@@ -56,6 +73,10 @@ class Optimiser:
             parts = [array] * len(states) if name == "steps" else _parts(array, values)
             for state, part in zip(states, parts):
                 state[name] = part
+
+    def _decayed(self, gradient, value):
+        """The gradient of the loss and of the weight decay."""
+        return gradient + self.weight_decay * value if self.weight_decay else gradient
 
     def zero_grad(self):
         for parameter in self.parameters:
@@ -91,7 +112,7 @@ class Optimiser:
 class SGD(Optimiser):
     """v ← momentum v + g + weight_decay θ;  θ ← θ - lr v, or with nesterov θ - lr (g + momentum v)."""
 
-    def __init__(self, parameters, lr, momentum=0.0, weight_decay=0.0, nesterov=False):
+    def __init__(self, parameters, lr, momentum=0.0, *, weight_decay=0.0, nesterov=False):
         super().__init__(parameters, lr, weight_decay)
         if not 0 <= momentum < 1:
             raise ValueError(f"SGD: momentum must lie in [0, 1), got {momentum}")
@@ -100,7 +121,7 @@ class SGD(Optimiser):
         self.momentum, self.nesterov = momentum, nesterov
 
     def update(self, gradient, value, state):
-        step = gradient + self.weight_decay * value
+        step = self._decayed(gradient, value)
         if self.momentum:
             velocity = state.get("velocity")
             velocity = step if velocity is None else self.momentum * velocity + step
@@ -119,7 +140,7 @@ class Adam(Optimiser):
         self.betas, self.eps = betas, eps
 
     def update(self, gradient, value, state):
-        return self.moments(gradient + self.weight_decay * value, value, state)
+        return self.moments(self._decayed(gradient, value), value, state)
 
     def moments(self, gradient, value, state):
         first, second = self.betas
@@ -164,12 +185,13 @@ def clip_grad_norm(parameters, max_norm):
 
     Raises:
         ValueError: `max_norm` is not positive.
+        TypeError: `parameters` is a single Tensor, or holds something else.
         DivergedError: the norm is NaN or infinite; the gradients are left as they are.
     """
     if not max_norm > 0:
         raise ValueError(f"clip_grad_norm: max_norm must be positive, got {max_norm}")
     by_dtype = {}
-    for parameter in parameters:
+    for parameter in tensor_list(parameters, "clip_grad_norm"):
         if parameter.grad is not None:
             by_dtype.setdefault(parameter.data.dtype.char, []).append(parameter)
     flat = [_flat([p.grad for p in group]) for group in by_dtype.values()]

@@ -96,7 +96,7 @@ def test_variances_as_in_numpy(name, axis, keepdims, dtype):
     x = normal(1, 2, 3, 4)
     corrections = (0,) if axis == () else (1, 0, 0.5)
     for correction in corrections:
-        got = getattr(Tensor(x.astype(dtype)), name)(axis, keepdims, correction=correction)
+        got = getattr(Tensor(x.astype(dtype)), name)(axis, keepdims=keepdims, correction=correction)
         same(got, getattr(np, name)(x, axis=axis, keepdims=keepdims, ddof=correction))
         assert got.dtype == dtype
     if axis != ():

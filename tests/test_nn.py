@@ -196,7 +196,10 @@ def test_layers_are_their_functions():
         (linear(flat), F.linear(flat, linear.weight, linear.bias)),
         (prelu(x), F.prelu(x, np.full(4, 0.1, np.float32))),
         (nn.MaxPool2d(3, 2, 1)(x), F.max_pool2d(x, 3, 2, 1)),
-        (nn.AvgPool2d(3, 1, 1, False)(x), F.avg_pool2d(x, 3, 1, 1, count_include_pad=False)),
+        (
+            nn.AvgPool2d(3, 1, 1, count_include_pad=False)(x),
+            F.avg_pool2d(x, 3, 1, 1, count_include_pad=False),
+        ),
     ]
     for got, want in pairs:
         np.testing.assert_array_equal(got.data, want.data)

@@ -17,6 +17,7 @@ from bnas.functional import (
     mixed,
     norm,
     pooling,
+    protocols,
     reductions,
     regularise,
     shape,
@@ -149,6 +150,8 @@ def _shape_arguments(arguments):
     return arguments[0] if len(arguments) == 1 and isinstance(arguments[0], tuple) else arguments
 
 
+Tensor.__array_ufunc__ = protocols.array_ufunc
+Tensor.__array_function__ = protocols.array_function
 Tensor.__add__ = add
 Tensor.__radd__ = lambda self, other: add(other, self)
 Tensor.__sub__ = sub
@@ -198,6 +201,6 @@ Tensor.squeeze = squeeze
 Tensor.unsqueeze = unsqueeze
 Tensor.flatten = flatten
 Tensor.reshape = lambda self, *shape: reshape(self, _shape_arguments(shape))
-Tensor.transpose = lambda self, *order: transpose(self, _shape_arguments(order) or None)
+Tensor.transpose = transpose
 Tensor.permute = lambda self, *order: permute(self, _shape_arguments(order))
 Tensor.T = property(transpose)

@@ -4,7 +4,7 @@ import numpy as np
 
 from bnas.autodiff import Function
 from bnas.functional.arguments import as_tensor
-from bnas.functional.elementwise import step_away, unary_cases
+from bnas.functional.elementwise import chosen, step_away, unary_cases
 from bnas.gradcheck import Case
 
 
@@ -45,7 +45,7 @@ class ReLU(Function):
 
     @staticmethod
     def backward(ctx, dy):
-        return (dy * (ctx.y > 0),)
+        return (chosen(ctx.y > 0, dy),)
 
     @staticmethod
     def off_kinks(x):
@@ -71,7 +71,7 @@ class PReLU(Function):
     def backward(ctx, dy):
         positive = ctx.x > 0
         dx = np.where(positive, dy, ctx.slope * dy)
-        share = np.where(positive, 0, dy * ctx.x)
+        share = chosen(~positive, dy * ctx.x)
         if ctx.size == 1:
             return dx, share.sum().reshape(1)
         return dx, share.sum(axis=(0, *range(2, share.ndim)))

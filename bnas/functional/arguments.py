@@ -3,6 +3,7 @@
 Every error names the operation, what it got, and what it takes.
 """
 
+from functools import wraps
 from numbers import Integral, Real
 
 import numpy as np
@@ -26,6 +27,19 @@ def as_tensor(value, operation, like=None):
     )
 
 
+def as_tensors(values, operation):
+    """`values`, any iterable but a Tensor, as a list of at least one Tensor."""
+    if isinstance(values, Tensor):
+        raise TypeError(
+            f"{operation}: expected a list of Tensors, got one Tensor, of shape {values.shape}; "
+            "give [tensor] for this one alone, or list(tensor) for its rows"
+        )
+    tensors = [as_tensor(value, operation) for value in values]
+    if not tensors:
+        raise ValueError(f"{operation}: no tensors given; expected at least one")
+    return tensors
+
+
 def as_images(value, operation):
     """`value` as a Tensor of rank 4: (batch, channels, height, width)."""
     tensor = as_tensor(value, operation)
@@ -34,6 +48,40 @@ def as_images(value, operation):
             f"{operation}: expected 4 axes (batch, channels, height, width), got shape {tensor.shape}"
         )
     return tensor
+
+
+_NAMES_OF_TORCH = {
+    "dim": "axis",
+    "keepdim": "keepdims",
+    "unbiased": "correction",
+    "start_dim": "start_axis",
+    "end_dim": "end_axis",
+}
+
+
+def numpy_names(function):
+    """Make `function` answer dim= and other names of PyTorch's with those that it has, which are NumPy's."""
+
+    @wraps(function)
+    def call(*args, **kwargs):
+        for name in kwargs:
+            if name in _NAMES_OF_TORCH:
+                raise TypeError(
+                    f"{function.__name__}: {name}= is called {_NAMES_OF_TORCH[name]}= here, as in NumPy"
+                )
+        return function(*args, **kwargs)
+
+    return call
+
+
+def generator(rng, operation):
+    """`rng`, a numpy.random.Generator or the like; a seed or None is refused."""
+    if not hasattr(rng, "random"):
+        raise TypeError(
+            f"{operation}: rng must be a numpy.random.Generator, such as np.random.default_rng(0), "
+            f"got {rng!r}"
+        )
+    return rng
 
 
 def pair(value, name, operation, least):
@@ -53,7 +101,9 @@ def axes(axis, ndim, operation):
     if axis is None:
         return tuple(range(ndim))
     given = axis if isinstance(axis, (tuple, list)) else (axis,)
-    if not all(isinstance(a, Integral) and -ndim <= a < ndim for a in given):
+    if not all(isinstance(a, Integral) for a in given):
+        raise ValueError(f"{operation}: axis {axis!r} is no int, tuple of ints or None")
+    if not all(-ndim <= a < ndim for a in given):
         raise ValueError(f"{operation}: axis {axis!r} is out of range for {ndim} axes")
     result = tuple(int(a) % ndim for a in given)
     if len(set(result)) != len(result):

@@ -6,6 +6,7 @@ import numpy as np
 
 from bnas.autodiff import Function, Tensor
 from bnas.functional.arguments import as_tensor
+from bnas.functional.elementwise import chosen, masked_product
 from bnas.functional.shape import spread_apart
 from bnas.gradcheck import Case
 
@@ -86,7 +87,7 @@ class Minimum(Function):
 
     @staticmethod
     def backward(ctx, dy):
-        return dy * ctx.share, dy * (1 - ctx.share)
+        return masked_product(ctx.share, dy), masked_product(1 - ctx.share, dy)
 
     @staticmethod
     def off_kinks(a, b):
@@ -108,7 +109,7 @@ class Maximum(Function):
 
     @staticmethod
     def backward(ctx, dy):
-        return dy * ctx.share, dy * (1 - ctx.share)
+        return masked_product(ctx.share, dy), masked_product(1 - ctx.share, dy)
 
     @staticmethod
     def off_kinks(a, b):
@@ -142,8 +143,8 @@ class Where(Function):
     @staticmethod
     def backward(ctx, dy):
         need_a, need_b = ctx.needs
-        da = np.where(ctx.condition, dy, 0) if need_a else None
-        return da, np.where(ctx.condition, 0, dy) if need_b else None
+        da = chosen(ctx.condition, dy) if need_a else None
+        return da, chosen(~ctx.condition, dy) if need_b else None
 
 
 def _binary(function, operation):
@@ -186,7 +187,7 @@ def where(condition, a, b):
         got = getattr(condition, "dtype", type(condition).__name__)
         raise TypeError(f"where: the condition must be a bool array, such as x > 0, got {got}")
     a = as_tensor(a, "where", like=b if isinstance(b, (Tensor, np.ndarray)) else None)
-    return Where.apply(a, as_tensor(b, "where", like=a), condition=condition)
+    return Where.apply(a, as_tensor(b, "where", like=a), condition=np.asarray(condition))
 
 
 def comparison(ufunc):

@@ -19,7 +19,7 @@ from bnas.functional.conv import (
     correlate_dw,
     correlate_dx,
 )
-from bnas.functional.elementwise import step_away
+from bnas.functional.elementwise import chosen, masked_product, step_away
 from bnas.gradcheck import Case
 
 
@@ -28,15 +28,15 @@ def sign(x):
     return 2 * (x > 0).astype(x.dtype) - 1
 
 
-def surrogate_slope(x, surrogate, temperature=1.0):
-    """s'(x) of a surrogate s, see SignSTE; a number or an array like x."""
+def through_surrogate(dy, x, surrogate, temperature=1.0):
+    """dy s'(x), s a surrogate, see SignSTE; exactly 0 where s' is, whatever dy. Arrays of one shape."""
     if surrogate == "identity":
-        return 1
+        return dy
     if surrogate == "clip":
-        return np.abs(x) <= 1
+        return chosen(np.abs(x) <= 1, dy)
     if surrogate == "polynomial":
-        return np.maximum(2 - 2 * np.abs(x), 0)
-    return temperature * (1 - np.tanh(temperature * x) ** 2)
+        return masked_product(np.maximum(2 - 2 * np.abs(x), 0), dy)
+    return masked_product(temperature * (1 - np.tanh(temperature * x) ** 2), dy)
 
 
 class SignSTE(Function):
@@ -58,7 +58,7 @@ class SignSTE(Function):
 
     @staticmethod
     def backward(ctx, dy):
-        return (dy * surrogate_slope(ctx.x, ctx.surrogate, ctx.temperature),)
+        return (through_surrogate(dy, ctx.x, ctx.surrogate, ctx.temperature),)
 
     @staticmethod
     def surrogate(x, surrogate, temperature):
@@ -100,9 +100,13 @@ class XnorConv2d(Function):
         scaled = dy * ctx.beta[:, None, None]
         dx = dw = dbeta = None
         if need_x:
-            dx = correlate_dx(scaled, sign(w), x.shape, window, groups) * (np.abs(x) <= 1)
+            dx = through_surrogate(
+                correlate_dx(scaled, sign(w), x.shape, window, groups), x, "clip"
+            )
         if need_w:
-            dw = correlate_dw(scaled, sign(x), w.shape, window, groups) * (np.abs(w) <= 1)
+            dw = through_surrogate(
+                correlate_dw(scaled, sign(x), w.shape, window, groups), w, "clip"
+            )
         if need_beta:
             dbeta = (dy * ctx.dot).sum(axis=(0, 2, 3)).astype(dy.dtype)
         return dx, dw, dbeta

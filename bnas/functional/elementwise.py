@@ -20,6 +20,19 @@ def step_away(x, kinks, margin=KINK_MARGIN):
     return x
 
 
+def chosen(mask, x):
+    """x where the bool array `mask` holds, else 0: what mask · x is if x is finite, and also if it is not."""
+    # Keep the bits of x or clear them: np.where takes 15 times as long where a mask has no order.
+    bits = np.dtype(f"i{x.itemsize}")
+    return np.asarray(x.view(bits) & -mask.astype(bits)).view(x.dtype)
+
+
+def masked_product(factor, x):
+    """factor · x, and 0 wherever `factor` is 0: there it is a mask, and 0 · ∞ would be NaN."""
+    with np.errstate(invalid="ignore"):
+        return chosen(factor != 0, np.asarray(factor * x))
+
+
 class Neg(Function):
     """y = -x. Backward: dx = -dy. gradient: exact."""
 
@@ -61,7 +74,7 @@ class Abs(Function):
 
     @staticmethod
     def backward(ctx, dy):
-        return (dy * np.sign(ctx.x),)
+        return (masked_product(np.sign(ctx.x), dy),)
 
     @staticmethod
     def off_kinks(x):
@@ -150,7 +163,7 @@ class Clip(Function):
 
     @staticmethod
     def backward(ctx, dy):
-        return (dy * ctx.inside,)
+        return (chosen(ctx.inside, dy),)
 
     @staticmethod
     def off_kinks(x, low, high):

@@ -3,14 +3,18 @@
 import numpy as np
 
 from bnas.autodiff import Function
-from bnas.functional.arguments import as_tensor, single_axis
+from bnas.functional.arguments import as_tensor, numpy_names, single_axis
+from bnas.functional.elementwise import masked_product
 from bnas.gradcheck import Case
 
 REDUCTIONS = ("none", "mean", "sum", "batchmean")
 
 
 class Softmax(Function):
-    """y_i = exp x_i / Σ_j exp x_j along `axis`. Backward: dx = y (dy - Σ_j dy_j y_j). gradient: exact."""
+    """y_i = exp x_i / Σ_j exp x_j along `axis`. Backward: dx = y (dy - Σ_j dy_j y_j). gradient: exact.
+
+    An entry whose y is 0 (x_i = -∞, or far below the largest) takes no part in the backward, whatever its dy.
+    """
 
     @staticmethod
     def forward(ctx, x, axis):
@@ -20,7 +24,8 @@ class Softmax(Function):
 
     @staticmethod
     def backward(ctx, dy):
-        return (ctx.y * (dy - (dy * ctx.y).sum(axis=ctx.axis, keepdims=True)),)
+        total = masked_product(ctx.y, dy).sum(axis=ctx.axis, keepdims=True)
+        return (masked_product(ctx.y, dy - total),)
 
 
 class LogSoftmax(Function):
@@ -41,7 +46,9 @@ class CrossEntropy(Function):
     """L_b = -Σ_n q_bn ln softmax(x_b)_n, times the weight of b's class (Eq. 4.21).
 
     q_b puts 1 - s on the label and s/N on every class, s the label smoothing.
-    Backward: dx_b = dL_b (softmax(x_b) Σ_n c_bn - c_bn), c_bn = q_bn times the weight of n.
+    Where c_bn, which is q_bn times the weight of n, is 0 it chooses: an ignored sample, or a class of weight
+    0, adds exactly 0 whatever its logits.
+    Backward: dx_b = dL_b (softmax(x_b) Σ_n c_bn - c_bn).
     Shapes: x (B, N), labels int (B,) -> (B,). gradient: exact.
     """
 
@@ -54,12 +61,13 @@ class CrossEntropy(Function):
         ctx.coefficients *= weight
         ctx.coefficients[~kept] = 0
         ctx.log_p = log_softmax_array(x, 1)
-        return -(ctx.coefficients * ctx.log_p).sum(axis=1)
+        return -masked_product(ctx.coefficients, ctx.log_p).sum(axis=1)
 
     @staticmethod
     def backward(ctx, dy):
         total = ctx.coefficients.sum(axis=1, keepdims=True)
-        return (dy[:, None] * (np.exp(ctx.log_p) * total - ctx.coefficients),)
+        slope = masked_product(total, np.exp(ctx.log_p)) - ctx.coefficients
+        return (masked_product(slope, dy[:, None]),)
 
 
 class KLDiv(Function):
@@ -71,18 +79,19 @@ class KLDiv(Function):
     @staticmethod
     def forward(ctx, x, p):
         ctx.x, ctx.p = x, p
-        return p * (_log_or_zero(p) - x)
+        return masked_product(p, _log_or_zero(p) - x)
 
     @staticmethod
     def backward(ctx, dy):
         need_x, need_p = ctx.needs
         dp = dy * (_log_or_zero(ctx.p) + 1 - ctx.x) if need_p else None
-        return -dy * ctx.p if need_x else None, dp
+        return masked_product(-ctx.p, dy) if need_x else None, dp
 
 
 def log_softmax_array(x, axis):
-    """ln softmax of an array, safe for large entries."""
-    shifted = x - x.max(axis=axis, keepdims=True)
+    """ln softmax of an array, safe for large entries; NaN throughout where the largest is infinite."""
+    with np.errstate(invalid="ignore"):
+        shifted = x - x.max(axis=axis, keepdims=True)
     return shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
 
 
@@ -102,12 +111,14 @@ def _reduce(losses, reduction, operation, allowed=REDUCTIONS):
     return losses.mean() if reduction == "mean" else losses
 
 
+@numpy_names
 def softmax(x, axis):
     """Softmax along `axis`."""
     x = as_tensor(x, "softmax")
     return Softmax.apply(x, axis=single_axis(axis, x.ndim, "softmax"))
 
 
+@numpy_names
 def log_softmax(x, axis):
     """Logarithm of the softmax along `axis`."""
     x = as_tensor(x, "log_softmax")

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from bnas.autodiff import Function
-from bnas.functional.arguments import as_tensor
+from bnas.functional.arguments import as_tensor, as_tensors
 from bnas.gradcheck import Case
 
 
@@ -58,9 +58,7 @@ def mixed_sum(weights, tensors):
     matrix of Eqs. 4.36-4.41 needs, from a single backward pass.
     """
     weights = as_tensor(weights, "mixed_sum")
-    tensors = [as_tensor(tensor, "mixed_sum") for tensor in tensors]
-    if not tensors:
-        raise ValueError("mixed_sum: no tensors given; expected at least one")
+    tensors = as_tensors(tensors, "mixed_sum")
     shapes = {tensor.shape for tensor in tensors}
     if len(shapes) > 1 or tensors[0].ndim == 0:
         raise ValueError(f"mixed_sum: tensors must share one shape (B, ...), got {sorted(shapes)}")

@@ -1,8 +1,10 @@
 """Batch normalisation (Ioffe & Szegedy 2015)."""
 
+from numbers import Real
+
 import numpy as np
 
-from bnas.autodiff import Function
+from bnas.autodiff import FLOATS, Function, Tensor
 from bnas.backend import kernels
 from bnas.functional.arguments import as_tensor
 from bnas.functional.shape import reshape
@@ -77,16 +79,30 @@ def require_variance(count, shape):
         )
 
 
+def _statistic(value, name):
+    """The array of a running statistic that is an array, a Tensor or None."""
+    if isinstance(value, Tensor) and value.requires_grad:
+        raise TypeError(f"batch_norm: {name} is moved in place, so it cannot require a gradient")
+    array = value.data if isinstance(value, Tensor) else value
+    if array is not None and (not isinstance(array, np.ndarray) or array.dtype not in FLOATS):
+        raise TypeError(
+            f"batch_norm: {name} must be an array of float32 or float64, which is moved in place, "
+            f"got {value!r}"
+        )
+    return array
+
+
 def batch_norm(
     x, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5
 ):
     """Batch normalisation, arguments as in torch.nn.functional.batch_norm.
 
-    In training, the batch's own statistics normalise and the arrays `running_mean` and `running_var`
-    (if given) move towards them by `momentum` (in place; the variance unbiased). In evaluation the
-    running arrays normalise. Shapes: x (N, C, H, W) or (N, C); the others (C,).
+    In training, the batch's own statistics normalise and `running_mean` and `running_var` (arrays, or Tensors
+    that require no gradient, if given) move towards them by `momentum` (in place; the variance unbiased). In
+    evaluation they normalise. Shapes: x (N, C, H, W) or (N, C); the others (C,).
 
     Raises:
+        TypeError: a running statistic is no array of floats; the momentum is no number.
         ValueError: wrong shapes; one value per channel in training; no running arrays in evaluation.
     """
     x = as_tensor(x, "batch_norm")
@@ -99,6 +115,13 @@ def batch_norm(
             f"batch_norm: expected (N, C, H, W) or (N, C) with channels, got shape {x.shape}"
         )
     channels = x.shape[1]
+    running_mean = _statistic(running_mean, "running_mean")
+    running_var = _statistic(running_var, "running_var")
+    if not isinstance(momentum, Real):
+        raise TypeError(
+            f"batch_norm: momentum must be a number, got {momentum!r}; PyTorch's None, a cumulative "
+            "average, is not offered"
+        )
     given = (running_mean, running_var, weight, bias)
     for name, array in zip(("running_mean", "running_var", "weight", "bias"), given):
         if array is not None and array.shape != (channels,):

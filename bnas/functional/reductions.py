@@ -5,8 +5,9 @@ from numbers import Real
 
 import numpy as np
 
-from bnas.autodiff import Function
-from bnas.functional.arguments import as_tensor, axes, single_axis
+from bnas.autodiff import Function, Tensor
+from bnas.functional.arguments import as_tensor, axes, numpy_names, single_axis
+from bnas.functional.elementwise import chosen, masked_product
 from bnas.functional.shape import spread_apart
 from bnas.gradcheck import Case
 
@@ -54,7 +55,7 @@ class Max(Function):
     def backward(ctx, dy):
         shares = _spread(dy, ctx.chosen.shape, ctx.axis)
         ties = ctx.chosen.sum(axis=ctx.axis, keepdims=True).astype(dy.dtype)
-        return (np.where(ctx.chosen, shares / ties, 0).astype(dy.dtype),)
+        return (chosen(ctx.chosen, shares / ties),)
 
     @staticmethod
     def off_kinks(x, axis, keepdims):
@@ -96,7 +97,7 @@ class Std(Function):
     def backward(ctx, dy):
         flat = ctx.y == 0
         slope = ctx.centred / (ctx.count * np.where(flat, 1, ctx.y))  # centred is 0 there
-        return (_spread(dy, ctx.centred.shape, ctx.axis) * slope,)
+        return (masked_product(slope, _spread(dy, ctx.centred.shape, ctx.axis)),)
 
     @staticmethod
     def off_kinks(x, **params):
@@ -118,25 +119,50 @@ def _spread(dy, shape, axis):
     return np.broadcast_to(dy.reshape(kept), shape)
 
 
+@numpy_names
 def sum(x, axis=None, keepdims=False):
     """Sum over `axis` (an int, a tuple of ints, or None for all)."""
     x = as_tensor(x, "sum")
     return Sum.apply(x, axis=axes(axis, x.ndim, "sum"), keepdims=keepdims)
 
 
+@numpy_names
 def mean(x, axis=None, keepdims=False):
     """Mean over `axis` (an int, a tuple of ints, or None for all); refuses to average nothing."""
     x = as_tensor(x, "mean")
     return Mean.apply(x, axis=_nonempty_axes(x, axis, "mean"), keepdims=keepdims)
 
 
+class _Maxima(Tensor):
+    """The largest values along an axis, which PyTorch gives as a pair (values, indices)."""
+
+    __slots__ = ()
+
+    def __iter__(self):
+        raise TypeError(
+            "max along an axis gives the values alone, which are not unpacked: values = x.max(axis), "
+            "indices = x.argmax(axis); to go through the values, write list(x.max(axis).clone())"
+        )
+
+
+@numpy_names
 def max(x, axis=None, keepdims=False):
-    """Largest value over `axis` (an int, a tuple of ints, or None for all); ties share the gradient."""
+    """Largest value over `axis` (an int, a tuple of ints, or None for all); ties share the gradient.
+
+    PyTorch also gives the indices, see `argmax`; so that `values, indices = x.max(1)` cannot go wrong unseen,
+    the values along an axis are not iterated.
+    """
     x = as_tensor(x, "max")
-    return Max.apply(x, axis=_nonempty_axes(x, axis, "max"), keepdims=keepdims)
+    y = Max.apply(x, axis=_nonempty_axes(x, axis, "max"), keepdims=keepdims)
+    if axis is None:
+        return y
+    values = _Maxima(y)
+    values.requires_grad, values.node = y.requires_grad, y.node
+    return values
 
 
-def var(x, axis=None, keepdims=False, *, correction=1):
+@numpy_names
+def var(x, axis=None, *, keepdims=False, correction=1):
     """Variance over `axis` (an int, a tuple of ints, or None for all): Σ (x - m)² / (n - correction).
 
     correction: 1 (Bessel's) makes the estimate unbiased, 0 gives the mean square deviation.
@@ -148,7 +174,8 @@ def var(x, axis=None, keepdims=False, *, correction=1):
     return Var.apply(x, **_variance_arguments(x, axis, keepdims, correction, "var"))
 
 
-def std(x, axis=None, keepdims=False, *, correction=1):
+@numpy_names
+def std(x, axis=None, *, keepdims=False, correction=1):
     """Standard deviation over `axis`: the square root of `var`, whose arguments and errors it has.
 
     The gradient where all values are equal is 0.
@@ -170,6 +197,7 @@ def _variance_arguments(x, axis, keepdims, correction, operation):
     return {"axis": over, "keepdims": keepdims, "correction": correction}
 
 
+@numpy_names
 def argmax(x, axis=None, keepdims=False):
     """Where the largest value is, along `axis` (an int) or, if None, in the flat array; the first of several.
 

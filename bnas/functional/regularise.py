@@ -3,21 +3,25 @@
 import numpy as np
 
 from bnas.autodiff import Function
-from bnas.functional.arguments import as_tensor
+from bnas.functional.arguments import as_tensor, generator
+from bnas.functional.elementwise import masked_product
 from bnas.gradcheck import Case
 
 
 class Dropout(Function):
-    """y = x ∘ mask, mask ∈ {0, 1/(1-p)} drawn beforehand. Backward: dx = dy ∘ mask. gradient: exact."""
+    """y = x ∘ mask, mask ∈ {0, 1/(1-p)} drawn beforehand. Backward: dx = dy ∘ mask. gradient: exact.
+
+    What is dropped is 0 also where x or dy is NaN or infinite.
+    """
 
     @staticmethod
     def forward(ctx, x, mask):
         ctx.mask = mask
-        return x * mask
+        return masked_product(mask, x)
 
     @staticmethod
     def backward(ctx, dy):
-        return (dy * ctx.mask,)
+        return (masked_product(ctx.mask, dy),)
 
 
 def _factors(p, rng, shape, dtype):
@@ -29,9 +33,12 @@ def _drops(p, training, rng, operation):
     """Whether anything is to be dropped at all."""
     if not 0 <= p < 1:
         raise ValueError(f"{operation}: p must lie in [0, 1), got {p}")
-    if training and p > 0 and rng is None:
+    if not training or p == 0:
+        return False
+    if rng is None:
         raise ValueError(f"{operation}: pass rng=, a numpy.random.Generator")
-    return training and p > 0
+    generator(rng, operation)
+    return True
 
 
 def dropout(x, p=0.5, training=True, rng=None):

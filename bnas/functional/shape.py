@@ -5,8 +5,8 @@ from numbers import Integral
 
 import numpy as np
 
-from bnas.autodiff import Function
-from bnas.functional.arguments import as_tensor, axes, single_axis
+from bnas.autodiff import Function, Tensor
+from bnas.functional.arguments import as_tensor, as_tensors, axes, numpy_names, single_axis
 from bnas.gradcheck import Case
 
 
@@ -73,13 +73,13 @@ class Slice(Function):
 
     @staticmethod
     def backward(ctx, dy):
-        dx = np.zeros(ctx.shape, dy.dtype)
-        index = ctx.index if isinstance(ctx.index, tuple) else (ctx.index,)
-        if any(isinstance(part, (np.ndarray, list)) for part in index):
-            np.add.at(dx, ctx.index, dy)  # an element may be picked several times
-        else:
+        if all(_picks_once(part) for part in ctx.index):
+            dx = np.zeros(ctx.shape, dy.dtype)
             dx[ctx.index] = dy
-        return (dx,)
+        else:
+            dx = np.zeros(ctx.shape)  # float64: an element may be picked millions of times
+            np.add.at(dx, ctx.index, dy)
+        return (dx.astype(dy.dtype, copy=False),)
 
 
 class Pad(Function):
@@ -110,10 +110,26 @@ def reshape(x, shape):
     return Reshape.apply(as_tensor(x, "reshape"), shape=shape)
 
 
-def transpose(x, order=None):
-    """`x` with its axes in the order `order`; reversed if None, as in NumPy."""
+def transpose(x, *order):
+    """`x` with two axes swapped, or all in another order.
+
+    order: two ints, the axes to swap, as in PyTorch; a tuple that names each axis once, the new order, as in
+    NumPy; nothing (or None) to reverse the axes, as in NumPy.
+
+    Raises:
+        ValueError: an axis is out of range, named twice or missing.
+    """
     x = as_tensor(x, "transpose")
-    return _reordered(x, range(x.ndim)[::-1] if order is None else order, "transpose")
+    if order in ((), (None,)):
+        return _reordered(x, range(x.ndim)[::-1], "transpose")
+    if len(order) == 2:
+        first, second = (single_axis(axis, x.ndim, "transpose") for axis in order)
+        swapped = list(range(x.ndim))
+        swapped[first], swapped[second] = second, first
+        return _reordered(x, swapped, "transpose")
+    if len(order) == 1 and not isinstance(order[0], Integral):
+        (order,) = order
+    return _reordered(x, order, "transpose")
 
 
 def permute(x, order):
@@ -128,6 +144,7 @@ def _reordered(x, order, operation):
     return Transpose.apply(x, order=order)
 
 
+@numpy_names
 def squeeze(x, axis=None):
     """`x` without its axes of length 1, or without those of `axis` (an int or a tuple of ints).
 
@@ -143,6 +160,7 @@ def squeeze(x, axis=None):
     return reshape(x, tuple(n for a, n in enumerate(x.shape) if a not in gone))
 
 
+@numpy_names
 def unsqueeze(x, axis):
     """`x` with a new axis of length 1 that becomes axis `axis` of the result."""
     x = as_tensor(x, "unsqueeze")
@@ -150,6 +168,7 @@ def unsqueeze(x, axis):
     return reshape(x, (*x.shape[:axis], 1, *x.shape[axis:]))
 
 
+@numpy_names
 def flatten(x, start_axis=0, end_axis=-1):
     """`x` with the axes from `start_axis` to `end_axis`, this one included, joined to one."""
     x = as_tensor(x, "flatten")
@@ -162,22 +181,20 @@ def flatten(x, start_axis=0, end_axis=-1):
     return reshape(x, (*x.shape[:start], length, *x.shape[end + 1 :]))
 
 
+@numpy_names
 def concat(tensors, axis=0):
     """Join `tensors` along `axis`; their other axes agree."""
-    tensors = [as_tensor(tensor, "concat") for tensor in tensors]
-    if not tensors:
-        raise ValueError("concat: no tensors given; expected at least one")
+    tensors = as_tensors(tensors, "concat")
     return Concat.apply(*tensors, axis=single_axis(axis, tensors[0].ndim, "concat"))
 
 
 cat = concat  # PyTorch's name
 
 
+@numpy_names
 def stack(tensors, axis=0):
     """Put `tensors` of one shape side by side along a new axis, axis `axis` of the result."""
-    tensors = [as_tensor(tensor, "stack") for tensor in tensors]
-    if not tensors:
-        raise ValueError("stack: no tensors given; expected at least one")
+    tensors = as_tensors(tensors, "stack")
     return Stack.apply(*tensors, axis=single_axis(axis, tensors[0].ndim + 1, "stack"))
 
 
@@ -196,8 +213,32 @@ def pad(x, pad, *, value=0.0):
 
 
 def getitem(x, index):
-    """x[index] for ints, slices, None, Ellipsis, integer and boolean arrays, as in NumPy."""
-    return Slice.apply(as_tensor(x, "getitem"), index=index)
+    """x[index] for ints, slices, None, Ellipsis, integer and boolean arrays, as in NumPy.
+
+    Raises:
+        IndexError: an index is out of range.
+        TypeError: an index is a Tensor, whose values are no integers.
+    """
+    parts = index if isinstance(index, tuple) else (index,)
+    return Slice.apply(as_tensor(x, "getitem"), index=tuple(map(_index_part, parts)))
+
+
+def _picks_once(part):
+    """Whether this part of an index picks no element twice."""
+    return part is None or part is ... or isinstance(part, (Integral, slice))
+
+
+def _index_part(part):
+    """A part of an index: itself if it is plain, otherwise an array, which nobody else can change."""
+    if _picks_once(part):
+        return part
+    if isinstance(part, Tensor):
+        raise TypeError(
+            "an index holds integers or bools, a Tensor floats; "
+            "index with an array, such as x.numpy().astype(int) or x > 0"
+        )
+    array = np.array(part)
+    return array if array.size else array.astype(bool if array.dtype == bool else int)
 
 
 def gradient_cases(draw):
@@ -224,8 +265,8 @@ def gradient_cases(draw):
         "Slice": [
             Case("steps", (x(4, 5),), {"index": (slice(1, None, 2), slice(None, None, 2))}),
             Case("an int and an ellipsis", (x(3, 4, 2),), {"index": (1, ..., 0)}),
-            Case("an index twice", (x(4, 2),), {"index": np.array([0, 2, 2])}),
-            Case("a mask", (x(5),), {"index": np.array([True, False, True, True, False])}),
+            Case("an index twice", (x(4, 2),), {"index": (np.array([0, 2, 2]),)}),
+            Case("a mask", (x(5),), {"index": (np.array([True, False, True, True, False]),)}),
         ],
         "Pad": [
             Case("batch of one", (x(1, 2, 2),), {"widths": ((0, 0), (1, 0), (2, 1)), "value": 0.0}),

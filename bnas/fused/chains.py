@@ -13,7 +13,7 @@ import numpy as np
 
 from bnas import nn
 from bnas.autodiff import Function
-from bnas.functional.binarise import surrogate_slope
+from bnas.functional.binarise import through_surrogate
 from bnas.functional.elementwise import step_away
 from bnas.functional.norm import require_variance
 from bnas.fused import kernels
@@ -230,7 +230,7 @@ class Tape:
         """The gradient for a weight from that for what the unit computes with."""
         gradient, arithmetic = gradient.reshape(weight.shape), self.arithmetic
         if arithmetic.binary and arithmetic.binary_weights:
-            gradient *= surrogate_slope(weight, arithmetic.surrogate)
+            return through_surrogate(gradient, weight, arithmetic.surrogate)
         return gradient
 
 

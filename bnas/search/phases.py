@@ -37,7 +37,9 @@ class Phase:
     def __init__(self, supernet, config, epochs):
         self.supernet, self.config, self.epochs = supernet, config, epochs
         self.weights = supernet.weight_parameters()
-        self.optimiser = SGD(self.weights, config.lr, config.momentum, config.weight_decay)
+        self.optimiser = SGD(
+            self.weights, config.lr, config.momentum, weight_decay=config.weight_decay
+        )
         adam = Adam(
             [supernet.alpha], config.alpha_lr, ALPHA_BETAS, weight_decay=config.alpha_weight_decay
         )
