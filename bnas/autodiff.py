@@ -35,6 +35,19 @@ def no_grad():
         _recording.set(before)
 
 
+def is_grad_enabled():
+    """Whether operations are recorded here and now: outside `no_grad`."""
+    return _recording.get()
+
+
+def in_place_error(written, instead):
+    """The error for a change in place that would have to be recorded."""
+    return RuntimeError(
+        f"{written} would change a Tensor in place without being recorded; a step of gradient descent, say, "
+        f"belongs into `with no_grad():`, and for a new Tensor write {instead}"
+    )
+
+
 @contextmanager
 def frozen(tensors):
     """Inside this context the leaf `tensors` count as constants: no gradient is computed for them.
@@ -179,6 +192,15 @@ class Tensor:
                 "bnas.functional to keep it, or x.numpy() for the values alone"
             )
         return np.array(self._data, dtype=dtype, copy=copy)
+
+    def __setitem__(self, index, value):
+        """x[index] = value, for a constant, or under no_grad."""
+        tensors = [t for t in (self, value) if isinstance(t, Tensor)]
+        if is_grad_enabled() and any(t.requires_grad for t in tensors):
+            raise in_place_error("x[index] = value", "F.where(condition, value, x)")
+        data = self._data.copy()  # a graph that was recorded before goes on with the old array
+        data[index] = value._data if isinstance(value, Tensor) else value
+        self._data = data
 
     def __repr__(self):
         values = np.array2string(self._data, precision=4, threshold=20, prefix="Tensor(")

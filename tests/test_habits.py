@@ -406,7 +406,7 @@ def test_what_is_shared_is_counted_once():
     "modules", [([nn.Identity()],), (F.relu,), (nn.Identity(), None), (nn.Identity,)]
 )
 def test_a_sequence_of_other_things_is_refused(modules):
-    with pytest.raises(TypeError, match="Sequential takes Modules one by one"):
+    with pytest.raises(TypeError, match=r"Sequential holds Modules, got .*Sequential\(\*modules\)"):
         nn.Sequential(*modules)
 
 
@@ -416,7 +416,7 @@ def test_a_slice_of_a_sequence_is_one():
     np.testing.assert_array_equal(net[2:](net[:2](x)).data, net(x).data)
 
 
-@pytest.mark.parametrize("rng", [0, None, "seed"])
+@pytest.mark.parametrize("rng", [0, True, "seed"])
 @pytest.mark.parametrize(
     "make",
     [

@@ -15,6 +15,7 @@ FLOORS = {
     "bnas.kernels": 0,
     "bnas.reference": 0,
     "bnas.backend": 0,
+    "bnas.random": 0,
     "bnas.autodiff": 1,
     "bnas.gradcheck": 1,
     "bnas.functional": 2,

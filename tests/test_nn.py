@@ -7,6 +7,7 @@ from helpers.arrays import images, rng
 import bnas.functional as F
 from bnas import nn
 from bnas.autodiff import Tensor, grad
+from bnas.random import manual_seed
 from bnas.space.operations import BINARY, REAL
 from bnas.space.supernet import Supernet
 
@@ -372,3 +373,74 @@ def test_size_in_bits_counted_by_hand():
     assert nn.size_in_bits(binary) == 32 * weights
     both = nn.Sequential(nn.XnorConv2d(3, 2, 1, rng=rng()), nn.ReLU(), nn.Sequential(nn.PReLU(2)))
     assert nn.size_in_bits(both) == 6 + 64 + 64
+
+
+# ------------------------------------------------------------------------ what a session sees of it
+
+
+def test_a_module_is_printed_as_a_tree_with_shapes_and_counts():
+    net = nn.Sequential(
+        nn.Conv2d(1, 8, 3, padding=1, bias=False),
+        nn.Sequential(nn.BatchNorm2d(8), nn.ReLU()),
+        nn.MaxPool2d(2),
+    )
+    assert repr(net.eval()).splitlines() == [
+        "Sequential, 88 parameters",
+        "  0: Conv2d(padding=(1, 1), weight (8, 1, 3, 3)), 72 parameters",
+        "  1: Sequential, 16 parameters",
+        "    0: BatchNorm2d(eps=1e-05, momentum=0.1, weight (8,), bias (8,), running_mean (8,), "
+        "running_var (8,)), 16 parameters",
+        "    1: ReLU",
+        "  2: MaxPool2d(kernel_size=2, padding=0, dilation=1)",
+    ]
+
+
+def test_a_large_module_is_printed_without_its_deepest_parts():
+    deep = nn.Sequential(*(nn.Sequential(*(nn.ReLU() for _ in range(9))) for _ in range(9)))
+    assert repr(deep).splitlines() == [
+        "Sequential",
+        *(f"  {i}: Sequential, 9 parts" for i in range(9)),
+    ]
+    wide = nn.Sequential(*(nn.ReLU() for _ in range(99)))
+    assert len(repr(wide).splitlines()) == 100
+
+
+def test_default_random_numbers_follow_manual_seed():
+    def weights():
+        layers = nn.Linear(3, 3), nn.Conv2d(1, 2, 3), nn.XnorConv2d(2, 2, 3)
+        dropped = nn.Dropout()(Tensor(np.ones(20, np.float32)))
+        return [*(layer.weight.data for layer in layers), dropped.data]
+
+    manual_seed(5)
+    first, second = weights(), weights()
+    manual_seed(5)
+    for a, b, again in zip(first, second, weights()):
+        np.testing.assert_array_equal(a, again)
+        assert (a != b).any()
+
+
+def test_numbered_names_go_on_after_a_change_of_mode():
+    listed = nn.ModuleList([nn.Linear(1, 1)]).eval()
+    listed.append(nn.Linear(1, 1))
+    assert [name for name, _ in listed.named_children()] == ["0", "1"]
+    with pytest.raises(TypeError, match="ModuleList holds Modules, got list; .* extend"):
+        listed.append([nn.Linear(1, 1)])
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: nn.init.kaiming_normal_(nn.Parameter(np.ones(3, np.float32))), "fan-in"),
+        (lambda: nn.BatchNorm1d(3)(leaf(2, 3, 4, 4)), "BatchNorm1d: expected"),
+        (lambda: nn.BatchNorm2d(3)(leaf(2, 3)), "BatchNorm2d: expected 4 axes"),
+        (lambda: nn.AdaptiveAvgPool2d(0)(leaf(2, 3, 4, 4)), "output_size must be"),
+        (lambda: nn.AdaptiveAvgPool2d(1)(leaf(2, 3, 4, 0)), "no pixels"),
+        (lambda: nn.MSELoss()(leaf(2), leaf(3)), "must have one shape"),
+        (lambda: F.one_hot([0, 3], 3), "expected 0 to 2"),
+        (lambda: F.one_hot([]), "labels must be integers"),
+        (lambda: F.one_hot(np.zeros(0, int)), "give classes="),
+    ],
+)
+def test_layers_and_losses_refuse(make, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        make()

@@ -6,7 +6,7 @@ them; importing this package also gives Tensor its operators and methods (`a + b
 
 import numpy as np
 
-from bnas.autodiff import Function, Tensor
+from bnas.autodiff import Function, Tensor, in_place_error, is_grad_enabled
 from bnas.functional import (
     activations,
     arithmetic,
@@ -34,10 +34,23 @@ from bnas.functional.binarise import (
 from bnas.functional.conv import conv2d
 from bnas.functional.elementwise import abs, astype, clip, clone, cos, exp, log, neg, pow, sin, sqrt
 from bnas.functional.linear import linear, matmul
-from bnas.functional.losses import cross_entropy, kl_div, log_softmax, softmax
+from bnas.functional.losses import (
+    cross_entropy,
+    kl_div,
+    log_softmax,
+    mse_loss,
+    nll_loss,
+    one_hot,
+    softmax,
+)
 from bnas.functional.mixed import mixed_sum
 from bnas.functional.norm import batch_norm
-from bnas.functional.pooling import avg_pool2d, global_avg_pool2d, max_pool2d
+from bnas.functional.pooling import (
+    adaptive_avg_pool2d,
+    avg_pool2d,
+    global_avg_pool2d,
+    max_pool2d,
+)
 from bnas.functional.reductions import argmax, max, mean, std, sum, var
 from bnas.functional.regularise import drop_path, dropout
 from bnas.functional.shape import (
@@ -57,6 +70,7 @@ from bnas.gradcheck import gather_cases
 
 __all__ = [
     "abs",
+    "adaptive_avg_pool2d",
     "add",
     "argmax",
     "astype",
@@ -89,8 +103,11 @@ __all__ = [
     "mean",
     "minimum",
     "mixed_sum",
+    "mse_loss",
     "mul",
     "neg",
+    "nll_loss",
+    "one_hot",
     "operations",
     "pad",
     "permute",
@@ -152,6 +169,31 @@ def _shape_arguments(arguments):
 
 Tensor.__array_ufunc__ = protocols.array_ufunc
 Tensor.__array_function__ = protocols.array_function
+
+
+def _in_place(sign, operation):
+    """The method of Tensor for `x += y` and the like.
+
+    While recording it makes a new Tensor, as x = x + y does, and refuses a leaf that requires a gradient, which
+    would no longer be one. Under `no_grad` the leaf itself gets a new array.
+    """
+
+    def update(self, other):
+        if is_grad_enabled():
+            if self.requires_grad and self.node is None:
+                raise in_place_error(f"x {sign}= y", f"z = x {sign} y")
+            return operation(self, other)
+        data = operation(self, other).data
+        if data.shape != self.shape:
+            raise ValueError(
+                f"x {sign}= y would change the shape of x, {self.shape}, to {data.shape}"
+            )
+        self.data = data
+        return self
+
+    return update
+
+
 Tensor.__add__ = add
 Tensor.__radd__ = lambda self, other: add(other, self)
 Tensor.__sub__ = sub
@@ -160,6 +202,10 @@ Tensor.__mul__ = mul
 Tensor.__rmul__ = lambda self, other: mul(other, self)
 Tensor.__truediv__ = div
 Tensor.__rtruediv__ = lambda self, other: div(other, self)
+Tensor.__iadd__ = _in_place("+", add)
+Tensor.__isub__ = _in_place("-", sub)
+Tensor.__imul__ = _in_place("*", mul)
+Tensor.__itruediv__ = _in_place("/", div)
 Tensor.__neg__ = neg
 Tensor.__abs__ = abs
 Tensor.__pow__ = pow

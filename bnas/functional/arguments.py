@@ -74,16 +74,6 @@ def numpy_names(function):
     return call
 
 
-def generator(rng, operation):
-    """`rng`, a numpy.random.Generator or the like; a seed or None is refused."""
-    if not hasattr(rng, "random"):
-        raise TypeError(
-            f"{operation}: rng must be a numpy.random.Generator, such as np.random.default_rng(0), "
-            f"got {rng!r}"
-        )
-    return rng
-
-
 def pair(value, name, operation, least):
     """An int, or a pair of ints, as a pair (height, width); each at least `least`."""
     if type(value) is int and value >= least:  # by far the most common, and on the hot path

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from bnas.autodiff import Function
+from bnas.autodiff import Function, Tensor
 from bnas.functional.arguments import as_tensor, numpy_names, single_axis
+from bnas.functional.arithmetic import where
 from bnas.functional.elementwise import masked_product
 from bnas.gradcheck import Case
 
@@ -102,7 +103,7 @@ def _log_or_zero(p):
 def _reduce(losses, reduction, operation, allowed=REDUCTIONS):
     if reduction not in allowed:
         raise ValueError(f"{operation}: reduction must be one of {allowed}, got {reduction!r}")
-    if reduction != "none" and losses.shape[0] == 0:
+    if reduction != "none" and losses.size == 0:
         raise ValueError(f"{operation}: the batch is empty; expected at least one sample")
     if reduction == "sum":
         return losses.sum()
@@ -143,24 +144,7 @@ def cross_entropy(
         raise ValueError(
             f"cross_entropy: label_smoothing must lie in [0, 1], got {label_smoothing}"
         )
-    labels = np.asarray(target)
-    if x.ndim != 2 or labels.shape != x.shape[:1]:
-        raise ValueError(
-            f"cross_entropy: expected logits (B, N) and labels (B,), got {x.shape} and {labels.shape}"
-        )
-    if labels.dtype.kind not in "iu":
-        raise TypeError(f"cross_entropy: labels must be integers, got {labels.dtype}")
-    classes = x.shape[1]
-    kept = labels != ignore_index
-    wrong = np.flatnonzero(kept & ((labels < 0) | (labels >= classes)))
-    if wrong.size:
-        raise ValueError(
-            f"cross_entropy: label {labels[wrong[0]]} of sample {wrong[0]} is out of range; "
-            f"expected 0 to {classes - 1}"
-        )
-    weight = np.ones(classes, x.dtype) if weight is None else np.asarray(weight, x.dtype)
-    if weight.shape != (classes,):
-        raise ValueError(f"cross_entropy: weight must have shape ({classes},), got {weight.shape}")
+    labels, weight = _classes(x, target, weight, ignore_index, "cross_entropy")
     losses = CrossEntropy.apply(
         x,
         labels=labels,
@@ -168,14 +152,92 @@ def cross_entropy(
         ignore_index=ignore_index,
         label_smoothing=label_smoothing,
     )
-    if reduction == "mean":
-        total = weight[labels[kept]].sum()
-        if not total > 0:
-            raise ValueError(
-                "cross_entropy: nothing to average; the batch is empty or all of it is ignored"
-            )
-        return losses.sum() / float(total)
-    return _reduce(losses, reduction, "cross_entropy", REDUCTIONS[:3])
+    kept = labels[labels != ignore_index]
+    return _reduce_weighted(losses, weight[kept], reduction, "cross_entropy")
+
+
+def nll_loss(x, target, weight=None, *, ignore_index=-100, reduction="mean"):
+    """-x at the label of each sample, x log-probabilities, as in torch.nn.functional.
+
+    Arguments and errors are those of `cross_entropy`, which is nll_loss(log_softmax(x, 1), target).
+    """
+    x = as_tensor(x, "nll_loss")
+    labels, weight = _classes(x, target, weight, ignore_index, "nll_loss")
+    kept = labels != ignore_index
+    own = np.where(kept, labels, 0)
+    factors = np.where(kept, weight[own], 0).astype(x.dtype)
+    picked = where(factors != 0, x[np.arange(len(labels)), own], 0.0)
+    return _reduce_weighted(-picked * Tensor(factors), weight[own[kept]], reduction, "nll_loss")
+
+
+def _classes(x, target, weight, ignore_index, operation):
+    """(labels, weight of each class), checked against x (B, N)."""
+    labels = np.asarray(target)
+    if x.ndim != 2 or labels.shape != x.shape[:1]:
+        raise ValueError(
+            f"{operation}: expected logits (B, N) and labels (B,), got {x.shape} and {labels.shape}"
+        )
+    if labels.dtype.kind not in "iu":
+        raise TypeError(f"{operation}: labels must be integers, got {labels.dtype}")
+    classes = x.shape[1]
+    wrong = np.flatnonzero((labels != ignore_index) & ((labels < 0) | (labels >= classes)))
+    if wrong.size:
+        raise ValueError(
+            f"{operation}: label {labels[wrong[0]]} of sample {wrong[0]} is out of range; "
+            f"expected 0 to {classes - 1}"
+        )
+    weight = np.ones(classes, x.dtype) if weight is None else np.asarray(weight, x.dtype)
+    if weight.shape != (classes,):
+        raise ValueError(f"{operation}: weight must have shape ({classes},), got {weight.shape}")
+    return labels, weight
+
+
+def _reduce_weighted(losses, weights, reduction, operation):
+    """`_reduce`, where the mean is over the `weights` of the samples that count."""
+    if reduction != "mean":
+        return _reduce(losses, reduction, operation, REDUCTIONS[:3])
+    total = weights.sum()
+    if not total > 0:
+        raise ValueError(
+            f"{operation}: nothing to average; the batch is empty or all of it is ignored"
+        )
+    return losses.sum() / float(total)
+
+
+def mse_loss(x, target, *, reduction="mean"):
+    """(x - target)², element by element, as in torch.nn.functional, but for Tensors of one shape only.
+
+    `reduction`: "mean" over all elements, "sum" or "none".
+    """
+    x, target = as_tensor(x, "mse_loss"), as_tensor(target, "mse_loss")
+    if x.shape != target.shape:
+        raise ValueError(f"mse_loss: x {x.shape} and target {target.shape} must have one shape")
+    difference = x - target
+    losses = difference * difference
+    return _reduce(losses, reduction, "mse_loss", REDUCTIONS[:3])
+
+
+def one_hot(labels, classes=-1):
+    """Integer labels (...) as integers (..., classes): 1 at the label, 0 elsewhere, an array.
+
+    classes: how many there are; -1: one more than the largest label.
+
+    Raises:
+        TypeError: labels that are not integers.
+        ValueError: a label outside 0 to classes - 1; no labels to tell the number of classes from.
+    """
+    labels = np.asarray(labels)
+    if labels.dtype.kind not in "iu":
+        raise TypeError(f"one_hot: labels must be integers, got {labels.dtype}")
+    if classes == -1:
+        if not labels.size:
+            raise ValueError("one_hot: no labels to count the classes of; give classes=")
+        classes = int(labels.max()) + 1
+    if labels.size and not 0 <= labels.min() <= labels.max() < classes:
+        raise ValueError(
+            f"one_hot: labels go from {labels.min()} to {labels.max()}, expected 0 to {classes - 1}"
+        )
+    return (labels[..., None] == np.arange(classes)).astype(np.int64)
 
 
 def kl_div(x, target, *, reduction="mean"):

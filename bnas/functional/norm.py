@@ -99,20 +99,21 @@ def batch_norm(
 
     In training, the batch's own statistics normalise and `running_mean` and `running_var` (arrays, or Tensors
     that require no gradient, if given) move towards them by `momentum` (in place; the variance unbiased). In
-    evaluation they normalise. Shapes: x (N, C, H, W) or (N, C); the others (C,).
+    evaluation they normalise. Shapes: x (N, C, H, W), (N, C, L) or (N, C); the others (C,).
 
     Raises:
         TypeError: a running statistic is no array of floats; the momentum is no number.
         ValueError: wrong shapes; one value per channel in training; no running arrays in evaluation.
     """
     x = as_tensor(x, "batch_norm")
-    if x.ndim == 2:
-        planes = reshape(x, (*x.shape, 1, 1))
+    if x.ndim in (2, 3):
+        planes = reshape(x, (*x.shape, *[1] * (4 - x.ndim)))
         y = batch_norm(planes, running_mean, running_var, weight, bias, training, momentum, eps)
         return reshape(y, x.shape)
     if x.ndim != 4 or x.shape[1] == 0:
         raise ValueError(
-            f"batch_norm: expected (N, C, H, W) or (N, C) with channels, got shape {x.shape}"
+            "batch_norm: expected (N, C, H, W), (N, C, L) or (N, C) with channels, got shape "
+            f"{x.shape}"
         )
     channels = x.shape[1]
     running_mean = _statistic(running_mean, "running_mean")

@@ -4,7 +4,7 @@ from bnas.autodiff import Function
 from bnas.backend import kernels
 from bnas.functional.arguments import as_images, fitting_window, pair
 from bnas.functional.reductions import mean
-from bnas.functional.shape import spread_apart
+from bnas.functional.shape import spread_apart, stack
 from bnas.gradcheck import Case
 from bnas.kernels.windows import Window
 
@@ -76,6 +76,23 @@ def avg_pool2d(x, kernel_size, stride=None, padding=0, *, count_include_pad=True
     """
     x, window = _pool_arguments(x, kernel_size, stride, padding, 1, "avg_pool2d")
     return AvgPool2d.apply(x, window=window, count_include_pad=bool(count_include_pad))
+
+
+def adaptive_avg_pool2d(x, output_size):
+    """Mean over windows that divide the image evenly, however large it is, as in torch.nn.functional.
+
+    Row i of the output is the mean of the rows from ⌊i H / Ho⌋ to ⌈(i + 1) H / Ho⌉, columns alike.
+    Shapes: (N, C, H, W) -> (N, C, Ho, Wo), output_size an int or a pair (Ho, Wo).
+    """
+    x = as_images(x, "adaptive_avg_pool2d")
+    for axis, parts in zip((2, 3), pair(output_size, "output_size", "adaptive_avg_pool2d", 1)):
+        length = x.shape[axis]
+        if length == 0:
+            raise ValueError(f"adaptive_avg_pool2d: no pixels to average in images of {x.shape}")
+        cuts = [(i * length // parts, -(-(i + 1) * length // parts)) for i in range(parts)]
+        before = (slice(None),) * axis
+        x = stack([mean(x[(*before, slice(*cut))], axis=axis) for cut in cuts], axis=axis)
+    return x
 
 
 def global_avg_pool2d(x):

@@ -3,9 +3,10 @@
 import numpy as np
 
 from bnas.autodiff import Function
-from bnas.functional.arguments import as_tensor, generator
+from bnas.functional.arguments import as_tensor
 from bnas.functional.elementwise import masked_product
 from bnas.gradcheck import Case
+from bnas.random import generator
 
 
 class Dropout(Function):
@@ -24,45 +25,45 @@ class Dropout(Function):
         return (masked_product(ctx.mask, dy),)
 
 
-def _factors(p, rng, shape, dtype):
+def _factors(p, rng, shape, dtype, operation):
     """Zeros with probability p, else 1/(1-p)."""
-    return (rng.random(shape) >= p).astype(dtype) / dtype.type(1 - p)
+    return (generator(rng, operation).random(shape) >= p).astype(dtype) / dtype.type(1 - p)
 
 
-def _drops(p, training, rng, operation):
+def _drops(p, training, operation):
     """Whether anything is to be dropped at all."""
     if not 0 <= p < 1:
         raise ValueError(f"{operation}: p must lie in [0, 1), got {p}")
-    if not training or p == 0:
-        return False
-    if rng is None:
-        raise ValueError(f"{operation}: pass rng=, a numpy.random.Generator")
-    generator(rng, operation)
-    return True
+    return training and p > 0
 
 
 def dropout(x, p=0.5, training=True, rng=None):
-    """Zero each element with probability p and scale the rest by 1/(1-p), in training."""
+    """Zero each element with probability p and scale the rest by 1/(1-p), in training.
+
+    rng: a numpy.random.Generator; None: the default one, see `bnas.manual_seed`.
+    """
     x = as_tensor(x, "dropout")
-    if not _drops(p, training, rng, "dropout"):
+    if not _drops(p, training, "dropout"):
         return x
-    return Dropout.apply(x, mask=_factors(p, rng, x.shape, x.dtype))
+    return Dropout.apply(x, mask=_factors(p, rng, x.shape, x.dtype, "dropout"))
 
 
 def path_factors(batch, dtype, p, rng):
     """The factor of each sample of a batch in `drop_path`: an array (batch,), or None if p is 0."""
-    return _factors(p, rng, batch, dtype) if _drops(p, True, rng, "path_factors") else None
+    return (
+        _factors(p, rng, batch, dtype, "path_factors") if _drops(p, True, "path_factors") else None
+    )
 
 
 def drop_path(x, p=0.0, training=True, rng=None):
     """Zero each sample as a whole with probability p and scale the rest by 1/(1-p), in training.
 
-    Source: Larsson et al. 2017 (FractalNet), as DARTS uses it. Shapes: x (N, ...).
+    Source: Larsson et al. 2017 (FractalNet), as DARTS uses it. Shapes: x (N, ...). rng: as in `dropout`.
     """
     x = as_tensor(x, "drop_path")
-    if not _drops(p, training, rng, "drop_path"):
+    if not _drops(p, training, "drop_path"):
         return x
-    factors = _factors(p, rng, len(x), x.dtype)
+    factors = _factors(p, rng, len(x), x.dtype, "drop_path")
     return Dropout.apply(x, mask=factors.reshape(-1, *[1] * (x.ndim - 1)))
 
 

@@ -1,4 +1,4 @@
-"""Optimisers, the learning-rate schedule, a step down a loss; update rules as in torch.optim.
+"""Optimisers, clipping, a step down a loss; update rules as in torch.optim.
 
 An optimiser gives every parameter a *new* array instead of writing into the old one, so a graph
 recorded before the step still holds the values that it was computed with. A supernet has hundreds of
@@ -48,6 +48,13 @@ class Optimiser:
         self.lr, self.weight_decay = lr, weight_decay
         self.state = [{} for _ in self.parameters]
 
+    def __repr__(self):
+        numbers = sum(parameter.size for parameter in self.parameters)
+        hidden = ("parameters", "state")
+        rates = [f"{name}={value}" for name, value in vars(self).items() if name not in hidden]
+        what = f"{len(self.parameters)} parameters of {numbers:,} numbers"
+        return f"{type(self).__name__}({what}, {', '.join(rates)})"
+
     def step(self):
         """Move every parameter that has a gradient."""
         groups = {}
@@ -79,6 +86,7 @@ class Optimiser:
         return gradient + self.weight_decay * value if self.weight_decay else gradient
 
     def zero_grad(self):
+        """Forget all gradients."""
         for parameter in self.parameters:
             parameter.grad = None
 
@@ -160,21 +168,6 @@ class AdamW(Adam):
 
     def update(self, gradient, value, state):
         return self.moments(gradient, value * (1 - self.lr * self.weight_decay), state)
-
-
-def cosine_schedule(step, steps, peak, warmup=0, floor=0.0):
-    """Learning rate of step 0 ... steps - 1: linear up to `peak` over `warmup` steps, then a cosine
-    down to `floor` (Loshchilov & Hutter 2017).
-    """
-    if not 0 <= warmup <= steps or not 0 <= step < steps:
-        raise ValueError(
-            f"cosine_schedule: expected 0 <= step < steps and 0 <= warmup <= steps, got step={step}, "
-            f"steps={steps}, warmup={warmup}"
-        )
-    if step < warmup:
-        return peak * (step + 1) / warmup
-    progress = (step - warmup) / max(steps - warmup, 1)
-    return floor + (peak - floor) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
 def clip_grad_norm(parameters, max_norm):

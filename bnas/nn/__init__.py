@@ -1,0 +1,63 @@
+"""Layers: Modules that own Parameters and buffers, with the names of torch.nn."""
+
+from bnas.nn import init
+from bnas.nn.containers import ModuleList, Sequential
+from bnas.nn.convolutions import Conv2d, Convolution, XnorConv2d, size_in_bits
+from bnas.nn.layers import (
+    AdaptiveAvgPool2d,
+    AvgPool2d,
+    BatchNorm1d,
+    BatchNorm2d,
+    Dropout,
+    Flatten,
+    Identity,
+    Linear,
+    MaxPool2d,
+    PReLU,
+    ReLU,
+    Sigmoid,
+    Tanh,
+)
+from bnas.nn.losses import CrossEntropyLoss, MSELoss, NLLLoss
+from bnas.nn.module import (
+    Module,
+    Parameter,
+    evaluating,
+    is_exactly,
+    join_states,
+    parameter_count,
+    part_of,
+)
+
+__all__ = [
+    "AdaptiveAvgPool2d",
+    "AvgPool2d",
+    "BatchNorm1d",
+    "BatchNorm2d",
+    "Conv2d",
+    "Convolution",
+    "CrossEntropyLoss",
+    "Dropout",
+    "Flatten",
+    "Identity",
+    "Linear",
+    "MSELoss",
+    "MaxPool2d",
+    "Module",
+    "ModuleList",
+    "NLLLoss",
+    "PReLU",
+    "Parameter",
+    "ReLU",
+    "Sequential",
+    "Sigmoid",
+    "Tanh",
+    "XnorConv2d",
+    "evaluating",
+    "init",
+    "is_exactly",
+    "join_states",
+    "parameter_count",
+    "part_of",
+    "size_in_bits",
+]

@@ -1,0 +1,225 @@
+"""Modules: parts of a network that own Parameters and buffers.
+
+A Module finds its parts by looking at its own attributes, in the order of their creation: Parameters,
+NumPy arrays (buffers: saved but not learned), Modules, and those in lists, tuples and dicts. Nothing needs
+registering.
+"""
+
+from contextlib import contextmanager
+
+import numpy as np
+
+from bnas.autodiff import Tensor
+
+
+class Parameter(Tensor):
+    """A Tensor that a Module learns."""
+
+    __slots__ = ()
+
+    def __init__(self, data, *, dtype=None):
+        super().__init__(data, requires_grad=True, dtype=dtype)
+
+
+class Module:
+    """A part of a network. Subclasses set attributes in __init__ and define forward(...).
+
+    Printed, a Module is the tree of its parts, with their shapes and numbers of learned parameters.
+    """
+
+    training = True
+
+    def __call__(self, *args, **kwargs):
+        return self.forward(*args, **kwargs)
+
+    def forward(self, *args, **kwargs):
+        raise NotImplementedError(f"{type(self).__name__} defines no forward")
+
+    def named_modules(self, prefix=""):
+        """(name, module) for this module and all below it, each once; the names are dotted paths."""
+        found = {}  # {module: name}
+        waiting = [(prefix.rstrip("."), self)]
+        while waiting:
+            path, module = waiting.pop()
+            if module not in found:
+                found[module] = path
+                parts = own_values(module, Module)
+                waiting += reversed([(f"{path}.{n}" if path else n, part) for n, part in parts])
+        return [(name, module) for module, name in found.items()]
+
+    def modules(self):
+        """This module and all below it, each once, in the order of `named_modules`."""
+        return [module for _, module in self.named_modules()]
+
+    def named_children(self):
+        """(name, module) for the Modules that this one has itself, each once."""
+        found = {}
+        for name, module in own_values(self, Module):
+            found.setdefault(module, name)
+        return [(name, module) for module, name in found.items()]
+
+    def children(self):
+        """The Modules that this one has itself, each once."""
+        return [module for _, module in self.named_children()]
+
+    def named_parameters(self):
+        """(dotted name, Parameter) of everything learned here and below, each Parameter once."""
+        found = {}
+        for name, parameter in self._named(Parameter):
+            found.setdefault(parameter, name)
+        return [(name, parameter) for parameter, name in found.items()]
+
+    def parameters(self):
+        """Everything learned here and below, each Parameter once."""
+        return [parameter for _, parameter in self.named_parameters()]
+
+    def _named(self, kind):
+        """(dotted name, value) of everything of that kind, a shared one under all its names."""
+        for path, module in self.named_modules():
+            for name, value in own_values(module, kind):
+                yield (f"{path}.{name}" if path else name), value
+
+    def state_dict(self):
+        """{dotted name: array}, copies of all Parameters and buffers."""
+        state = {name: parameter.data.copy() for name, parameter in self._named(Parameter)}
+        state.update((name, buffer.copy()) for name, buffer in self._named(np.ndarray))
+        return state
+
+    def load_state_dict(self, state):
+        """Take over the arrays of `state_dict`; nothing changes unless all of them fit.
+
+        Raises:
+            ValueError: names are missing or unknown, or a shape or dtype differs.
+        """
+        own = {**dict(self._named(Parameter)), **dict(self._named(np.ndarray))}
+        missing, unknown = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+        if missing or unknown:
+            raise ValueError(
+                f"load_state_dict: {len(missing)} names are missing {missing[:3]} and {len(unknown)} are "
+                f"unknown {unknown[:3]}; give the state of a module built with the same arguments"
+            )
+        for name, value in own.items():
+            if (state[name].shape, state[name].dtype) != (value.shape, value.dtype):
+                raise ValueError(
+                    f"load_state_dict: {name} has shape {state[name].shape} and dtype "
+                    f"{state[name].dtype}, expected {value.shape} and {value.dtype}"
+                )
+        for name, value in own.items():
+            if isinstance(value, Parameter):
+                value.data = state[name].copy()
+            else:
+                value[...] = state[name]
+
+    def train(self, mode=True):
+        """Training mode (batch statistics, dropout) for this module and all below it."""
+        for module in self.modules():
+            module.training = mode
+        return self
+
+    def eval(self):
+        """Evaluation mode: running statistics, no dropout."""
+        return self.train(False)
+
+    def astype(self, dtype):
+        """Convert all Parameters and floating buffers, in place; float64 is for gradient checks."""
+        for parameter in self.parameters():
+            parameter.data = parameter.data.astype(dtype)
+        for module in self.modules():
+            for name, value in vars(module).items():
+                if isinstance(value, np.ndarray) and value.dtype.kind == "f":
+                    setattr(module, name, value.astype(dtype))
+        return self
+
+    def zero_grad(self):
+        """Forget all gradients."""
+        for parameter in self.parameters():
+            parameter.grad = None
+
+    def extra_repr(self):
+        """What the printed tree says of this module besides shapes: its settings."""
+        shown = {n: v for n, v in vars(self).items() if isinstance(v, (int, float, str, tuple))}
+        return ", ".join(f"{n}={v!r}" for n, v in shown.items() if n != "training")
+
+    def __repr__(self):
+        return _tree(self)
+
+
+LINES = 60  # of a printed tree, which leaves out the deepest parts to keep to them
+
+
+def _tree(root):
+    """The tree of `root` as text, as deep as LINES allow, but at least its own parts."""
+    lines, depth = _branches(root, "", 1), 1
+    while True:
+        deeper = _branches(root, "", depth + 1)
+        if len(deeper) > LINES or deeper == lines:
+            return "\n".join(lines)
+        lines, depth = deeper, depth + 1
+
+
+def _branches(module, name, depth):
+    """The lines of a module, and of what lies up to `depth` levels below it."""
+    inner = module.named_children()
+    own = [(n, v.shape) for n, v in own_values(module, (Parameter, np.ndarray))]
+    shown = [text for text in (module.extra_repr(), *(f"{n} {shape}" for n, shape in own)) if text]
+    head = f"{name}: " * bool(name) + type(module).__name__
+    head += f"({', '.join(shown)})" * bool(shown)
+    count = parameter_count(module)
+    if inner and not depth:
+        head += f", {len(module.modules()) - 1} parts"
+    if count:
+        head += f", {count:,} parameters"
+    below = [line for n, part in inner for line in _branches(part, n, depth - 1)] if depth else []
+    return [head, *(f"  {line}" for line in below)]
+
+
+def own_values(module, kind):
+    """(name, value) of what `module` itself has of that kind, in its attributes and lists of them."""
+    for name, value in vars(module).items():
+        if isinstance(value, kind):
+            yield name, value
+        elif type(value) in (list, tuple, dict):
+            yield from _contained(name, value, kind)
+
+
+def _contained(name, container, kind):
+    items = container.items() if type(container) is dict else enumerate(container)
+    for key, value in items:
+        if isinstance(value, kind):
+            yield f"{name}.{key}", value
+        elif type(value) in (list, tuple, dict):
+            yield from _contained(f"{name}.{key}", value, kind)
+
+
+@contextmanager
+def evaluating(module):
+    """Inside this context `module` is in evaluation mode; afterwards in the mode it was in."""
+    was_training, parts = module.training, module.modules()
+    for part in parts:
+        part.training = False
+    try:
+        yield
+    finally:
+        for part in parts:
+            part.training = was_training
+
+
+def join_states(**parts):
+    """Several {name: array} as one, the names prefixed with their part and a dot."""
+    return {f"{part}.{name}": array for part, own in parts.items() for name, array in own.items()}
+
+
+def part_of(arrays, part):
+    """What `join_states` put in under the name `part`."""
+    prefix = f"{part}."
+    return {n.removeprefix(prefix): array for n, array in arrays.items() if n.startswith(prefix)}
+
+
+def is_exactly(module, kind):
+    """Whether a Module computes what the class `kind` says: no subclass, and no `forward` of its own."""
+    return type(module) is kind and "forward" not in vars(module)
+
+
+def parameter_count(module):
+    """How many numbers `module` learns."""
+    return sum(parameter.size for parameter in module.parameters())
