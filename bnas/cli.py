@@ -220,6 +220,9 @@ Compare the backward of every operation with finite differences in float64, on c
 of many shapes, and print the worst relative error of each. Sign has no useful
 derivative; it is compared with the surrogate whose derivative it claims to use.
 The exit status is 1 if any case fails.
+
+With FILE, the classes derived from bnas.Function in that file are checked instead (the
+file is run): on the cases of its function gradient_cases(draw), or on random arrays.
 """
 DATA = """\
 Read a data set and print its splits, their statistics, and the first image of each.
@@ -339,6 +342,9 @@ def build_parser():
     plot.add_argument("folder", metavar="RUN", help="run folder")
 
     gradcheck = command("gradcheck", "verify every backward pass", GRADCHECK)
+    gradcheck.add_argument(
+        "file", metavar="FILE", nargs="?", help="a Python file with Functions of your own to check"
+    )
     gradcheck.add_argument("--operation", metavar="NAME", help="only this one, for instance Conv2d")
     gradcheck.add_argument(
         "--seed", type=whole_number(0), default=0, metavar="N", help="seed of the inputs (0)"

@@ -24,7 +24,7 @@ from bnas.data import ascii_image, describe, load_dataset, read_images
 from bnas.errors import InputError
 from bnas.evaluation import predict as logits_of
 from bnas.evaluation import report
-from bnas.gradcheck import check_all, gather_cases
+from bnas.gradcheck import check_all, functions_of, gather_cases
 from bnas.packed import PackedNetwork
 from bnas.progress import Progress
 from bnas.runs import RunFolder, explain, require_same_config, run
@@ -212,11 +212,14 @@ def plot(options):
 
 
 def gradcheck(options):
-    functions = {**functional.operations(), **fused.operations()}
-    cases = {
-        **functional.gradient_cases(options.seed),
-        **gather_cases([fused.gradient_cases], options.seed),
-    }
+    if options.file:
+        functions, cases = functions_of(options.file, options.seed)
+    else:
+        functions = {**functional.operations(), **fused.operations()}
+        cases = {
+            **functional.gradient_cases(options.seed),
+            **gather_cases([fused.gradient_cases], options.seed),
+        }
     table, failures = check_all(functions, cases, options.operation, options.seed, options.quick)
     print(table)
     return 1 if failures else 0

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import bnas.functional as F
-from bnas import fused
+from bnas import fused, nn
 from bnas.autodiff import Function, Tensor
 from bnas.errors import InputError
 from bnas.functional import gradient_cases, operations
@@ -16,6 +16,7 @@ from bnas.gradcheck import (
     check_all,
     check_case,
     check_gradients,
+    functions_of,
     gather_cases,
 )
 from bnas.kernels.windows import Window
@@ -375,3 +376,192 @@ def test_one_operation_can_be_chosen():
     assert "XnorConv2d" not in table
     with pytest.raises(InputError, match="no operation 'Conv'; expected one of .*Conv2d"):
         check_all(OPERATIONS, CASES, only="Conv")
+
+
+def test_an_operation_is_found_without_regard_to_case():
+    table, failures = check_all(OPERATIONS, CASES, only="conv2D", quick=True)
+    assert failures == 0 and "Conv2d" in table
+
+
+# -------------------------------------------------------------------------------- noise, Modules
+
+
+class Net(nn.Module):
+    """Two convolutions, the first with a bias that batch norm takes away again, and a loss."""
+
+    def __init__(self, seed, relu=F.relu):
+        rng = np.random.default_rng(seed)
+        self.conv = nn.Conv2d(2, 3, 3, padding=1, rng=rng)
+        self.bn = nn.BatchNorm2d(3)
+        self.relu = relu
+        self.linear = nn.Linear(12, 3, rng=rng)
+        self.labels = rng.integers(0, 3, 4)
+
+    def forward(self, x):
+        x = F.avg_pool2d(self.relu(self.bn(self.conv(x))), 2)
+        return F.cross_entropy(self.linear(F.flatten(x, 1)), self.labels)
+
+
+def images_of(seed):
+    return np.random.default_rng(seed).standard_normal((4, 2, 4, 4))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(16))
+def test_right_networks_pass_and_stay_as_they_are(seed):
+    net = Net(seed)
+    before = net.state_dict()
+    assert check_gradients(net, images_of(seed)).error < 1e-3  # of entries that are noise
+    for name, array in net.state_dict().items():
+        np.testing.assert_array_equal(array, before[name], strict=True)
+
+
+@pytest.mark.parametrize("factor", [1.001, 1.00001])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_small_fault_inside_a_network_is_caught(seed, factor):
+    wrong = mutant(OPERATIONS["ReLU"], 0, lambda dx: dx * factor)
+    with pytest.raises(GradientError, match=r"^(input 0|parameter \w+\.\w+): relative error"):
+        check_gradients(Net(seed, wrong.apply), images_of(seed))
+
+
+def test_a_fault_behind_a_parameter_names_it():
+    class Scale(nn.Module):
+        def __init__(self):
+            self.weight = nn.Parameter(np.float32([1.5, 2.0]))
+
+        def forward(self, x):
+            return mutant(OPERATIONS["Mul"], 1, scaled).apply(x, self.weight)
+
+    with pytest.raises(GradientError, match="^parameter weight: relative error 9.99e-04"):
+        check_gradients(Scale(), np.array([0.5, 1.5]))
+
+
+def noisy(noise):
+    """x² with noise such as rounding makes: another at every point, always the same at one point."""
+
+    class Noisy(Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.x = x
+            return x**2 + noise * np.sin(1e9 * x)
+
+        @staticmethod
+        def backward(ctx, dy):
+            return (2 * ctx.x * dy,)
+
+    return Noisy
+
+
+@pytest.mark.parametrize("noise", [1e-11, 1e-9])
+def test_a_noisy_function_is_not_blamed_for_its_noise(noise):
+    x = np.linspace(0.5, 1.5, 20)
+    assert 1e-8 < check_gradients(noisy(noise).apply, x).error
+    with pytest.raises(GradientError, match="relative error"):
+        check_gradients(mutant(noisy(noise), 0, lambda dx: dx * 1.01).apply, x)
+
+
+def test_where_noise_drowns_everything_the_check_says_so():
+    with pytest.raises(GradientError, match="cannot tell, the finite differences are off by up to"):
+        check_gradients(noisy(1e-6).apply, np.linspace(0.5, 1.5, 20))
+
+
+def test_the_tolerance_is_the_caller_s():
+    wrong = mutant(OPERATIONS["Tanh"], 0, scaled).apply
+    assert check_gradients(wrong, np.ones(3), tolerance=0.01).error == pytest.approx(1e-3, rel=1e-2)
+    with pytest.raises(GradientError, match="> 1e-04"):
+        check_gradients(wrong, np.ones(3), tolerance=1e-4)
+
+
+def test_active_dropout_is_not_deterministic():
+    net = nn.Sequential(nn.Linear(3, 3), nn.Dropout(0.5))
+    with pytest.raises(GradientError, match=r"not deterministic.*eval\(\)"):
+        check_gradients(net, np.ones((8, 3)))
+    check_gradients(net.eval(), np.random.default_rng(0).standard_normal((8, 3)))
+
+
+@pytest.mark.parametrize(
+    "function, name",
+    [
+        (F.sign_ste, "SignSTE"),
+        (lambda x: F.xnor_conv2d(x.reshape(1, 1, 2, 2), np.ones((1, 1, 1, 1))), "XnorConv2d"),
+        (nn.Sequential(nn.XnorConv2d(4, 2, 1)), "XnorConv2d"),
+    ],
+)
+def test_a_step_function_is_named_with_the_remedy(function, name):
+    x = np.array([0.5, -0.5, 0.2, -0.3]).reshape(1, 4, 1, 1)
+    with pytest.raises(GradientError, match=f"{name} has a slope of 0 .*surrogate="):
+        check_gradients(function, x)
+
+
+def test_inputs_may_be_one_array_or_a_tensor():
+    x = np.array([0.5, 2.0])
+    reports = [check_gradients(F.tanh, given) for given in (x, Tensor(x), [x], (x,))]
+    assert len(set(reports)) == 1 and reports[0].numeric != 0
+    with pytest.raises(ValueError, match="not to a Module"):
+        check_gradients(nn.ReLU(), x, surrogate=np.tanh)
+
+
+def test_an_input_without_influence_is_powerless():
+    with pytest.raises(GradientError, match="input 1: powerless"):
+        check_gradients(lambda a, b: F.tanh(a), [np.ones(2), np.ones(2)])
+
+
+# ------------------------------------------------------------------------------ files of one's own
+
+OWN = """
+import numpy as np
+from bnas import Function
+
+class Double(Function):
+    @staticmethod
+    def forward(ctx, x):
+        return 2 * x
+
+    @staticmethod
+    def backward(ctx, dy):
+        return (FACTOR * dy,)
+
+class Weighted(Function):
+    @staticmethod
+    def forward(ctx, a, b, weight=3.0):
+        return a + weight * b
+
+    @staticmethod
+    def backward(ctx, dy):
+        return dy, 3.0 * dy
+"""
+CHOSEN = """
+def gradient_cases(draw):
+    from bnas.gradcheck import Case
+    return {"Double": [Case("a vector", (draw.normal(3),))]}
+"""
+
+
+def test_the_functions_of_a_file_are_checked(tmp_path):
+    path = tmp_path / "own.py"
+    path.write_text(OWN.replace("FACTOR", "2"))
+    functions, guessed = functions_of(path)
+    assert sorted(functions) == ["Double", "Weighted"] and len(guessed["Weighted"][0].inputs) == 2
+    assert check_all(functions, guessed)[1] == 0
+    path.write_text(OWN.replace("FACTOR", "2.001") + CHOSEN)
+    functions, chosen = functions_of(path)
+    assert [case.name for case in chosen["Double"]] == ["a vector", "views with gaps"]
+    table, failures = check_all(functions, chosen)
+    assert failures == 2 and "Double, a vector: GradientError: input 0: relative error" in table
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        (None, "cannot read .*own.py: No such file"),
+        ("x = 1\nx +\n", "line 2: SyntaxError"),
+        ("\n\nx = 1 / 0\n", "line 3: ZeroDivisionError"),
+        ("from bnas import Function\n", "defines no Function; derive a class from bnas.Function"),
+    ],
+)
+def test_a_file_that_cannot_be_checked_is_refused(tmp_path, text, message):
+    path = tmp_path / "own.py"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(InputError, match=message):
+        functions_of(path)
