@@ -72,3 +72,29 @@ def test_the_digits_load_from_the_wheel_alone(wheel, tmp_path):
     )
     done = run_python("-c", code, site, cwd=tmp_path)
     assert done.stdout.strip() == "(1, 8, 8)", done.stderr
+
+
+BESIDE = """
+import bnas
+x = bnas.Tensor([2.0], requires_grad=True)
+(x * x).sum().backward()
+import bnas.nn
+from bnas import functional as F
+print(x.grad[0], F.relu(x).shape, bnas.nn.Linear(1, 1).weight.shape)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("installed", ["as a link to the clone", "as a copy"])
+def test_a_script_beside_the_clone_finds_the_package(wheel, tmp_path, installed):
+    """There the clone, a folder called bnas, comes before what was installed."""
+    paths, beside = "", tmp_path / "beside"
+    if installed == "as a copy":
+        paths = tmp_path / "site"
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(paths)
+    beside.mkdir()
+    (beside / "bnas").symlink_to(ROOT)
+    (beside / "script.py").write_text(BESIDE)
+    done = run_python("script.py", cwd=beside, variables={"PYTHONPATH": str(paths)})
+    assert done.stdout.split() == ["4.0", "(1,)", "(1,", "1)"], done.stdout + done.stderr
