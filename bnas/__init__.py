@@ -19,6 +19,8 @@ _WHERE = {
     "check_gradients": "bnas.gradcheck",
     "Genotype": "bnas.space",
     "register_operation": "bnas.space",
+    "load_weights": "bnas.runs",
+    "save_weights": "bnas.runs",
 }
 _MODULES = (
     "functional",
@@ -33,8 +35,9 @@ _MODULES = (
     "packed",
     "plots",
 )
+_ALIASES = {"genotypes": "bnas.space.published"}
 
-__all__ = ["__version__", *_WHERE, *_MODULES]
+__all__ = ["__version__", *_WHERE, *_MODULES, *_ALIASES]
 
 
 def __getattr__(name):
@@ -43,6 +46,8 @@ def __getattr__(name):
         return getattr(import_module(_WHERE[name]), name)
     if name in _MODULES:
         return import_module(f"bnas.{name}")
+    if name in _ALIASES:
+        return import_module(_ALIASES[name])
     raise AttributeError(f"module 'bnas' has no attribute {name!r}")
 
 

@@ -1081,3 +1081,39 @@ def test_real_cifar10():
     assert len(dataset.train) == 1000 and counts(dataset.train).min() >= 90
     assert np.abs(dataset.train.images.mean(axis=(0, 2, 3))).max() < 0.1
     assert np.abs(dataset.train.images.std(axis=(0, 2, 3)) - 1).max() < 0.1
+
+
+# --- arrays of one's own, and what a session shows
+
+
+def test_batches_of_arrays():
+    x, y = np.arange(10).reshape(5, 2), np.arange(5)
+    seen = list(batches((x, y, y * 2), 2, np.random.default_rng(0)))
+    assert [len(batch) for batch in seen] == [3, 3, 3]
+    rows, labels, doubled = (np.concatenate(part) for part in zip(*seen))
+    np.testing.assert_array_equal(rows, x[labels])
+    np.testing.assert_array_equal(doubled, 2 * labels)
+    assert sorted(labels) == list(range(5)) and list(labels) != list(range(5))
+
+
+@pytest.mark.parametrize(
+    "arrays, error, message",
+    [
+        (np.ones((4, 2)), TypeError, r"batches\(\(images, labels\), batch_size\)"),
+        ((), TypeError, "got tuple"),
+        ((np.ones(3), np.ones(4)), ValueError, r"\[3, 4\] rows, expected as many in each"),
+        ((np.ones(3), 1.0), ValueError, r"\[3, None\] rows"),
+    ],
+)
+def test_batches_of_other_things_are_refused(arrays, error, message):
+    with pytest.raises(error, match=message):
+        batches(arrays, 2)
+
+
+def test_a_data_set_is_printed_in_one_line():
+    digits = load_dataset("digits", limit=100)
+    assert repr(digits) == (
+        f"Dataset('digits', 10 classes, images of 1 x 8 x 8: train 100, "
+        f"validation {len(digits.validation)}, test {len(digits.test)})"
+    )
+    assert repr(digits.train) == "Split(100 images of 1 x 8 x 8, with labels)"

@@ -26,3 +26,7 @@ __all__ = [
     "read_idx",
     "read_images",
 ]
+
+
+def __dir__():
+    return sorted(__all__)

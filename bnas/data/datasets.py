@@ -72,6 +72,10 @@ class Split:
     def __len__(self):
         return len(self.images)
 
+    def __repr__(self):
+        channels, height, width = self.images.shape[1:]
+        return f"Split({len(self):,} images of {channels} x {height} x {width}, with labels)"
+
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
@@ -111,6 +115,11 @@ class Dataset:
                     f"{self.name}: {split_name} images have shape {split.images.shape[1:]}, "
                     f"expected {self.image_shape} like the training images"
                 )
+
+    def __repr__(self):
+        sizes = ", ".join(f"{name} {len(split):,}" for name, split in self.splits.items())
+        shape = " x ".join(map(str, self.image_shape))
+        return f"Dataset({self.name!r}, {self.classes} classes, images of {shape}: {sizes})"
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

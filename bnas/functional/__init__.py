@@ -151,6 +151,10 @@ _FAMILIES = (
 )
 
 
+def __dir__():
+    return sorted(__all__)
+
+
 def operations():
     """Every differentiable operation of the library: {name: its Function}."""
     ours = [f for f in Function.__subclasses__() if f.__module__.startswith(__name__)]

@@ -61,3 +61,7 @@ __all__ = [
     "part_of",
     "size_in_bits",
 ]
+
+
+def __dir__():
+    return sorted(__all__)

@@ -23,3 +23,7 @@ __all__ = [
     "lr_scheduler",
     "require_finite",
 ]
+
+
+def __dir__():
+    return sorted(__all__)

@@ -147,6 +147,10 @@ class RunFolder:
             self._lock.close()
             self._lock = None
 
+    def __repr__(self):
+        written = ", held for writing" * (self._lock is not None)
+        return f"RunFolder({str(self.path)!r}, {len(self.history())} epochs{written})"
+
     def __enter__(self):
         return self
 
