@@ -643,7 +643,7 @@ def test_a_broken_config(copy, text, says):
 def test_a_broken_history(copy):
     (copy / "history.jsonl").write_text('{"epoch": 0}\nrubbish\n')
     for command in (("plot", copy), ("search", "--out", copy, "--resume")):
-        fail(*command, says=["history.jsonl, line 2", "mend or delete"])
+        fail(*command, says=["history.jsonl, line 2", "mend that line, or restore"])
 
 
 # The machine's limits
