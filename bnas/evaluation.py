@@ -40,7 +40,9 @@ def report(networks, dataset):
     size = len(dataset.test)
     for label, network in networks:
         logits = predict(network, dataset.test.images)
-        require_finite(logits, f"a prediction of the {label}")  # of NaN, class 0 would be the largest
+        require_finite(
+            logits, f"a prediction of the {label}"
+        )  # of NaN, class 0 would be the largest
         share = float((logits.argmax(axis=1) == dataset.test.labels).mean())
         interval = binomtest(round(share * size), size).proportion_ci(method="wilson")
         figures[label] = {

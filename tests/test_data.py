@@ -718,7 +718,8 @@ def bad_npz_files():
     with zipfile.ZipFile(buffer, "w") as archive:
         for key in good:
             archive.writestr(f"{key}.npy", header)
-    yield "huge shape", buffer.getvalue(), r"train_images is no array .*\(1000000000000000, 8, 8\).* 0 bytes are there"
+    says = r"train_images is no array .*\(1000000000000000, 8, 8\).* 0 bytes are there"
+    yield "huge shape", buffer.getvalue(), says
 
 
 @pytest.mark.parametrize(
