@@ -33,7 +33,7 @@ def _read_alphas(history, operations):
         alphas = np.array(read(history, "alpha"), dtype=np.float64)
         number_of_nodes(alphas.shape[2])
         well_formed = alphas.shape[1::2] == (2, len(operations)) and np.isfinite(alphas).all()
-    except (ValueError, TypeError, IndexError) as error:
+    except (ValueError, TypeError, IndexError, OverflowError) as error:
         if isinstance(error, InputError):
             raise
         well_formed = False
