@@ -99,12 +99,12 @@ def _literal(header):
         return ast.literal_eval(re.sub(r"(\d)L\b", r"\1", header))
 
 
-def _shorten(value):
+def _shorten(value, most=60):
     try:
         text = str(value)
     except ValueError:  # an integer of too many digits
         return "<too many>"
-    return text if len(text) <= 60 else text[:57] + "..."
+    return text if len(text) <= most else text[: most - 3] + "..."
 
 
 def read_archive(file, size, compressed=False):
@@ -123,7 +123,8 @@ def read_archive(file, size, compressed=False):
                 for member in members
             }
     except _ZIP_FAULTS as error:
-        raise ValueError(f"cut short or damaged ({str(error) or 'it ends too early'})") from error
+        reason = _shorten(error, 200) or "it ends too early"
+        raise ValueError(f"cut short or damaged ({reason})") from error
 
 
 def _check_members(members, size, compressed):

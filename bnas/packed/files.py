@@ -83,8 +83,9 @@ def load(path):
             raise ValueError("a std is not above 0")
         if not isinstance(meta["genotype"], str) or meta.keys() != set(_KEYS):
             raise ValueError(f"its description is not {', '.join(_KEYS)}")
+    except ValueError as error:
+        raise InputError(f"{path} holds no network that can run: {error}; {_ADVICE}") from error
     except (
-        ValueError,
         TypeError,
         KeyError,
         AttributeError,
@@ -92,7 +93,10 @@ def load(path):
         OverflowError,
         RecursionError,
     ) as error:
-        raise InputError(f"{path} holds no network that can run: {error}; {_ADVICE}") from error
+        reason = f"{type(error).__name__}: {error}"
+        raise InputError(
+            f"{path} holds no network that can run: its description is none ({reason:.200}); {_ADVICE}"
+        ) from error
     return {
         "model": model,
         "shape": meta["shape"],
