@@ -244,6 +244,22 @@ def widen_depthwise(meta):
     following["w"]["shape"][1] *= 2
 
 
+def split_stem(model):
+    """Two convolutions side by side, which together are the one there was."""
+    ((first,),) = model["stem"]
+    second, half = json.loads(json.dumps(first)), first["w"]["shape"][0] // 2
+    for array in ("w", "scale", "shift"):
+        shape = first[array]["shape"]
+        second[array]["start"] += half * math.prod(shape[1:])
+        second[array]["shape"] = [shape[0] - half, *shape[1:]]
+        first[array]["shape"] = [half, *shape[1:]]
+    model["stem"] = [[first], [second]]
+
+
+def make_float(pool):
+    pool["stride"] = float(pool["stride"])
+
+
 def no_class(model):
     model["w"]["shape"][0] = model["bias"]["shape"][0] = 0
 
@@ -284,10 +300,8 @@ FORGERIES = {  # what would read foreign memory, predict nonsense or fail later
     "predecessor -1": lambda meta: come_from(meta, -1),
     "concat twice": lambda meta: records(meta, "PackedCell")[0].update(concat=[2, 2]),
     "concat of no state": lambda meta: records(meta, "PackedCell")[0].update(concat=[9]),
-    "two stems": lambda meta: meta["model"]["stem"].append(meta["model"]["stem"][0]),
+    "a stem of two branches": lambda meta: split_stem(meta["model"]),
     "no class": lambda meta: no_class(meta["model"]),
-    "a size that is true": lambda meta: meta["shape"].__setitem__(0, True),
-    "a shape of floats": lambda meta: meta["model"]["bias"].update(shape=[4.0]),
     "a start that is false": lambda meta: records(meta, "BitConv")[0]["w"].update(start=False),
     "mean as text": lambda meta: meta["mean"].__setitem__(0, "0.5"),
     "mean beyond floats": lambda meta: meta["mean"].__setitem__(0, 10**400),
@@ -296,15 +310,14 @@ FORGERIES = {  # what would read foreign memory, predict nonsense or fail later
     "stride that is true": lambda meta: records(meta, "Window")[0].update(stride=[True, True]),
     "padding of a gigapixel": lambda meta: records(meta, "Window")[0].update(padding=[10**9, 0]),
     "padding beyond int64": lambda meta: records(meta, "Window")[0].update(padding=[2**63, 0]),
-    "skip that is true": lambda meta: records(meta, "Window")[-1].update(skip=True),
-    "stride of 2.0 in a pooling": lambda meta: records(meta, "PackedPool")[0].update(stride=2.0),
+    "skip that is false": lambda meta: records(meta, "Window")[0].update(skip=False),
+    "stride of floats in a pooling": lambda meta: make_float(records(meta, "PackedPool")[0]),
     "groups that are true": lambda meta: records(meta, "RealConv")[0].update(groups=True),
     "ReLU that is a number": lambda meta: records(meta, "RealConv")[1].update(relu=2),
     "two layers of one name": lambda meta: records(meta, "BitConv")[1].update(
         name=records(meta, "BitConv")[0]["name"]
     ),
     "a name that is a list": lambda meta: records(meta, "BitConv")[0].update(name=[]),
-    "cells that are text": lambda meta: meta["model"].update(cells=""),
     "edges nested too deep": lambda meta: records(meta, "PackedCell")[0].update(edges=nested(900)),
     "no edge": lambda meta: records(meta, "PackedCell")[0].update(edges=[], predecessors=[]),
 }
