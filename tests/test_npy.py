@@ -21,7 +21,7 @@ dtypes = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=60)
 @given(st.data(), st.booleans())
 def test_arrays_of_every_dtype_and_order_come_back(data, by_columns):
     dtype = data.draw(dtypes.filter(lambda dtype: dtype.itemsize > 0))

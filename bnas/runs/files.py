@@ -148,8 +148,8 @@ def load_checkpoint(path, advice="restore it from a copy or start the run again 
     """Read what `save_checkpoint` wrote: (arrays, meta), equal to the bit.
 
     `advice` tells the user of a bad file what to do. Raises InputError for a file that is missing,
-    cut short, damaged in any byte, of another format version, or no checkpoint at all. Nothing is
-    unpickled.
+    cut short, damaged in any byte, of another format version, or no checkpoint at all, sealed or not;
+    no memory is taken for more than it holds. Nothing is unpickled.
     """
     path = Path(path)
     with explain("read", path, advice):
