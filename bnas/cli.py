@@ -59,8 +59,14 @@ def main(arguments=None):
         return _fail(error, 1)
     except (InputError, OSError) as error:
         return _fail(error, 2)
-    except MemoryError as error:
-        return _fail(f"out of memory ({error}); try fewer --channels or a smaller --batch-size", 2)
+    except MemoryError as error:  # files that claim too much end as an InputError
+        learns = options and options.command in ("search", "train")
+        advice = (
+            "try fewer --channels or a smaller --batch-size"
+            if learns
+            else "close other programs, or give fewer images"
+        )
+        return _fail(f"out of memory ({error}); {advice}", 2)
 
 
 @contextmanager

@@ -28,7 +28,7 @@ from bnas.gradcheck import check_all, functions_of, gather_cases
 from bnas.packed import PackedNetwork
 from bnas.progress import Progress
 from bnas.runs import RunFolder, explain, require_same_config, run
-from bnas.runs.jobs import fitting
+from bnas.runs.jobs import fitting, saved_state
 from bnas.search.dcp import Search
 from bnas.space import (
     PUBLISHED,
@@ -331,16 +331,14 @@ def _open(path, config, resume):
 
 def _carry_out(job, folder):
     """Run what is left of a job, with a report of its progress."""
-    done = folder.load()[1]["epochs_done"] if folder.has_checkpoint else 0
+    _, done = saved_state(folder, job.epochs)
     with Progress(job, done) as progress:
         run(job, folder, progress)
 
 
 def _finished(path, epochs, command):
     """(arrays, epochs) of the finished run in the folder `path`; `command` is what made it."""
-    folder = RunFolder.open(path)
-    arrays, meta = folder.load() if folder.has_checkpoint else ({}, {"epochs_done": 0})
-    done = meta["epochs_done"]
+    arrays, done = saved_state(RunFolder.open(path), epochs)
     if done < epochs:
         raise InputError(f"{path} has {done} of {epochs} epochs; go on with {command} --resume")
     return arrays, done
@@ -361,9 +359,11 @@ def _draw(folder):
     """Draw the figures of one folder; returns their paths."""
     from bnas.plots import draw_run  # only now: Matplotlib takes as long to import as all the rest
 
-    path, searched = folder.path / "genotype.txt", folder.config
-    if "operations" not in searched and _has_run(folder.path.parent):
-        searched = RunFolder.open(folder.path.parent).config
-    operations = names_in(searched.get("operations", SearchConfig.operations))
+    path, root = folder.path / "genotype.txt", folder.path
+    if "genotype" in folder.config:  # a training, of a search or of its own
+        root = root.parent
+    operations = names_in(SearchConfig.operations)
+    if _has_run(root):
+        operations = _saved(SearchConfig, root).operation_names
     genotype = read_genotype(path, operations) if path.exists() else None
     return draw_run(folder.history(), genotype, folder.figures, operations)

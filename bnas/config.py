@@ -81,7 +81,11 @@ def check(config):
         wanted, kind = _TYPES[f.type]
         name = {"lam": "lambda"}.get(f.name, f.name)  # as everywhere but in Python
         if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
-            raise InputError(f"{name} must be {kind}, got {value!r}")
+            raise InputError(f"{name} must be {kind}, got {value!r:.60}")
+        if isinstance(value, int) and abs(value) >= 2**63:  # too large for arrays, some for floats
+            raise InputError(f"{name} must be less than 2**63")
+        if isinstance(value, str) and "\0" in value:  # which no path or name can hold
+            raise InputError(f"{name} holds a zero character")
         limits = f.metadata
         if limits["choices"] and value not in limits["choices"]:
             allowed = ", ".join(str(choice) for choice in limits["choices"])
@@ -131,18 +135,23 @@ class SearchConfig:
         None, "at most this many training images, others in proportion", least=1
     )
     seed: int = setting(0, "seed of everything random", least=0)
-    channels: int = setting(8, "channels of the first cell; a reduction doubles them", least=1)
-    layers: int = setting(
-        3, "cells; those at one and two thirds are reductions (1 or 2 have no normal cell)", least=1
+    channels: int = setting(
+        8, "channels of the first cell; a reduction doubles them", least=1, most=4096
     )
-    nodes: int = setting(4, "intermediate nodes of a cell", least=1)
+    layers: int = setting(
+        3,
+        "cells; those at one and two thirds are reductions (1 or 2 have no normal cell)",
+        least=1,
+        most=200,
+    )
+    nodes: int = setting(4, "intermediate nodes of a cell", least=1, most=20)
     operations: str = setting(
         ", ".join(PRIMITIVES),
         "candidate operations of every edge, with commas between [axis M of α]",
     )
-    rounds: int = setting(2, "how often Parent and Child phases alternate [R]", least=1)
-    parent_epochs: int = setting(2, "epochs of each Parent phase", least=1)
-    child_epochs: int = setting(2, "epochs of each Child phase", least=1)
+    rounds: int = setting(2, "how often Parent and Child phases alternate [R]", least=1, most=1000)
+    parent_epochs: int = setting(2, "epochs of each Parent phase", least=1, most=1000)
+    child_epochs: int = setting(2, "epochs of each Child phase", least=1, most=1000)
     batch_size: int = setting(64, "images of a step (batch norm needs 2)", least=2)
     lr: float = setting(0.05, "peak learning rate of the weights (SGD, a cosine a phase)", above=0)
     momentum: float = setting(0.9, "momentum of the weights", least=0, most=0.999)
@@ -199,11 +208,16 @@ class TrainConfig:
     )
     precision: str = setting("binary", "1-bit network, or its real twin", PRECISIONS)
     seed: int = setting(0, "seed of everything random", least=0)
-    channels: int = setting(16, "channels of the first cell; a reduction doubles them", least=1)
-    layers: int = setting(
-        4, "cells; those at one and two thirds are reductions (1 or 2 have no normal cell)", least=1
+    channels: int = setting(
+        16, "channels of the first cell; a reduction doubles them", least=1, most=4096
     )
-    epochs: int = setting(20, "epochs, both stages together", least=1)
+    layers: int = setting(
+        4,
+        "cells; those at one and two thirds are reductions (1 or 2 have no normal cell)",
+        least=1,
+        most=200,
+    )
+    epochs: int = setting(20, "epochs, both stages together", least=1, most=100_000)
     stages: int = setting(1, "2: binary activations first, then weights too", (1, 2))
     batch_size: int = setting(64, "images of a step (batch norm needs 2)", least=2)
     lr: float = setting(0.01, "peak learning rate (Adam, a cosine a stage)", above=0)

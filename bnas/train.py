@@ -12,7 +12,7 @@ import bnas.functional as F
 from bnas import backend, fused
 from bnas.data import Split, batches
 from bnas.errors import InputError
-from bnas.nn import join_states, part_of
+from bnas.nn import join_states, part_of, require_alike, without
 from bnas.optim import Adam, cosine_schedule, descend
 from bnas.runs.jobs import RunningMeans, epoch_rng, locate
 from bnas.search.objectives import kl_to_teacher, reconstruction, teacher_probabilities
@@ -20,6 +20,7 @@ from bnas.space.network import Network
 from bnas.space.operations import REAL, Precision
 from bnas.space.text import parse_genotype
 
+PARTS = ("network", "optimiser")  # of the state
 FINAL_TEMPERATURE = 10.0  # of the tanh surrogate, annealed from 1
 
 
@@ -42,7 +43,8 @@ def build_network(config, dataset):
 
 
 def trained_network(config, dataset, arrays):
-    """The Network of a finished Training, from the `arrays` of its state."""
+    """The Network of a finished Training, from the `arrays` of its state; ValueError if it is another's."""
+    require_alike(without(arrays, PARTS), {})
     network = build_network(config, dataset)
     network.load_state_dict(part_of(arrays, "network"))
     return network
@@ -138,7 +140,8 @@ class Training:
         return join_states(network=self.network.state_dict(), optimiser=self.optimiser.state_dict())
 
     def load_state(self, arrays, epochs_done):
-        """Take over the `state` after `epochs_done` epochs of the same training."""
+        """Take over the `state` after `epochs_done` epochs of the same training; ValueError if it is another's."""
+        require_alike(without(arrays, PARTS), {})
         self.network.load_state_dict(part_of(arrays, "network"))
         self.optimiser.load_state_dict(part_of(arrays, "optimiser"))
         self.network.binarise_weights(self.stage(epochs_done - 1)[0] == "binary")

@@ -13,6 +13,16 @@ if signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN:  # else no child's status
 pytest.register_assert_rewrite("helpers")
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--fuzz",
+        type=int,
+        default=0,
+        metavar="N",
+        help="try so many bad files of each kind, in tests/test_hostile_files.py, instead of some sixty",
+    )
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread():
     import numba  # not before a test needs it

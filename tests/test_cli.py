@@ -10,6 +10,7 @@ import shutil
 import numpy as np
 import pytest
 from helpers.commands import TINY, bnas, fail, succeed
+from helpers.hostile import archive, npy, seal, with_header
 from helpers.processes import run_python
 
 from bnas import commands
@@ -623,6 +624,14 @@ def test_a_checkpoint_of_another_run(copy, tmp_path):
         ("{}", "does not fit the SearchConfig"),
         (("channels", "many"), "channels must be a whole number, got 'many'"),
         (("channels", True), "channels must be a whole number, got True"),
+        (("limit", 10**400), "limit must be less than 2.*63"),
+        (("lr", 10**400), "lr must be less than 2.*63"),
+        (("layers", 2**62), "layers must be at most 200"),
+        (("channels", 10**9), "channels must be at most 4096"),
+        (("nodes", 1000), "nodes must be at most 20"),
+        (("rounds", 10**6), "rounds must be at most 1000"),
+        (("data_dir", "a\0b"), "data_dir holds a zero character"),
+        (("lr", float("nan")), "NaN is no number in JSON"),
         (("lam", -1), "lambda must be at least 0"),
         (("dataset", "svhn"), "dataset must be one of digits"),
         (("dataset", ["digits"]), "dataset must be text"),
@@ -643,7 +652,7 @@ def test_a_broken_config(copy, text, says):
 def test_a_broken_history(copy):
     (copy / "history.jsonl").write_text('{"epoch": 0}\nrubbish\n')
     for command in (("plot", copy), ("search", "--out", copy, "--resume")):
-        fail(*command, says=["history.jsonl, line 2", "mend or delete"])
+        fail(*command, says=["history.jsonl, line 2", "mend that line, or restore"])
 
 
 # The machine's limits
@@ -865,6 +874,25 @@ def test_running_out_of_memory_takes_one_line(tmp_path, monkeypatch):
 
     monkeypatch.setattr(commands, "Search", exhaust)
     fail(*SEARCH, tmp_path / "run", says="out of memory.*--channels")
+    monkeypatch.setattr(commands, "load_dataset", exhaust)
+    message = fail("data", says="out of memory.*fewer images")  # which has no such options
+    assert "--channels" not in message
+
+
+def test_a_damaged_file_is_not_taken_for_a_lack_of_memory(tmp_path):
+    header = "{'descr': '|u1', 'fortran_order': False, 'shape': (100000000000000,)}"
+    (tmp_path / "net.npz").write_bytes(
+        seal(
+            archive([("__meta__.npy", npy(np.zeros(2)), 0), ("x.npy", with_header(header, b""), 0)])
+        )
+    )
+    (tmp_path / "images.npy").write_bytes(with_header(header, b""))
+    for arguments in (
+        ("predict", tmp_path / "net.npz", tmp_path / "images.npy"),
+        ("data", "--dataset", "npz", "--data-dir", tmp_path / "net.npz"),
+    ):
+        message = fail(*arguments, says="net.npz.* x is no array .*0 bytes are there")
+        assert "memory" not in message
 
 
 def test_no_foreign_architecture_joins_an_unfinished_search(copy):

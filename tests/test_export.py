@@ -147,6 +147,43 @@ def test_another_version_is_refused(file, tmp_path, version):
     PackedNetwork.load(path)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_numbers_that_are_none_are_refused(file, tmp_path, value):
+    path = tmp_path / "net.npz"
+    arrays, meta = load_checkpoint(file)
+    for at in range(0, arrays["float32"].size, 101):
+        changed = arrays["float32"].copy()
+        changed[at] = value
+        save_checkpoint(path, {**arrays, "float32": changed}, meta)
+        refused(path, "holds no network that can run: .*NaN or infinity.*export the network again")
+
+
+@pytest.mark.parametrize("value", [-(2**31), 2**31 - 1, 10_000])
+def test_thresholds_that_no_sum_reaches_are_refused(file, tmp_path, value):
+    """In the arithmetic of a plan they would overflow."""
+    path = tmp_path / "net.npz"
+    arrays, meta = load_checkpoint(file)
+    arrays["int32"][0] = value
+    save_checkpoint(path, arrays, meta)
+    refused(path, "threshold")
+
+
+@pytest.mark.parametrize("change", [{"x": np.zeros(1)}, {"bits": np.zeros((2, 2), np.uint8)}])
+def test_other_members_are_refused(file, tmp_path, change):
+    path = tmp_path / "net.npz"
+    arrays, meta = load_checkpoint(file)
+    save_checkpoint(path, {**arrays, **change}, meta)
+    refused(path, "members are not bits, int32, float32")
+
+
+def test_nothing_is_saved_that_could_not_be_loaded(file, tmp_path):
+    network = PackedNetwork.load(file)
+    network.model = network.model._replace(stem=network.model.stem * 2)
+    with pytest.raises(ValueError, match="do not fit .stem"):
+        network.save(tmp_path / "net.npz")
+    assert not list(tmp_path.iterdir())
+
+
 VERSION_1 = {
     "PackedCell": "Cell",
     "PackedPool": "Pool",
@@ -207,6 +244,30 @@ def widen_depthwise(meta):
     following["w"]["shape"][1] *= 2
 
 
+def split_stem(model):
+    """Two convolutions side by side, which together are the one there was."""
+    ((first,),) = model["stem"]
+    second, half = json.loads(json.dumps(first)), first["w"]["shape"][0] // 2
+    for array in ("w", "scale", "shift"):
+        shape = first[array]["shape"]
+        second[array]["start"] += half * math.prod(shape[1:])
+        second[array]["shape"] = [shape[0] - half, *shape[1:]]
+        first[array]["shape"] = [half, *shape[1:]]
+    model["stem"] = [[first], [second]]
+
+
+def make_float(pool):
+    pool["stride"] = float(pool["stride"])
+
+
+def no_class(model):
+    model["w"]["shape"][0] = model["bias"]["shape"][0] = 0
+
+
+def nested(depth):
+    return [nested(depth - 1)] if depth else []
+
+
 FORGERIES = {  # what would read foreign memory, predict nonsense or fail later
     "no model": lambda meta: meta.pop("model"),
     "no shape": lambda meta: meta.pop("shape"),
@@ -239,6 +300,25 @@ FORGERIES = {  # what would read foreign memory, predict nonsense or fail later
     "predecessor -1": lambda meta: come_from(meta, -1),
     "concat twice": lambda meta: records(meta, "PackedCell")[0].update(concat=[2, 2]),
     "concat of no state": lambda meta: records(meta, "PackedCell")[0].update(concat=[9]),
+    "a stem of two branches": lambda meta: split_stem(meta["model"]),
+    "no class": lambda meta: no_class(meta["model"]),
+    "a start that is false": lambda meta: records(meta, "BitConv")[0]["w"].update(start=False),
+    "mean as text": lambda meta: meta["mean"].__setitem__(0, "0.5"),
+    "mean beyond floats": lambda meta: meta["mean"].__setitem__(0, 10**400),
+    "another key": lambda meta: meta.update(x=1),
+    "a genotype that is a number": lambda meta: meta.update(genotype=3),
+    "stride that is true": lambda meta: records(meta, "Window")[0].update(stride=[True, True]),
+    "padding of a gigapixel": lambda meta: records(meta, "Window")[0].update(padding=[10**9, 0]),
+    "padding beyond int64": lambda meta: records(meta, "Window")[0].update(padding=[2**63, 0]),
+    "skip that is false": lambda meta: records(meta, "Window")[0].update(skip=False),
+    "stride of floats in a pooling": lambda meta: make_float(records(meta, "PackedPool")[0]),
+    "groups that are true": lambda meta: records(meta, "RealConv")[0].update(groups=True),
+    "ReLU that is a number": lambda meta: records(meta, "RealConv")[1].update(relu=2),
+    "two layers of one name": lambda meta: records(meta, "BitConv")[1].update(
+        name=records(meta, "BitConv")[0]["name"]
+    ),
+    "a name that is a list": lambda meta: records(meta, "BitConv")[0].update(name=[]),
+    "edges nested too deep": lambda meta: records(meta, "PackedCell")[0].update(edges=nested(900)),
     "no edge": lambda meta: records(meta, "PackedCell")[0].update(edges=[], predecessors=[]),
 }
 

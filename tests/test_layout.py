@@ -12,6 +12,7 @@ from helpers.processes import run_python
 FLOORS = {
     "bnas.errors": 0,
     "bnas.config": 0,
+    "bnas.npy": 0,
     "bnas.kernels": 0,
     "bnas.reference": 0,
     "bnas.backend": 0,

@@ -402,3 +402,32 @@ def test_the_state_of_other_parameters_is_refused(name, shape):
 def test_a_bound_that_is_not_positive_is_refused():
     with pytest.raises(ValueError, match="max_norm must be positive, got -1"):
         optim.clip_grad_norm([], -1.0)
+
+
+ZERO = np.zeros(3)
+STATE = {"0.steps": np.array(4), "0.m": ZERO, "0.v": ZERO}
+
+
+@pytest.mark.parametrize(
+    "change, says",
+    [
+        ({"0.v": None}, "0.v is missing"),
+        ({"0.m": None, "0.v": None}, "0.m is missing"),
+        ({"0.velocity": ZERO}, "'0.velocity' .* belongs to none"),
+        ({"0.m": ZERO.astype(np.float32)}, "'0.m' of shape .* and dtype float32 belongs to none"),
+        ({"0.m": np.array(0.0)}, r"'0.m' of shape \(\) "),
+        ({"0.steps": np.array(0)}, "'0.steps'"),
+        ({"0.steps": np.array(-1)}, "'0.steps'"),
+        ({"0.steps": np.array(4.0)}, "'0.steps'"),
+        ({"0.steps": ZERO}, "'0.steps'"),
+        ({"00.m": ZERO}, "'00.m'"),
+        ({"²": ZERO}, "'²'"),
+    ],
+)
+def test_a_state_that_is_not_whole_is_refused_and_changes_nothing(change, says):
+    adam = optim.Adam([Parameter(ZERO), Parameter(ZERO)])
+    adam.load_state_dict(STATE)
+    state = {name: array for name, array in (STATE | change).items() if array is not None}
+    with pytest.raises(ValueError, match=f"load_state_dict: .*{says}"):
+        adam.load_state_dict(state)
+    assert adam.state_dict().keys() == STATE.keys()

@@ -716,3 +716,30 @@ def test_a_missing_field_is_named(figure, key):
     del history[1][key]
     with pytest.raises(InputError, match=f"lacks '{key}'"):
         figure(history)
+
+
+@pytest.mark.parametrize("value", ["0.5", True, [0.5], {}, 10**400, -(10**301)])
+def test_a_history_whose_figures_are_no_numbers_is_refused(value):
+    history = search_history(2)
+    history[1]["loss"] = history[1]["distance"] = value
+    for figure, key in ((accuracy_figure, "loss"), (tangent_figure, "distance")):
+        with pytest.raises(
+            InputError, match=f"the history's {key} must be a number in every epoch"
+        ):
+            figure(history)
+
+
+@pytest.mark.parametrize("phase", [[], {}, None, 3, "train"])
+def test_a_history_of_unknown_phases_is_refused(phase):
+    history = search_history(2)
+    history[1]["phase"] = phase
+    with pytest.raises(InputError, match="unknown phase: expected one of"):
+        tangent_figure(history)
+
+
+@pytest.mark.parametrize("entry", ["0.5", 10**400, None, [1], {}])
+def test_a_history_whose_alpha_is_no_array_is_refused(entry):
+    history = search_history(2)
+    history[1]["alpha"][0][0][0] = entry
+    with pytest.raises(InputError, match="alpha must be finite numbers of one shape"):
+        alpha_figure(history, "normal")

@@ -10,6 +10,7 @@ import zipfile
 import hypothesis.extra.numpy as hnp
 import numpy as np
 import pytest
+from helpers.hostile import archive, npy, seal, with_header
 from helpers.jobs import assert_same_bits
 from helpers.processes import PIPE, run_python, start_python
 from hypothesis import given, settings
@@ -25,6 +26,9 @@ from bnas.runs import (
     save_checkpoint,
 )
 
+STORED = zipfile.ZIP_STORED
+HUGE = f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({10**14},)}}"
+OBJECTS = "{'descr': '|O', 'fortran_order': False, 'shape': (1,)}"
 CONFIG = {"layers": 4, "lambda": 5e-3, "data_dir": "é/\udcff"}  # a byte that is not UTF-8
 
 
@@ -162,6 +166,38 @@ def test_other_files_are_no_checkpoints(tmp_path, monkeypatch):
     monkeypatch.undo()
     with pytest.raises(InputError, match="has checkpoint format 7, expected 1"):
         load_checkpoint(path)
+
+
+def meta(text):
+    return ("__meta__.npy", npy(np.frombuffer(text, np.uint8)), STORED)
+
+
+STRANGE = {  # by seal and format these are files of ours
+    "no members": [],
+    "no description": [("x.npy", npy(np.zeros(2)), STORED)],
+    "no JSON": [meta(b"{nope")],
+    "a list": [meta(b"[1]")],
+    "NaN": [meta(b'{"epochs_done": NaN}')],
+    "infinity": [meta(b'{"loss": 1e999}')],
+    "nested too deep": [meta(b"[" * 100_000)],
+    "no array": [meta(b"{}"), ("x.npy", b"junk", STORED)],
+    "claims 91 TiB": [meta(b"{}"), ("x.npy", with_header(HUGE, b""), STORED)],
+    "Python objects": [meta(b"{}"), ("x.npy", with_header(OBJECTS, bytes(8)), STORED)],
+    "a bomb": [meta(b"{}"), ("x.npy", npy(np.zeros(10**6)), zipfile.ZIP_DEFLATED)],
+    "twice the same name": [meta(b"{}"), meta(b"{}")],
+}
+
+
+@pytest.mark.parametrize("members", STRANGE.values(), ids=STRANGE)
+def test_a_sealed_file_of_other_contents_is_refused(tmp_path, members):
+    path = tmp_path / "c.npz"
+    path.write_bytes(seal(archive(members)))
+    with pytest.raises(InputError, match="not a file that bnas wrote: .*; start over"):
+        load_checkpoint(path, "start over")
+    path.write_bytes(seal(archive([meta(b'{"x": 1}'), ("y.npy", npy(np.ones(2)), STORED)])))
+    arrays, found = load_checkpoint(path)
+    assert found == {"x": 1} and arrays["y"].tolist() == [1, 1]
+    arrays["y"][0] = 2  # it is the caller's own
 
 
 def test_ctrl_c_amid_a_checkpoint_is_told_as_such(tmp_path, monkeypatch):
@@ -433,7 +469,13 @@ def test_truncate_history_keeps_the_epochs_before(tmp_path):
         assert run.history() == [{"epoch": e, "x": 0.1 * e} for e in range(3)]
 
 
-@pytest.mark.parametrize("line", ["{", "", "3", "[]", "{}", '{"epoch": "2"}', "\udcff", "[" * 9999])
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("{", "", "3", "[]", "{}", "\udcff", "[" * 9999),
+        *('{"epoch": "2"}', '{"epoch": true}', '{"epoch": 1.0}', '{"epoch": 1, "loss": NaN}'),
+    ],
+)
 def test_a_broken_line_within_the_history_is_named(tmp_path, line):
     with RunFolder.create(tmp_path / "run", CONFIG) as run:
         run.append_history({"epoch": 0})
@@ -446,8 +488,20 @@ def test_a_broken_line_within_the_history_is_named(tmp_path, line):
 
 
 @pytest.mark.parametrize(
+    "epochs", [[1], [0, 0], [0, 2], [0, 1, 1, 2], [1, 0], [0, -1], [0, 10**400]]
+)
+def test_a_history_with_holes_or_doubles_is_refused(tmp_path, epochs):
+    with RunFolder.create(tmp_path / "run", CONFIG) as run:
+        lines = "".join(f'{{"epoch": {epoch}}}\n' for epoch in epochs)
+        (run.path / "history.jsonl").write_text(lines)
+        with pytest.raises(InputError, match=r"line \d is not the record of epoch \d: .*a copy"):
+            run.history()
+
+
+@pytest.mark.parametrize(
     "record",
     [
+        {"epoch": True},
         {"epoch": 0, "loss": float("nan")},
         {"loss": 1.0},
         {"epoch": 0, "alpha": [1.0, float("-inf")]},

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -19,7 +20,8 @@ from helpers.jobs import (
 from bnas.config import CURVATURES, DISTANCES, SURROGATES, SearchConfig, TrainConfig
 from bnas.data import Augmentation, batches
 from bnas.errors import DivergedError, InputError
-from bnas.runs.jobs import Silent, epoch_rng
+from bnas.runs import RunFolder
+from bnas.runs.jobs import Silent, epoch_rng, fitting, run
 from bnas.search.dcp import Search
 from bnas.search.tangent import tangent_direction
 from bnas.space import discretise
@@ -294,3 +296,90 @@ def test_settings_that_do_not_go_together_are_refused(settings, message):
 def test_no_epoch_repeats_the_random_numbers_of_the_initial_weights():
     draws = [np.random.default_rng(3), *(epoch_rng(3, epoch) for epoch in range(3))]
     assert len({rng.random() for rng in draws}) == 4
+
+
+# States that are not those of the search
+
+
+def changed(state, name, array):
+    return {n: a for n, a in {**state, name: array}.items() if a is not None}
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory):
+    """A finished search, its state, and its folder."""
+    search = Search(TINY, DIGITS)
+    path = tmp_path_factory.mktemp("search") / "run"
+    finish(search, path)
+    return search, search.state(), path
+
+
+@pytest.mark.parametrize(
+    "name, array, says",
+    [
+        ("t", None, r"1 names are missing \['t'\]"),
+        ("t", np.zeros(3, np.float32), "t has shape"),
+        ("t", np.zeros((2, 2, 8)), "t has .*dtype float64, expected"),
+        ("x", np.zeros(3), r"unknown \['x'\]"),
+        ("phase.x", np.zeros(3), r"unknown \['x'\]"),
+        ("phase.alpha.psi", None, r"missing \['psi'\]"),
+        ("phase.alpha.mask", np.zeros((2, 2, 8)), "mask has .*float64, expected .* bool"),
+        ("phase.alpha.optimiser.0.m", None, "0.m is missing"),
+        ("child.x", np.zeros(1), r"unknown \['x'\]"),
+        ("parent.alpha", np.zeros((2, 2, 9), np.float32), "alpha has shape"),
+    ],
+)
+def test_a_state_of_something_else_is_refused(searched, name, array, says):
+    search, state, _ = searched
+    with pytest.raises(ValueError, match=says):
+        search.load_state(changed(state, name, array), search.epochs)
+
+
+@pytest.mark.parametrize("done", [None, 0, -1, 7, 10**30, True, 3.0, "3", [3], {}])
+def test_a_checkpoint_of_impossible_epochs_is_refused(searched, tmp_path, done):
+    search, state, path = searched
+    copy = shutil.copytree(path, tmp_path / "run")
+    with RunFolder.open(copy, write=True) as folder:
+        folder.save(state, {} if done is None else {"epochs_done": done})
+        with pytest.raises(InputError, match="checkpoint.npz has .* epochs done, expected 1 to 6"):
+            run(search, folder, Silent())
+
+
+def test_a_checkpoint_with_nan_is_refused(searched, tmp_path):
+    search, state, path = searched
+    copy = shutil.copytree(path, tmp_path / "run")
+    with RunFolder.open(copy, write=True) as folder:
+        for value in (np.nan, np.inf):
+            poisoned = changed(state, "t", np.full_like(search.t, value))
+            folder.save(poisoned, {"epochs_done": 1})
+            with pytest.raises(InputError, match="holds NaN or infinity in t; restore"):
+                run(search, folder, Silent())
+
+
+def test_a_history_that_is_shorter_than_the_checkpoint_is_refused(searched, tmp_path):
+    search, state, path = searched
+    copy = shutil.copytree(path, tmp_path / "run")
+    lines = (copy / "history.jsonl").read_text().splitlines(keepends=True)
+    for text in ("", "".join(lines[:4]), "".join(lines)[:-1]):
+        (copy / "history.jsonl").write_text(text)
+        with RunFolder.open(copy, write=True) as folder:
+            with pytest.raises(
+                InputError, match="has [045] of the 6 epochs that the checkpoint has"
+            ):
+                run(search, folder, Silent())
+        assert (copy / "history.jsonl").read_text() == text
+
+
+def test_a_state_that_does_not_fit_is_blamed_on_what_it_is(searched):
+    search, state, path = searched
+    for name, array, says in (
+        ("x", np.zeros(1), "checkpoint.npz does not hold the state of this run"),
+        ("t", None, "checkpoint.npz does not hold the state of this run"),
+        (
+            "parent.classifier.bias",
+            np.zeros(4, np.float32),
+            "other channels or classes .*--data-dir",
+        ),
+    ):
+        with pytest.raises(InputError, match=says), fitting(path):
+            search.load_state(changed(state, name, array), search.epochs)

@@ -24,7 +24,7 @@ from bnas.evaluation import predict, report
 from bnas.runs.jobs import Silent
 from bnas.search.objectives import teacher_probabilities
 from bnas.space import Genotype, format_genotype
-from bnas.train import Training, build_network
+from bnas.train import Training, build_network, trained_network
 
 GENOTYPE = format_genotype(
     Genotype(
@@ -189,3 +189,18 @@ def test_the_numbers_of_the_report():
     assert row["bits"] == 32 * (1 + 2) + 54 + 32 * 3
     head, line = text.splitlines()
     assert f"{n} test images" in head and "always 3" in line and f"{100 * p:.2f} %" in line
+
+
+def test_a_state_of_something_else_is_refused():
+    job = Training(TRAIN, DIGITS)
+    with pytest.raises(ValueError, match=r"unknown \['x'\]"):
+        job.load_state({**job.state(), "x": np.zeros(1)}, 1)
+    with pytest.raises(ValueError, match=r"unknown \['x'\]"):
+        trained_network(TRAIN, DIGITS, {**job.state(), "x": np.zeros(1)})
+
+
+def test_a_network_that_predicts_nan_has_no_accuracy():
+    network = build_network(TRAIN, DIGITS)
+    network.classifier.bias.data[3] = np.nan
+    with pytest.raises(DivergedError, match="a prediction of the 1-bit network became NaN"):
+        report([("1-bit network", network)], DIGITS)

@@ -3,13 +3,12 @@
 The file has the arguments of `bnas.data.dataset_from_arrays` for its keys, as np.savez writes them.
 """
 
-import tokenize
-import zipfile
-import zlib
+import os
 
 import numpy as np
 
 from bnas.errors import InputError
+from bnas.npy import read_archive
 
 _KEYS = ("train_images", "train_labels", "test_images", "test_labels")
 _OPTIONAL = ("validation_images", "validation_labels")
@@ -28,30 +27,31 @@ def read_npz(path) -> dict[str, np.ndarray]:
     if path is None:
         raise InputError("npz is a file of your own: pass it with --data-dir FILE.npz")
     try:
-        with open(path, "rb") as file:  # by ourselves, for np.load leaves a damaged file open
+        with open(path, "rb") as file:
             if file.read(4) not in _ZIP_MAGIC:
                 raise InputError(
                     f"{path}: no .npz file; write one with np.savez(path, train_images=..., ...), "
                     f"its keys {_EXPECTED}"
                 )
-            file.seek(0)
-            with np.load(file, allow_pickle=False) as npz:
-                _check_keys(path, npz.files)
-                return {key: _member(path, npz, key) for key in npz.files}
+            arrays = read_archive(file, os.fstat(file.fileno()).st_size, compressed=True)
+    except InputError:
+        raise
     except OSError as error:
         raise InputError(
             f"{path}: cannot be read ({error.strerror or error}); "
             "pass your file with --data-dir FILE.npz"
         ) from error
-    except (zipfile.BadZipFile, EOFError, zlib.error) as error:
+    except ValueError as error:
         raise InputError(
-            f"{path}: cut short or damaged ({str(error) or 'it ends too early'}): "
-            "copy it or write it again"
+            f"{path}: {error}; write plain numbers to it with np.savez, or copy it again"
         ) from error
-    except (RuntimeError, NotImplementedError) as error:  # what zipfile says of such members
+    except MemoryError as error:
         raise InputError(
-            f"{path}: encrypted or packed in an unknown way ({error}); write it with np.savez"
+            f"{path} does not fit into memory ({error}): keep raw pixels as uint8, or write "
+            "fewer images"
         ) from error
+    _check_keys(path, arrays)
+    return arrays
 
 
 def _check_keys(path, keys):
@@ -61,24 +61,6 @@ def _check_keys(path, keys):
         raise InputError(f"{path}: has the unknown key {unknown[0]!r}; expected {_EXPECTED}")
     if missing:
         raise InputError(f"{path}: lacks {', '.join(missing)}; expected {_EXPECTED}")
-
-
-def _member(path, npz, key: str) -> np.ndarray:
-    try:
-        array = npz[key]
-    except (ValueError, SyntaxError, tokenize.TokenError) as error:
-        raise InputError(
-            f"{path}: {key} is damaged, or no array of plain numbers ({error}); "
-            "Python objects are never read: convert them to numbers before np.savez"
-        ) from error
-    except MemoryError as error:
-        raise InputError(
-            f"{path}: {key} does not fit into memory ({error}): keep raw pixels as uint8, or write "
-            "fewer images"
-        ) from error
-    if not isinstance(array, np.ndarray):  # NumPy hands over the bytes of any other member
-        raise InputError(f"{path}: {key} is no array; write the file with np.savez")
-    return array
 
 
 def check_arrays(given) -> dict[str, tuple[np.ndarray, np.ndarray]]:

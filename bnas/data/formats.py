@@ -4,20 +4,18 @@ A damaged or foreign file is refused by its magic number, its labels and its exa
 a half-finished download never becomes half a data set.
 """
 
-import gzip
-import io
 import math
-import tokenize
 import zlib
 from pathlib import Path
 
 import numpy as np
 
 from bnas.errors import InputError
+from bnas.npy import MAGIC, most_unpacked, read_array
 
 CLASSES = 10  # of each of the three
 _CIFAR10_SHAPE = (3, 32, 32)
-_NPY_MAGIC = b"\x93NUMPY"
+_GZIP_MAGIC = b"\x1f\x8b"
 
 
 def read_digits(path) -> tuple[np.ndarray, np.ndarray]:
@@ -104,7 +102,7 @@ def read_images(path) -> tuple[np.ndarray, np.ndarray | None]:
             f"{path}: an .npz (zip) file, which may hold many arrays: write the images alone to an "
             ".npy file with np.save"
         )
-    if content.startswith(_NPY_MAGIC):
+    if content.startswith(MAGIC):
         return _numpy_images(path, content), None
     if Path(path).name.removesuffix(".gz").endswith(".bin"):
         return read_cifar10(path)
@@ -122,8 +120,8 @@ def read_images(path) -> tuple[np.ndarray, np.ndarray | None]:
 
 def _numpy_images(path, content: bytes) -> np.ndarray:
     try:
-        images = np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
-    except (ValueError, EOFError, SyntaxError, tokenize.TokenError) as error:
+        images = read_array(content)
+    except ValueError as error:
         raise InputError(f"{path}: damaged, or no plain array ({error})") from error
     if images.ndim == 3:
         images = images[:, None]
@@ -161,11 +159,27 @@ def read_bytes(path) -> bytes:
     """The content of a file, unpacked if its first two bytes say gzip."""
     try:
         content = Path(path).read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    if content[:2] != b"\x1f\x8b":
+    except (OSError, ValueError) as error:  # ValueError: a path that no file can have
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path}: cannot be read ({reason})") from error
+    if content[:2] != _GZIP_MAGIC:
         return content
     try:
-        return gzip.decompress(content)
-    except (OSError, EOFError, zlib.error) as error:
+        return _unpack(content)
+    except (ValueError, zlib.error) as error:
         raise InputError(f"{path}: damaged gzip file ({error}): fetch it again") from error
+
+
+def _unpack(content: bytes) -> bytes:
+    """The content of a gzip file, which may have several members, one after another."""
+    parts, left = [], most_unpacked(len(content))
+    while content:
+        stream = zlib.decompressobj(wbits=31)  # a gzip header, and the sum at the end is compared
+        parts.append(stream.decompress(content, left + 1))
+        left -= len(parts[-1])
+        if left < 0:
+            raise ValueError("it unpacks to far more than images would")
+        if not stream.eof:
+            raise ValueError("it ends too early")
+        content = stream.unused_data.lstrip(b"\0")  # some writers fill up a block
+    return parts[0] if len(parts) == 1 else b"".join(parts)

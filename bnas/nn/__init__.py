@@ -24,10 +24,9 @@ from bnas.nn.module import (
     Parameter,
     evaluating,
     is_exactly,
-    join_states,
     parameter_count,
-    part_of,
 )
+from bnas.nn.states import ShapeMismatch, join_states, part_of, require_alike, without
 
 __all__ = [
     "AdaptiveAvgPool2d",
@@ -50,6 +49,7 @@ __all__ = [
     "Parameter",
     "ReLU",
     "Sequential",
+    "ShapeMismatch",
     "Sigmoid",
     "Tanh",
     "XnorConv2d",
@@ -59,7 +59,9 @@ __all__ = [
     "join_states",
     "parameter_count",
     "part_of",
+    "require_alike",
     "size_in_bits",
+    "without",
 ]
 
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from bnas.autodiff import Tensor
+from bnas.nn.states import require_alike
 
 
 class Parameter(Tensor):
@@ -89,21 +90,10 @@ class Module:
         """Take over the arrays of `state_dict`; nothing changes unless all of them fit.
 
         Raises:
-            ValueError: names are missing or unknown, or a shape or dtype differs.
+            ValueError: names are missing or unknown, or a shape or dtype differs (see `require_alike`).
         """
         own = {**dict(self._named(Parameter)), **dict(self._named(np.ndarray))}
-        missing, unknown = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
-        if missing or unknown:
-            raise ValueError(
-                f"load_state_dict: {len(missing)} names are missing {missing[:3]} and {len(unknown)} are "
-                f"unknown {unknown[:3]}; give the state of a module built with the same arguments"
-            )
-        for name, value in own.items():
-            if (state[name].shape, state[name].dtype) != (value.shape, value.dtype):
-                raise ValueError(
-                    f"load_state_dict: {name} has shape {state[name].shape} and dtype "
-                    f"{state[name].dtype}, expected {value.shape} and {value.dtype}"
-                )
+        require_alike(state, own)
         for name, value in own.items():
             if isinstance(value, Parameter):
                 value.data = state[name].copy()
@@ -202,17 +192,6 @@ def evaluating(module):
     finally:
         for part in parts:
             part.training = was_training
-
-
-def join_states(**parts):
-    """Several {name: array} as one, the names prefixed with their part and a dot."""
-    return {f"{part}.{name}": array for part, own in parts.items() for name, array in own.items()}
-
-
-def part_of(arrays, part):
-    """What `join_states` put in under the name `part`."""
-    prefix = f"{part}."
-    return {n.removeprefix(prefix): array for n, array in arrays.items() if n.startswith(prefix)}
 
 
 def is_exactly(module, kind):

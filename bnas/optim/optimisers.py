@@ -26,8 +26,11 @@ class Optimiser:
 
     Subclasses define update(gradient, value, state) -> new value, on flat arrays of many parameters.
     `state` is a dict of arrays of the same length, which outlives the step; an entry "steps", if the
-    rule keeps one, is an int. All parameters of one update have been moved equally often.
+    rule keeps one, is an int. All parameters of one update have been moved equally often. ENTRIES are
+    the names that a state has after the first step, if it has any then.
     """
+
+    ENTRIES = ()
 
     def __init__(self, parameters, lr, weight_decay):
         name = type(self).__name__
@@ -102,23 +105,36 @@ class Optimiser:
         """Take over what `state_dict` gave.
 
         Raises:
-            ValueError: the state is that of other parameters.
+            ValueError: the state is that of other parameters or of another rule.
         """
-        loaded = [{} for _ in self.parameters]
+        loaded = {str(i): {} for i in range(len(self.parameters))}
         for key, array in arrays.items():
             i, _, name = key.partition(".")
-            fits = i.isdigit() and int(i) < len(loaded)
-            if not fits or array.shape not in ((), self.parameters[int(i)].shape):
+            if i not in loaded or name not in self.ENTRIES or not self._fits(int(i), name, array):
                 raise ValueError(
-                    f"load_state_dict: {key!r} of shape {array.shape} belongs to none of the "
-                    f"{len(loaded)} parameters; give the state of an optimiser of the same parameters"
+                    f"load_state_dict: {key!r} of shape {array.shape} and dtype {array.dtype} belongs to none "
+                    f"of the {len(loaded)} parameters; give the state of an optimiser of the same parameters"
                 )
-            loaded[int(i)][name] = int(array) if name == "steps" else array.copy()
-        self.state = loaded
+            loaded[i][name] = int(array) if name == "steps" else array.copy()
+        for i, state in loaded.items():
+            missing = set(self.ENTRIES) - set(state)
+            if state and missing:
+                raise ValueError(
+                    f"load_state_dict: {i}.{min(missing)} is missing; give all that state_dict gave"
+                )
+        self.state = list(loaded.values())
+
+    def _fits(self, i, name, array):
+        if name == "steps":
+            return array.shape == () and array.dtype.kind in "iu" and array >= 1
+        parameter = self.parameters[i]
+        return (array.shape, array.dtype) == (parameter.shape, parameter.data.dtype)
 
 
 class SGD(Optimiser):
     """v ← momentum v + g + weight_decay θ;  θ ← θ - lr v, or with nesterov θ - lr (g + momentum v)."""
+
+    ENTRIES = ("velocity",)
 
     def __init__(self, parameters, lr, momentum=0.0, *, weight_decay=0.0, nesterov=False):
         super().__init__(parameters, lr, weight_decay)
@@ -140,6 +156,8 @@ class SGD(Optimiser):
 
 class Adam(Optimiser):
     """Kingma & Ba 2015: θ ← θ - lr m̂ / (√v̂ + ε); weight decay is added to the gradient."""
+
+    ENTRIES = ("steps", "m", "v")
 
     def __init__(self, parameters, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
         super().__init__(parameters, lr, weight_decay)

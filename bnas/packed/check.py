@@ -20,7 +20,10 @@ from bnas.packed.layers import (
     RealConv,
     Rescale,
     Threshold,
+    parts,
 )
+
+FARTHEST = 64  # padding, dilation and stride at most: a margin takes memory that no file pays for
 
 
 class _Images(NamedTuple):
@@ -31,13 +34,18 @@ class _Images(NamedTuple):
 def check(model, shape):
     """Raise ValueError unless `model` is a Model that takes images of `shape` (C, H, W)."""
     _require(isinstance(model, Model), "no Model")
-    _require(len(shape) == 3 and all(isinstance(n, int) and n > 0 for n in shape), "image shape")
+    _require(len(shape) == 3 and all(_whole(n, 1) for n in shape), "image shape")
+    _require(_tuple(model.stem, 1) and isinstance(model.cells, tuple), "stem and cells")
     older = newer = _join(model.stem, _Images(shape[0], tuple(shape[1:])), RealConv)
     for cell in model.cells:
         _require(isinstance(cell, PackedCell), "no PackedCell")
         older, newer = newer, _cell(cell, older, newer)
-    _array(model.w, np.float32, (len(model.w), newer.channels))
-    _array(model.bias, np.float32, (len(model.w),))
+    _require(len(model.w) > 0, "no class")
+    _floats((len(model.w), newer.channels), model.w)
+    _floats((len(model.w),), model.bias)
+    names = [record.name for record in parts(model) if isinstance(record, BitConv)]
+    _require(all(isinstance(name, str) for name in names), "names")
+    _require(len(set(names)) == len(names), "names")
 
 
 def _require(condition, what):
@@ -45,28 +53,44 @@ def _require(condition, what):
         raise ValueError(f"its parts do not fit ({what})")
 
 
+def _whole(n, least, most=2**31 - 1):
+    return type(n) is int and least <= n <= most
+
+
+def _tuple(value, length):
+    return isinstance(value, tuple) and len(value) == length
+
+
 def _array(array, dtype, shape):
     _require(isinstance(array, np.ndarray) and array.dtype == dtype, "type of an array")
     _require(array.shape == tuple(shape), "shape of an array")
 
 
+def _floats(shape, *arrays):
+    for array in arrays:
+        _array(array, np.float32, shape)
+        _require(np.isfinite(array).all(), "NaN or infinity")
+
+
 def _cell(cell, older, newer):
+    _require(_tuple(cell.inputs, 2), "inputs of a cell")
     inputs = [_join(branches, x, RealConv) for branches, x in zip(cell.inputs, (older, newer))]
-    _require(len(cell.inputs) == 2 and inputs[0] == inputs[1], "inputs of a cell")
+    _require(inputs[0] == inputs[1], "inputs of a cell")
     count = len(cell.edges)
-    _require(count >= 2 and count % 2 == 0 and len(cell.predecessors) == count, "edges of a cell")
+    _require(count >= 2 and count % 2 == 0, "edges of a cell")
+    _require(_tuple(cell.edges, count) and _tuple(cell.predecessors, count), "edges of a cell")
     states = list(inputs)
     for number, (edge, source) in enumerate(zip(cell.edges, cell.predecessors)):
-        _require(isinstance(source, int) and 0 <= source < 2 + number // 2, "predecessor")
+        _require(_whole(source, 0, 1 + number // 2), "predecessor")
         arriving = _join(edge, states[source], (BitConv, PackedPool, PackedSkip, PackedZero))
         if number % 2 == 0:
             states.append(arriving)
         node = states[-1]
         _require(arriving == node == states[2], "sizes in a cell")
     _require(node.channels == inputs[0].channels, "channels in a cell")
-    nodes = set(range(2, len(states)))
-    _require(cell.concat and len(set(cell.concat)) == len(cell.concat), "concat")
-    _require(set(cell.concat) <= nodes, "concat")
+    _require(isinstance(cell.concat, tuple) and cell.concat, "concat")
+    _require(all(_whole(state, 2, len(states) - 1) for state in cell.concat), "concat")
+    _require(len(set(cell.concat)) == len(cell.concat), "concat")
     return _Images(node.channels * len(cell.concat), node.size)
 
 
@@ -92,13 +116,14 @@ def _branch(branch, images, kinds):
         elif isinstance(layer, RealConv):
             images = _conv(layer, images, np.float32)
             _require(layer.groups == 1, "groups")
-            _vectors(images.channels, np.float32, layer.scale, layer.shift)
+            _require(isinstance(layer.relu, bool), "ReLU")
+            _floats((images.channels,), layer.scale, layer.shift)
         elif isinstance(layer, PackedPool):
-            _require(layer.kind in ("max", "avg") and layer.stride in (1, 2), "pooling")
-            _vectors(images.channels, np.float32, layer.scale, layer.shift)
+            _require(layer.kind in ("max", "avg") and _whole(layer.stride, 1, 2), "pooling")
+            _floats((images.channels,), layer.scale, layer.shift)
             images = _strided(images, layer.stride)
         elif isinstance(layer, PackedZero):
-            _require(layer.stride in (1, 2), "stride")
+            _require(_whole(layer.stride, 1, 2), "stride")
             images = _strided(images, layer.stride)
     return images
 
@@ -107,19 +132,16 @@ def _strided(images, stride):
     return images._replace(size=tuple(-(-n // stride) for n in images.size))
 
 
-def _vectors(channels, dtype, *arrays):
-    for array in arrays:
-        _array(array, dtype, (channels,))
-
-
 def _bit_conv(layer, images):
     images = _conv(layer, images, np.bool_)
     if isinstance(layer.finish, Rescale):
         _require(layer.groups == 1, "groups")
-        _vectors(images.channels, np.float32, *layer.finish)
+        _floats((images.channels,), *layer.finish)
     else:
-        _vectors(images.channels, np.int32, layer.finish.least)
-        _vectors(images.channels, np.bool_, layer.finish.rising)
+        _array(layer.finish.least, np.int32, (images.channels,))
+        _array(layer.finish.rising, np.bool_, (images.channels,))
+        most = layer.w[0].size  # beyond that nothing changes, and int32 could overflow
+        _require((abs(layer.finish.least.astype(np.int64)) <= most + 1).all(), "threshold")
     if layer.groups > 1:  # depthwise: counters of so many bits
         _require(layer.w.shape[:2] == (layer.groups, 1), "groups")
         _require(layer.w[0].size + 1 < 2**COUNTERS, "taps")
@@ -129,13 +151,15 @@ def _bit_conv(layer, images):
 def _conv(layer, images, dtype):
     w, window = layer.w, layer.window
     _require(isinstance(w, np.ndarray) and w.dtype == dtype and w.ndim == 4, "weights")
-    _require(isinstance(layer.groups, int), "groups")
+    _require(_whole(layer.groups, 1), "groups")
+    _require(dtype == np.bool_ or np.isfinite(w).all(), "NaN or infinity")
     _require(w.size and w.shape[1] * layer.groups == images.channels, "channels")
     _require(isinstance(window, Window) and window.kernel == w.shape[2:], "window")
-    for pair in window[:4]:
-        _require(len(pair) == 2 and all(isinstance(n, int) for n in pair), "window")
-    _require(min(*window.stride, *window.dilation) > 0 and min(window.padding) >= 0, "window")
-    _require(window.skip in (0, 1), "window")
+    _require(all(_tuple(pair, 2) for pair in window[:4]), "window")
+    _require(all(_whole(n, 1) for n in window.kernel), "window")
+    _require(all(_whole(n, 1, FARTHEST) for n in window.stride + window.dilation), "window")
+    _require(all(_whole(n, 0, FARTHEST) for n in window.padding), "window")
+    _require(_whole(window.skip, 0, 1), "window")
     size = window.out_size(images.size)
     _require(min(size) > 0, "size of the images")
     return _Images(w.shape[0], size)

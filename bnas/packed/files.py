@@ -32,12 +32,14 @@ from bnas.packed.layers import (
 from bnas.runs import load_checkpoint, save_checkpoint
 
 KIND, VERSION = "packed network", 2
+_KEYS = ("kind", "version", "shape", "mean", "std", "genotype", "model")
 _MEMBERS = {"bits": np.bool_, "int32": np.int32, "float32": np.float32}
 _ADVICE = "export the network again"
 
 
 def save(path, model, shape, mean, std, genotype):
-    """Write a packed network; InputError if the file cannot be written."""
+    """Write a packed network; InputError if the file cannot be written, ValueError for one of other parts."""
+    check(model, shape)  # else the file could not be loaded
     pools = {name: [] for name in _MEMBERS}
     meta = {
         "kind": KIND,
@@ -71,18 +73,46 @@ def load(path):
             "or use the version of bnas that wrote it"
         )
     try:
+        if arrays.keys() != set(_MEMBERS) or any(array.ndim != 1 for array in arrays.values()):
+            raise ValueError(f"its members are not {', '.join(_MEMBERS)}")
         arrays["bits"] = np.unpackbits(arrays["bits"]).astype(np.bool_)
         model = _decode(meta["model"], arrays)
         check(model, meta["shape"])
-        channels = meta["shape"][0]
-        mean, std = (np.array(meta[name], np.float64) for name in ("mean", "std"))
-        if mean.shape != (channels,) or std.shape != (channels,) or not (std > 0).all():
-            raise ValueError("mean and std are not those of the channels")
-        genotype = str(meta["genotype"])
-    except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
+        mean, std = (_per_channel(meta, name) for name in ("mean", "std"))
+        if not (std > 0).all():
+            raise ValueError("a std is not above 0")
+        if not isinstance(meta["genotype"], str) or meta.keys() != set(_KEYS):
+            raise ValueError(f"its description is not {', '.join(_KEYS)}")
+    except ValueError as error:
         raise InputError(f"{path} holds no network that can run: {error}; {_ADVICE}") from error
-    shape = meta["shape"]
-    return {"model": model, "shape": shape, "mean": mean, "std": std, "genotype": genotype}
+    except (
+        TypeError,
+        KeyError,
+        AttributeError,
+        IndexError,
+        OverflowError,
+        RecursionError,
+    ) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise InputError(
+            f"{path} holds no network that can run: its description is none ({reason:.200}); {_ADVICE}"
+        ) from error
+    return {
+        "model": model,
+        "shape": meta["shape"],
+        "mean": mean,
+        "std": std,
+        "genotype": meta["genotype"],
+    }
+
+
+def _per_channel(meta, name):
+    """The finite numbers of that name, one for each channel, as float64."""
+    numbers = meta[name]
+    valid = isinstance(numbers, list) and len(numbers) == meta["shape"][0]
+    if not valid or any(type(n) not in (int, float) for n in numbers):
+        raise ValueError(f"{name} is not a number for each channel")
+    return np.array(numbers, np.float64)
 
 
 def _encode(value, pools):
@@ -105,7 +135,7 @@ def _decode(value, arrays):
         return tuple(_decode(part, arrays) for part in value)
     if isinstance(value, dict) and "array" in value:
         start, shape = value["start"], value["shape"]
-        if start < 0 or min(shape, default=0) < 0:
+        if not all(type(n) is int and n >= 0 for n in (start, *shape)):
             raise ValueError("an array begins or extends nowhere")
         flat = arrays[value["array"]][start : start + math.prod(shape)]
         return np.ascontiguousarray(flat.reshape(shape))

@@ -127,9 +127,16 @@ def _affine(bn):
     """(scale, shift) of a batch norm in evaluation mode, float32 (C,), as F.batch_norm computes them."""
     gamma = None if bn.weight is None else bn.weight.data
     beta = None if bn.bias is None else bn.bias.data
-    return evaluation_affine(
-        gamma, beta, bn.running_mean, bn.running_var, bn.eps, bn.running_mean.dtype
-    )[1:]
+    with np.errstate(over="ignore", invalid="ignore"):
+        affine = evaluation_affine(
+            gamma, beta, bn.running_mean, bn.running_var, bn.eps, bn.running_mean.dtype
+        )[1:]
+    if not all(np.isfinite(array).all() for array in affine):
+        raise InputError(
+            "a batch norm of the network overflows, or has a negative variance; train it again with a "
+            "smaller --lr"
+        )
+    return affine
 
 
 def _beta(conv):

@@ -6,6 +6,7 @@ from matplotlib.textpath import TextPath
 from matplotlib.ticker import MaxNLocator
 
 from bnas.errors import InputError
+from bnas.space.genotype import shorten
 
 PHASES = {  # value: name, background
     "parent": ("Parent phase", "#FFFFFF"),
@@ -17,6 +18,7 @@ STAGES = {
     "binary": ("1-bit activations and weights", "#E8E8E8"),
 }
 PARENT_COLOR, CHILD_COLOR = "#0072B2", "#D55E00"
+LARGEST = 1e300  # beyond it the axes overflow
 _LEGEND_SIZE = 9  # points
 
 
@@ -32,8 +34,16 @@ def read(history, key):
 
 
 def read_numbers(history, key):
-    """float64 array with one entry per epoch, NaN where the history has null."""
-    return np.array([np.nan if v is None else v for v in read(history, key)], dtype=np.float64)
+    """float64 array with one entry per epoch, NaN where the history has null; InputError for no numbers."""
+    values = read(history, key)
+    for value in values:
+        number = type(value) in (int, float) and abs(value) <= LARGEST
+        if not number and value is not None:
+            raise InputError(
+                f"the history's {key} must be a number in every epoch, up to {LARGEST:g}, got "
+                f"{shorten(value)}"
+            )
+    return np.array([np.nan if v is None else v for v in values], dtype=np.float64)
 
 
 def epoch_axis(ax, history, key, kinds):
@@ -43,7 +53,7 @@ def epoch_axis(ax, history, key, kinds):
     """
     epochs = read(history, "epoch")
     values = read(history, key)
-    if not set(values) <= set(kinds):
+    if not all(isinstance(value, str) and value in kinds for value in values):
         raise InputError(f"the history has an unknown {key}: expected one of {list(kinds)}")
     rounds = [record.get("round") for record in history]
     first = 0

@@ -30,10 +30,12 @@ _WARNING = "#B00000"
 def _read_alphas(history, operations):
     """All logits as a float64 array (epochs, 2, E, M)."""
     try:
-        alphas = np.array(read(history, "alpha"), dtype=np.float64)
+        raw = np.array(read(history, "alpha"))
+        alphas = raw.astype(np.float64)
         number_of_nodes(alphas.shape[2])
-        well_formed = alphas.shape[1::2] == (2, len(operations)) and np.isfinite(alphas).all()
-    except (ValueError, TypeError, IndexError) as error:
+        well_formed = raw.dtype.kind in "if" and alphas.shape[1::2] == (2, len(operations))
+        well_formed = well_formed and np.isfinite(alphas).all()
+    except (ValueError, TypeError, IndexError, OverflowError) as error:
         if isinstance(error, InputError):
             raise
         well_formed = False

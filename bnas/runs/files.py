@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import io
 import json
+import math
 import os
 import re
 import zipfile
@@ -16,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from bnas.errors import InputError
+from bnas.npy import read_archive
 
 FORMAT = 1
 _SEAL = re.compile(rb"bnas checkpoint (\d+) sha256 ([0-9a-f]{64})\Z")
@@ -48,11 +50,31 @@ def read_json(path, missing):
             raise InputError(missing) from None
         raise
     try:
-        value = json.loads(text)
+        return parse_object(text)
+    except ValueError as error:
+        raise InputError(f"{path} {error}; restore it from a copy") from error
+
+
+def parse_object(text):
+    """The dict in a JSON text (str or bytes) as `to_json` writes it; ValueError for anything else."""
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not valid JSON ({error}); restore it from a copy") from error
+        raise ValueError(f"is not valid JSON ({error})") from None
     if not isinstance(value, dict):
-        raise InputError(f"{path} holds no JSON object; restore it from a copy")
+        raise ValueError("holds no JSON object")
+    return value
+
+
+def _refuse_constant(name):
+    raise ValueError(f"{name} is no number in JSON")
+
+
+def _finite(text):
+    """A float; one that is out of range is no infinity."""
+    value = float(text)
+    if math.isinf(value):
+        _refuse_constant(text)
     return value
 
 
@@ -126,8 +148,8 @@ def load_checkpoint(path, advice="restore it from a copy or start the run again 
     """Read what `save_checkpoint` wrote: (arrays, meta), equal to the bit.
 
     `advice` tells the user of a bad file what to do. Raises InputError for a file that is missing,
-    cut short, damaged in any byte, of another format version, or no checkpoint at all. Nothing is
-    unpickled.
+    cut short, damaged in any byte, of another format version, or no checkpoint at all, sealed or not;
+    no memory is taken for more than it holds. Nothing is unpickled.
     """
     path = Path(path)
     with explain("read", path, advice):
@@ -143,12 +165,15 @@ def load_checkpoint(path, advice="restore it from a copy or start the run again 
         )
     if hashlib.sha256(data[:-64]).hexdigest().encode() != seal[2]:
         raise InputError(f"{path} is damaged: its contents do not match their SHA-256; {advice}")
-    arrays = {}
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        for member in archive.namelist():
-            with archive.open(member) as file:
-                arrays[member.removesuffix(".npy")] = np.lib.format.read_array(
-                    file, allow_pickle=False
-                )
-    meta = json.loads(arrays.pop(_META).tobytes())
-    return arrays, meta
+    # The seal tells damage, and not who wrote the file: what it holds is believed no more than any other.
+    try:
+        arrays = read_archive(io.BytesIO(data), len(data))
+        if _META not in arrays:
+            raise ValueError(f"it lacks {_META}")
+        try:
+            meta = parse_object(arrays.pop(_META).tobytes())
+        except ValueError as error:
+            raise ValueError(f"{_META} {error}") from error
+    except ValueError as error:
+        raise InputError(f"{path} is not a file that bnas wrote: {error}; {advice}") from error
+    return {name: array.copy("K") for name, array in arrays.items()}, meta

@@ -18,6 +18,7 @@ from bnas.runs.files import (
     atomic_write,
     explain,
     load_checkpoint,
+    parse_object,
     read_json,
     save_checkpoint,
     to_json,
@@ -163,7 +164,7 @@ class RunFolder:
         Floats come back equal to the bit; NaN and inf are refused with ValueError.
         """
         self._require_lock()
-        if not isinstance(record.get("epoch"), int):
+        if type(record.get("epoch")) is not int:
             raise ValueError(f'a history record needs an int "epoch", got {record.get("epoch")!r}')
         line = to_json(record, "the history record") + "\n"
         path = self.path / "history.jsonl"
@@ -174,10 +175,10 @@ class RunFolder:
                 os.fsync(file.fileno())
 
     def history(self):
-        """The records of all epochs, a list of dicts; [] before the first.
+        """The records of all epochs from 0 on, a list of dicts; [] before the first.
 
         A last line without its newline was cut off by a kill and is left out. Raises InputError
-        with the line number for any other line that cannot be read.
+        with the line number for any other line that cannot be read or is not that of the next epoch.
         """
         path = self.path / "history.jsonl"
         if not path.exists():
@@ -187,12 +188,19 @@ class RunFolder:
         records = []
         for number, line in enumerate(lines, start=1):
             try:
-                record = json.loads(line)
-            except (ValueError, RecursionError):
-                record = None
-            if not isinstance(record, dict) or not isinstance(record.get("epoch"), int):
+                record = parse_object(line)
+            except ValueError:
+                record = {}
+            epoch = record.get("epoch")
+            if type(epoch) is not int:
                 raise InputError(
-                    f"{path}, line {number} is no record of an epoch; mend or delete that line"
+                    f"{path}, line {number} is no record of an epoch; mend that line, or restore the "
+                    "file from a copy"
+                )
+            if epoch != number - 1:
+                raise InputError(
+                    f"{path}, line {number} is not the record of epoch {number - 1}: lines were lost, "
+                    "doubled or moved; restore the file from a copy"
                 )
             records.append(record)
         return records
@@ -200,7 +208,7 @@ class RunFolder:
     def truncate_history(self, epochs):
         """Keep only the records with epoch < `epochs`, and no torn line."""
         self._require_lock()
-        kept = (record for record in self.history() if record["epoch"] < epochs)
+        kept = self.history()[:epochs]
         lines = [to_json(record, "the history record") + "\n" for record in kept]
         atomic_write(self.path / "history.jsonl", "".join(lines))
 

@@ -10,7 +10,11 @@ from contextlib import contextmanager
 import numpy as np
 
 from bnas.errors import DivergedError, InputError
+from bnas.nn import ShapeMismatch
 from bnas.optim import require_finite
+from bnas.space.genotype import shorten
+
+_RESTORE = "restore it from a copy, or start a new run"
 
 
 def epoch_rng(seed, epoch):
@@ -38,11 +42,35 @@ def fitting(path):
         yield
     except InputError:
         raise
-    except ValueError as error:
+    except ShapeMismatch as error:
         raise InputError(
             f"{path} comes from a data set of other channels or classes ({error}); "
-            "give the one that it was made from with --data-dir"
+            "give the one that it was made from with --data-dir. If that is it, checkpoint.npz is not "
+            "from this run: put back the file that was there"
         ) from error
+    except ValueError as error:
+        raise InputError(
+            f"{path / 'checkpoint.npz'} does not hold the state of this run ({error}); {_RESTORE}"
+        ) from error
+
+
+def saved_state(folder, epochs):
+    """(arrays, how many epochs are done) of the checkpoint of a RunFolder; ({}, 0) before the first.
+
+    Raises InputError unless the arrays are finite and 1 to `epochs` epochs are done.
+    """
+    if not folder.has_checkpoint:
+        return {}, 0
+    arrays, meta = folder.load()
+    done, path = meta.get("epochs_done"), folder.path / "checkpoint.npz"
+    if type(done) is not int or not 1 <= done <= epochs:
+        raise InputError(
+            f"{path} has {shorten(done)} epochs done, expected 1 to {epochs}; {_RESTORE}"
+        )
+    for name, array in arrays.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():  # no run saves such
+            raise InputError(f"{path} holds NaN or infinity in {name}; {_RESTORE}")
+    return arrays, done
 
 
 class RunningMeans:
@@ -83,12 +111,16 @@ def run(job, folder, progress):
         folder: bnas.runs.RunFolder, open for writing; the job goes on from its checkpoint, if any.
         progress: Silent() or alike.
     """
-    done = 0
-    if folder.has_checkpoint:
-        arrays, meta = folder.load()
-        done = meta["epochs_done"]
+    arrays, done = saved_state(folder, job.epochs)
+    if done:
         with fitting(folder.path):
             job.load_state(arrays, done)
+    recorded = len(folder.history())
+    if recorded < done:  # what comes after them would leave a hole
+        raise InputError(
+            f"{folder.path / 'history.jsonl'} has {recorded} of the {done} epochs that the checkpoint "
+            f"has; {_RESTORE}"
+        )
     folder.truncate_history(done)
     for number in range(done, job.epochs):
         with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is looked for below

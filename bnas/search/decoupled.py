@@ -7,7 +7,7 @@ a step along the old α, as long as a learned factor ψ of the edge says.
 
 import numpy as np
 
-from bnas.nn import join_states, part_of
+from bnas.nn import join_states, part_of, require_alike, without
 from bnas.optim import require_finite
 
 INITIAL_PSI = 1.0
@@ -101,9 +101,14 @@ class DecoupledAlpha:
         alpha.data = backtrack(alpha.data, self.before, self.psi, self.eta, self.mask)
 
     def state_dict(self):
-        own = {"psi": self.psi, "before": self.before, "mask": self.mask}
-        return {**own, **join_states(optimiser=self.optimiser.state_dict())}
+        return {**self._own(), **join_states(optimiser=self.optimiser.state_dict())}
+
+    def _own(self):
+        return {"psi": self.psi, "before": self.before, "mask": self.mask}
 
     def load_state_dict(self, arrays):
-        self.psi, self.before, self.mask = arrays["psi"], arrays["before"], arrays["mask"]
+        """Take over what `state_dict` gave; ValueError if it does not fit."""
+        own = without(arrays, ["optimiser"])
+        require_alike(own, self._own())
+        self.psi, self.before, self.mask = own["psi"], own["before"], own["mask"]
         self.optimiser.load_state_dict(part_of(arrays, "optimiser"))

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from bnas import backend
 from bnas.evaluation import accuracy
 from bnas.kernels import buffers
-from bnas.nn import join_states, part_of
+from bnas.nn import join_states, part_of, require_alike, without
 from bnas.runs.jobs import epoch_rng
 
 
@@ -128,8 +128,10 @@ class PhasedSearch:
         return {**self.arrays(), **join_states(**parts)}
 
     def load_state(self, arrays, epochs_done):
-        """Take over the `state` after `epochs_done` epochs of the same search."""
-        self.load_arrays(arrays)
+        """Take over the `state` after `epochs_done` epochs of the same search; ValueError if it is another's."""
+        rest = without(arrays, self.STATE)
+        require_alike(rest, self.arrays())
+        self.load_arrays(rest)
         step = self.schedule[epochs_done - 1].step
         self.phase = step.do(step.epochs)
         for name in self.STATE:

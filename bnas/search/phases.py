@@ -6,7 +6,7 @@ the two is frozen meanwhile.
 
 from bnas.autodiff import frozen, grad
 from bnas.data import batches
-from bnas.nn import join_states, part_of
+from bnas.nn import join_states, part_of, require_alike, without
 from bnas.optim import SGD, Adam, cosine_schedule, descend
 from bnas.runs.jobs import RunningMeans, locate
 from bnas.search.decoupled import DecoupledAlpha
@@ -76,6 +76,8 @@ class Phase:
         return join_states(weights=self.optimiser.state_dict(), alpha=self.decoupled.state_dict())
 
     def load_state_dict(self, arrays):
+        """Take over what `state_dict` gave; ValueError if it does not fit."""
+        require_alike(without(arrays, ["weights", "alpha"]), {})
         self.optimiser.load_state_dict(part_of(arrays, "weights"))
         self.decoupled.load_state_dict(part_of(arrays, "alpha"))
 
