@@ -8,7 +8,7 @@ SciPy's own BLAS and Numba start their threads when they are first imported.
 import argparse
 import os
 import sys
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import fields
 
 from bnas import __version__
@@ -38,6 +38,11 @@ def main(arguments=None):
         The exit status: 0, 1 (a run diverged, a gradient is wrong), 2 (bad input), 130 (Ctrl-C) or
         141 (nobody reads the output).
     """
+    with _streams():
+        return _run(arguments)
+
+
+def _run(arguments):
     options = None
     try:
         with _output():
@@ -93,8 +98,30 @@ def _threads(count):
 
 
 def _fail(message, status):
-    print(f"bnas: {message}", file=sys.stderr)
+    with suppress(OSError):  # the status tells it where stderr cannot be written
+        print(f"bnas: {message}", file=sys.stderr, flush=True)
     return status
+
+
+@contextmanager
+def _streams():
+    """Stand-ins for what a process was started without (`>&-`, or by a daemon): Python then has None there.
+
+    Else a file of the run would get the stream's number, and what a library prints by itself would go into it.
+    """
+    with ExitStack() as restore:
+        for number in range(3):
+            try:
+                os.fstat(number)
+            except OSError:
+                os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
+        for name in ("stdout", "stderr"):
+            stream = getattr(sys, name)
+            if stream is None or getattr(stream, "closed", False):
+                nowhere = restore.enter_context(open(os.devnull, "w"))
+                restore.callback(setattr, sys, name, stream)
+                setattr(sys, name, nowhere)
+        yield
 
 
 @contextmanager

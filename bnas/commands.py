@@ -4,8 +4,11 @@ A run folder holds a search and, in binary/ and real/, the trained networks of i
 two can also stand in a folder without a search. All in a folder share data set and architecture.
 """
 
+import os
+import shlex
 import sys
 import time
+from contextlib import suppress
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 
@@ -60,12 +63,13 @@ def search(options):
         )
     with _open(path, config, resume) as folder:
         _carry_out(job, folder)
+        folder.require_hold()
         write_genotype(path / "genotype.txt", job.genotype())
         _draw(folder)
     print(
         f"{format_genotype(job.genotype())}\nThe search is in {path}, its figures in {folder.figures}."
     )
-    print(f"Next: bnas train {path}")
+    print(f"Next: {_command('train', path)}")
 
 
 def train(options):
@@ -91,7 +95,7 @@ def train(options):
         write_genotype(path / "genotype.txt", parse_genotype(config.genotype))
         _carry_out(job, folder)
         _draw(folder)
-    print(f"The network is in {path}.\nNext: bnas evaluate {root}")
+    print(f"The network is in {path}.\nNext: {_command('evaluate', root)}")
 
 
 def evaluate(options):
@@ -105,7 +109,7 @@ def evaluate(options):
     networks = []
     if root in found:
         job = Search(found[root], dataset)
-        state = _finished(root, job.epochs, f"bnas search --out {root}")
+        state = _finished(root, job.epochs, _command("search", "--out", root))
         with fitting(root):
             job.load_state(*state)
         networks += [("Parent (supernet)", job.parent), ("Child (supernet)", job.child)]
@@ -120,7 +124,7 @@ def evaluate(options):
     print(f"{table}\n\n{genotype.rstrip()}")
     RunFolder(root).write_result("evaluation.json", figures)
     if root / "binary" not in found:
-        print(f"\nNext: bnas train {root}")
+        print(f"\nNext: {_command('train', root)}")
 
 
 def export(options):
@@ -128,7 +132,7 @@ def export(options):
     config = _saved(TrainConfig, root / "binary") if _has_run(root / "binary") else None
     if config is None:
         raise InputError(
-            f"{root} has no trained 1-bit network; train it first with bnas train {root}"
+            f"{root} has no trained 1-bit network; train it first with {_command('train', root)}"
         )
     path = root / "packed.npz" if options.out is None else Path(options.out)
     if path.exists() and not _is_packed(path):
@@ -152,7 +156,7 @@ def export(options):
         return 1
     packed.save(path)
     print(f"{packed.size_table()}\n\n{path}: {path.stat().st_size:,} bytes. {checked}")
-    print(f"Next: bnas predict {path} IMAGES")
+    print(f"Next: {_command('predict', path, 'IMAGES')}")
     return 0
 
 
@@ -185,6 +189,7 @@ def predict(options):
 
 
 def bench(options):
+    _import_matplotlib()
     from bnas.bench import save_report, save_results, text_report
     from bnas.bench.cases import run_all
 
@@ -291,8 +296,9 @@ def _require_kinship(root, config):
     searching = _has_run(root) and not (root / "genotype.txt").exists()
     if not config.genotype or searching:
         raise InputError(
-            f"there is no {root / 'genotype.txt'}: finish the search with bnas search --out {root} "
-            "--resume, or name an architecture with --genotype in a new folder"
+            f"there is no {root / 'genotype.txt'}: finish the search with "
+            f"{_command('search', '--out', root, '--resume')}, "
+            "or name an architecture with --genotype in a new folder"
         )
     kin = _inherited(root)
     for name in TRAINED:
@@ -309,6 +315,14 @@ def _require_kinship(root, config):
 # Runs
 
 
+def _command(*words):
+    """A command of bnas as text that a shell takes apart into these words; paths among them stay paths."""
+    words = [
+        f".{os.sep}{w}" if isinstance(w, Path) and str(w).startswith("-") else str(w) for w in words
+    ]
+    return shlex.join(["bnas", *words])
+
+
 def _has_run(path):
     return (path / "config.json").exists()
 
@@ -320,7 +334,7 @@ def _runs(root):
         if _has_run(root / name):
             found[root / name] = _saved(TrainConfig, root / name)
     if not found:
-        raise InputError(f"{root} holds no run; make one with bnas search --out {root}")
+        raise InputError(f"{root} holds no run; make one with {_command('search', '--out', root)}")
     return found
 
 
@@ -346,7 +360,7 @@ def _finished(path, epochs, command):
 
 def _trained(root, name, dataset):
     """The trained Network in the folder root/name."""
-    command = f"bnas train {root} --precision {name}"
+    command = _command("train", root, "--precision", name)
     if not _has_run(root / name):
         raise InputError(f"{root / name} is missing; train it first with {command}")
     config = _saved(TrainConfig, root / name)
@@ -357,7 +371,8 @@ def _trained(root, name, dataset):
 
 def _draw(folder):
     """Draw the figures of one folder; returns their paths."""
-    from bnas.plots import draw_run  # only now: Matplotlib takes as long to import as all the rest
+    _import_matplotlib()
+    from bnas.plots import draw_run
 
     path, root = folder.path / "genotype.txt", folder.path
     if "genotype" in folder.config:  # a training, of a search or of its own
@@ -367,3 +382,22 @@ def _draw(folder):
         operations = _saved(SearchConfig, root).operation_names
     genotype = read_genotype(path, operations) if path.exists() else None
     return draw_run(folder.history(), genotype, folder.figures, operations)
+
+
+def _import_matplotlib():
+    """Import Matplotlib, which takes as long as all the rest, whatever MPLBACKEND says.
+
+    Figures are drawn without any display. But Matplotlib refuses to be imported where the backend is not
+    installed, and `!bnas` in a notebook inherits that of the notebook.
+    """
+    if "matplotlib" in sys.modules:
+        return
+    backend = os.environ.pop("MPLBACKEND", None)
+    try:
+        import matplotlib
+    finally:
+        if backend is not None:
+            os.environ["MPLBACKEND"] = backend
+    if backend:  # as Matplotlib would have it, for what else this process may draw
+        with suppress(ValueError):
+            matplotlib.rcParams["backend"] = backend

@@ -39,3 +39,11 @@ def two_threads():
     numba.set_num_threads(min(2, numba.config.NUMBA_NUM_THREADS))
     yield
     numba.set_num_threads(before)
+
+
+@pytest.fixture
+def ctrl_c():
+    """SIGINT raises KeyboardInterrupt, also where the tests were started with it ignored (nohup, cron)."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

@@ -1,9 +1,13 @@
 """The pool of buffers: memory that is used again, and does not grow with the steps of a search."""
 
-from collections import defaultdict
+import sys
+import threading
 
 import numpy as np
 import pytest
+from helpers.interrupts import interrupted_at_every_line
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bnas.config import SearchConfig
 from bnas.data import Dataset, Split
@@ -25,8 +29,13 @@ VIEWS = {
 @pytest.fixture(autouse=True)
 def new_pool(monkeypatch):
     """An empty pool for each test."""
-    monkeypatch.setattr(buffers, "_free", defaultdict(list))
-    monkeypatch.setattr(buffers, "_made", defaultdict(int))
+    monkeypatch.setattr(buffers, "_sizes", {})
+    monkeypatch.setattr(buffers, "_peak", 0)
+
+
+def take(*sizes):
+    """One step: arrays of so many bytes, all in use at a time."""
+    return [empty((size,), np.uint8) for size in sizes]
 
 
 def address(array):
@@ -78,6 +87,102 @@ def test_a_view_keeps_its_memory(view):
     assert address(empty((SIZE,), np.uint8)) == place
 
 
+# ----------------------------------------------------------------------------------- what is kept
+
+
+sizes_of_a_step = st.lists(st.integers(buffers.SMALL, 60 * buffers.SMALL), min_size=1, max_size=6)
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(sizes_of_a_step, min_size=1, max_size=20))
+def test_what_is_kept_is_bounded_by_what_one_step_needs(steps):
+    buffers.release()
+    for sizes in steps:
+        arrays = take(*sizes)
+        del arrays
+    rounding = 1.125
+    most = max(max(sum(sizes), len(sizes) * buffers.SMALL) for sizes in steps)
+    assert held()[1] <= buffers.KEPT * rounding * most + buffers.SMALL * 6
+    buffers.release()
+    assert held() == (0, 0)
+
+
+def test_sizes_that_grow_leave_no_more_than_the_largest_step_needs():
+    for size in range(buffers.SMALL, 150 * buffers.SMALL, buffers.SMALL):
+        take(size, size)
+    assert held()[1] <= 1.125 * buffers.KEPT * 2 * 150 * buffers.SMALL
+
+
+def test_a_repeated_step_takes_nothing_new_whatever_came_before():
+    """Each part of it lets go of its arrays before the next, so that little is in use at a time."""
+    for size in range(buffers.SMALL, 100 * buffers.SMALL, buffers.SMALL):
+        take(size)
+    parts = [(100, 90), (80, 80), (70, 3), (100, 60)]
+
+    def step():
+        return {address(a) for sizes in parts for a in take(*(n * buffers.SMALL for n in sizes))}
+
+    step()
+    first, before = step(), held()
+    for _ in range(5):
+        assert step() == first and held() == before
+
+
+def test_an_array_that_ends_runs_no_python():
+    """Ctrl-C might arrive in it, and what a finaliser raises is printed and forgotten."""
+    array, called = empty((SIZE,), np.uint8), []
+    sys.setprofile(lambda frame, event, _: called.append(frame.f_code) if event == "call" else None)
+    try:
+        del array
+    finally:
+        sys.setprofile(None)
+    assert not called
+
+
+def test_after_an_interrupt_no_two_arrays_share_memory():
+    kept = take(SIZE, 2 * SIZE)
+    for _ in interrupted_at_every_line(lambda: take(SIZE, SIZE, 2 * SIZE), buffers):
+        arrays = kept + take(SIZE, SIZE, 2 * SIZE)
+        for i, array in enumerate(arrays):
+            array.fill(i)
+        assert [np.unique(array).tolist() for array in arrays] == [[i] for i in range(5)]
+
+
+def test_threads_take_and_release_at_the_same_time(monkeypatch):
+    monkeypatch.setattr(
+        buffers, "SMALL", 64
+    )  # else blocks of thousands of sizes would fill the memory
+    errors = []
+
+    def note_errors(action):
+        try:
+            action()
+        except BaseException as error:
+            errors.append(error)
+
+    def work(seed):
+        rng = np.random.default_rng(seed)
+        for _ in range(300):
+            arrays = take(*(buffers.SMALL * rng.integers(1, 5000, 4)))
+            for number, array in enumerate(arrays):
+                array[:: buffers.SMALL] = 4 * seed + number
+            for number, array in enumerate(arrays):
+                assert (array[:: buffers.SMALL] == 4 * seed + number).all()
+
+    workers = [
+        threading.Thread(target=note_errors, args=(lambda seed=seed: work(seed),))
+        for seed in range(3)
+    ]
+    for thread in workers:
+        thread.start()
+    while any(thread.is_alive() for thread in workers):
+        note_errors(buffers.release)
+        note_errors(held)
+    assert not errors
+    buffers.release()
+    assert held() == (0, 0)
+
+
 # --------------------------------------------------------------------------------- a whole search
 
 
@@ -124,4 +229,4 @@ def test_release_gives_back_what_nobody_uses():
     assert (used == 7).all()
     del used, other
     buffers.release()
-    assert not any(buffers._free.values())
+    assert held() == (0, 0)

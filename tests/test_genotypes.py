@@ -235,6 +235,16 @@ def test_files_round_trip_and_leave_nothing_beside(tmp_path):
     assert os.listdir(tmp_path) == ["genotype.txt"]
 
 
+def test_a_genotype_reaches_the_disk_before_its_name_does(tmp_path, monkeypatch):
+    """Otherwise a power cut could leave an empty file in the place of what a search found."""
+    calls = []
+    for name in ("fsync", "replace"):
+        real = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda *a, n=name, r=real: (calls.append(n), r(*a))[1])
+    write_genotype(tmp_path / "genotype.txt", ONE_NODE)
+    assert calls == ["fsync", "replace", "fsync"]
+
+
 def test_an_invalid_genotype_leaves_the_file_alone(tmp_path):
     path = tmp_path / "genotype.txt"
     write_genotype(path, ONE_NODE)

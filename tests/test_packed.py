@@ -1,7 +1,12 @@
 """Packed networks against the networks they come from: every bit, every logit, in any order."""
 
 import os
+import random
+import signal
+import sys
+import time
 import tracemalloc
+from concurrent import futures
 
 import numba
 import numpy as np
@@ -166,6 +171,69 @@ def test_threads_do_not_change_a_bit(threads, count, monkeypatch):
     for _ in range(3):
         np.testing.assert_array_equal(packed(x), alone)
     monkeypatch.setattr(numba, "get_num_threads", lambda: 1)
+    np.testing.assert_array_equal(packed(x), alone)
+
+
+@pytest.mark.parametrize("count", [1, 5, 40])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_several_threads_call_one_network(threads, count, monkeypatch):
+    """Each has its own images, and gets what it would get alone."""
+    monkeypatch.setattr(numba, "get_num_threads", lambda: threads)
+    packed = pack(mixed(6, (2, 7, 9)))
+    batches = [images(count, *packed.shape, seed=seed) for seed in range(4)]
+    alone = [packed(x) for x in batches]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)  # so that threads take turns within a call
+    try:
+        with futures.ThreadPoolExecutor(4) as callers:
+            calls = [callers.submit(packed, batches[i % 4]) for i in range(80)]
+    finally:
+        sys.setswitchinterval(interval)
+    assert all(np.array_equal(call.result(), alone[i % 4]) for i, call in enumerate(calls))
+
+
+@pytest.mark.slow
+def test_after_an_interrupt_the_next_call_is_right(monkeypatch, ctrl_c):
+    """Threads that still compute for the interrupted call do not write into what the next one uses."""
+    monkeypatch.setattr(numba, "get_num_threads", lambda: 2)
+    packed = pack(mixed(6, (2, 7, 9)))
+    first, second = (images(24, *packed.shape, seed=seed) for seed in (1, 2))
+    alone, draw, left = packed(second), random.Random(1), 0
+
+    def slow(plan):
+        nonlocal left
+        pause = draw.choice([0, 1e-3])  # so that threads overtake each other
+        for kernel, arguments in plan.calls:
+            kernel(*arguments)
+            time.sleep(pause)
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(Plan, "run", slow)
+    for calls in range(1, 40, 4):
+        left = calls
+        with pytest.raises(KeyboardInterrupt):
+            packed(first)
+            time.sleep(1)  # it may arrive late
+        np.testing.assert_array_equal(packed(second), alone)
+
+
+def test_after_an_error_the_next_call_is_right(monkeypatch):
+    monkeypatch.setattr(numba, "get_num_threads", lambda: 2)
+    packed = pack(mixed(6, (2, 7, 9)))
+    x = images(40, *packed.shape)
+    alone, run, calls = packed(x), Plan.run, []
+
+    def fail_once(plan):
+        calls.append(plan)
+        if len(calls) == 2:
+            raise MemoryError
+        run(plan)
+
+    monkeypatch.setattr(Plan, "run", fail_once)
+    with pytest.raises(MemoryError):
+        packed(x)
     np.testing.assert_array_equal(packed(x), alone)
 
 

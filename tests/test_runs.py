@@ -3,14 +3,19 @@
 import json
 import os
 import random
+import shutil
 import signal
+import sys
 import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import hypothesis.extra.numpy as hnp
 import numpy as np
 import pytest
 from helpers.hostile import archive, npy, seal, with_header
+from helpers.interrupts import interrupted_at_every_line
 from helpers.jobs import assert_same_bits
 from helpers.processes import PIPE, run_python, start_python
 from hypothesis import given, settings
@@ -98,6 +103,16 @@ def test_numpy_reads_a_checkpoint_and_equal_contents_give_equal_files(tmp_path):
     with np.load(tmp_path / "a.npz", allow_pickle=False) as archive:
         assert np.array_equal(archive["alpha"], np.eye(2))
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+
+
+def test_a_checkpoint_is_a_sound_zip_file(tmp_path):
+    path = tmp_path / "c.npz"
+    save_checkpoint(path, {"α": np.eye(2), "none": np.empty((0, 3))}, {"epochs_done": 3})
+    with zipfile.ZipFile(path) as archive:
+        assert archive.testzip() is None
+        members = archive.infolist()
+    assert [member.filename for member in members] == ["__meta__.npy", "α.npy", "none.npy"]
+    assert all(member.file_size == member.compress_size > 0 for member in members)
 
 
 @pytest.mark.parametrize(
@@ -200,21 +215,23 @@ def test_a_sealed_file_of_other_contents_is_refused(tmp_path, members):
     arrays["y"][0] = 2  # it is the caller's own
 
 
-def test_ctrl_c_amid_a_checkpoint_is_told_as_such(tmp_path, monkeypatch):
+def test_ctrl_c_anywhere_in_a_checkpoint_is_told_as_such(tmp_path, monkeypatch):
     """Else the command line would end with a traceback of the zip file that was left half-written."""
-    save_checkpoint(tmp_path / "c.npz", {"a": np.zeros(3)}, {})
-    before = (tmp_path / "c.npz").read_bytes()
-
-    opened, open_member = [], zipfile.ZipFile.open
-
-    def interrupted(*args, **options):
-        opened.append(open_member(*args, **options))
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(zipfile.ZipFile, "open", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        save_checkpoint(tmp_path / "c.npz", {"a": np.ones(3)}, {})
-    assert (tmp_path / "c.npz").read_bytes() == before
+    path, forgotten = tmp_path / "c.npz", []
+    save_checkpoint(path, {"a": np.zeros(3)}, {})
+    before = path.read_bytes()
+    save_checkpoint(path, {"a": np.ones(3)}, {})
+    after = path.read_bytes()
+    path.write_bytes(before)
+    monkeypatch.setattr(sys, "unraisablehook", forgotten.append)
+    seen = set()
+    save = partial(save_checkpoint, path, {"a": np.ones(3)}, {})
+    for _ in interrupted_at_every_line(save, files, zipfile):
+        seen.add(path.read_bytes())
+        path.write_bytes(before)
+    assert seen == {before, after}
+    assert all(issubclass(what.exc_type, ResourceWarning) for what in forgotten)  # of an open file
+    assert names(tmp_path) == ["c.npz"]
 
 
 SAVE_FOR_EVER = """
@@ -314,6 +331,20 @@ def test_data_reach_the_disk_before_the_name_does(tmp_path, monkeypatch):
     assert (tmp_path / "a").read_bytes() == b"\0\xff"
 
 
+def test_two_threads_write_one_file(tmp_path):
+    path, contents = tmp_path / "a", {bytes([i]) * 300_000 for i in range(4)}
+
+    def write(data):
+        for _ in range(20):
+            atomic_write(path, data)
+            assert path.read_bytes() in contents
+
+    with ThreadPoolExecutor(4) as threads:
+        for done in [threads.submit(write, data) for data in contents]:
+            done.result()
+    assert names(tmp_path) == ["a"]
+
+
 def test_folders_that_cannot_be_made_or_written(tmp_path):
     """A file in the way stops root too, whom permissions would not."""
     (tmp_path / "file").write_text("")
@@ -360,6 +391,64 @@ def test_create_takes_an_empty_folder_and_one_left_by_a_kill(tmp_path):
         (tmp_path / "killed" / name).write_text("{")
     RunFolder.create(tmp_path / "killed", CONFIG).close()
     assert RunFolder.open(tmp_path / "killed").config == CONFIG
+    assert names(tmp_path / "killed") == [".lock", "config.json"]
+
+
+@pytest.mark.parametrize("name", ["config.json", "history.jsonl", "checkpoint.npz", "genotype.txt"])
+def test_what_a_kill_left_half_written_goes_away(tmp_path, name):
+    RunFolder.create(tmp_path / "run", CONFIG).close()
+    (tmp_path / "run" / f".{name}.123.tmp").write_text("{")
+    RunFolder.open(tmp_path / "run").close()
+    assert len(names(tmp_path / "run")) == 3  # another process may be writing it right now
+    RunFolder.open(tmp_path / "run", write=True).close()
+    assert names(tmp_path / "run") == [".lock", "config.json"]
+
+
+WRITES = {
+    "history": lambda run: run.append_history({"epoch": 0}),
+    "truncation": lambda run: run.truncate_history(0),
+    "checkpoint": lambda run: run.save({"x": np.zeros(1)}, {}),
+    "result": lambda run: run.write_result("result.json", {}),
+    "figures": lambda run: run.figures,
+}
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+@pytest.mark.parametrize("then", ["removed", "moved", "made anew"])
+def test_a_run_whose_folder_was_taken_away_writes_no_more(tmp_path, write, then):
+    """Its lock is on a file that is not there any more, so it keeps nobody out."""
+    path = tmp_path / "run"
+    with RunFolder.create(path, CONFIG) as run:
+        if then == "moved":
+            path.rename(tmp_path / "elsewhere")
+        else:
+            shutil.rmtree(path)
+        if then == "made anew":
+            RunFolder.create(path, {"another": 1}).close()
+        with pytest.raises(InputError, match="run was removed or replaced .* in a new folder"):
+            write(run)
+    if then == "made anew":
+        assert names(path) == [".lock", "config.json"]
+        assert RunFolder.open(path).config == {"another": 1}
+    else:
+        assert not path.exists()
+
+
+def test_a_folder_that_is_replaced_while_it_is_locked_is_not_taken(tmp_path, monkeypatch):
+    fcntl = pytest.importorskip("fcntl", reason="no locks on this platform")
+    path, flock = tmp_path / "run", fcntl.flock
+    RunFolder.create(path, CONFIG).close()
+
+    def too_late(*arguments):
+        shutil.rmtree(path)
+        monkeypatch.undo()
+        RunFolder.create(path, {"another": 1}).close()
+        flock(*arguments)
+
+    monkeypatch.setattr(fcntl, "flock", too_late)
+    with pytest.raises(InputError, match="was removed or replaced"):
+        RunFolder.open(path, write=True)
+    RunFolder.open(path, write=True).close()  # nobody holds it
 
 
 def test_a_run_made_while_we_waited_for_the_lock_is_not_overwritten(tmp_path, monkeypatch):

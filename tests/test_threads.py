@@ -1,14 +1,17 @@
 """Kernels on several threads: every task is done once, errors arrive, and a fork does no harm."""
 
 import os
+import signal
 import threading
 import time
 
 import numba
 import numpy as np
 import pytest
+from helpers.interrupts import interrupted_at_every_line
 from helpers.processes import run_python
 
+from bnas.kernels import threads
 from bnas.kernels.jit import jit
 from bnas.kernels.threads import WORTH_SHARING, run_tasks
 
@@ -106,6 +109,44 @@ def test_several_threads_share_the_helpers(use_threads):
     for thread in callers:
         thread.join()
     assert not wrong
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_ctrl_c_waits_for_the_threads_that_still_compute(times, use_threads, ctrl_c):
+    use_threads(3)
+    ended = []
+
+    def kernel(first, end):
+        if first == 1:
+            for _ in range(times):
+                time.sleep(0.05)
+                os.kill(os.getpid(), signal.SIGINT)  # as a terminal does, to the process
+        if first > 0:
+            time.sleep(0.1)
+        ended.append(first)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_tasks(kernel, WORTH_SHARING, 3)
+    assert sorted(ended) == [0, 1, 2]
+
+
+def test_ctrl_c_at_any_line_leaves_no_thread_computing(use_threads):
+    use_threads(3)
+    events = []
+
+    def kernel(first, end):
+        events.append(("begin", first))
+        if first > 0:
+            time.sleep(0.003)
+        events.append(("end", first))
+
+    for _ in interrupted_at_every_line(lambda: run_tasks(kernel, WORTH_SHARING, 3), threads):
+        found = list(events)
+        begun, ended = ([n for what, n in found if what == kind] for kind in ("begin", "end"))
+        assert sorted(begun) == sorted(ended)
+        time.sleep(0.003)
+        assert events == found  # nothing begins afterwards
+        events.clear()
 
 
 FORKING = """

@@ -3,7 +3,8 @@
 Numba compiles the functions that a kernel calls into that kernel, but looks for edits only in the kernel's
 own file. Here an entry of the cache is valid for exactly the sources of all kernels as they are now, and for
 one setting of bounds checking and of LLVM's optimisation. The first new entry removes the entries of other
-sources. If the cache is damaged or cannot be written, a kernel is compiled as if there were no cache.
+sources. An entry ends with a digest of itself and of what it is for. If that does not agree, or the cache
+cannot be written, a kernel is compiled as if there were no cache.
 """
 
 import hashlib
@@ -30,15 +31,43 @@ def _digest(package):
 
 SOURCES = _digest(Path(__file__).parents[1])
 STARTED = time.time()
+SEAL = hashlib.sha256().digest_size  # bytes
 OPTIMISATION = config._OptLevel(2)  # LLVM's; 3 takes a third longer, for kernels that are no faster
 
 
-class _KernelCache(FunctionCache):
-    """Numba's cache in a folder for these sources, each entry in files of its own.
+class _Entry(IndexDataCacheFile):
+    """The file of one entry: what Numba pickles, then a SHA-256 of that and of the entry's key.
 
-    Numba has one index for all entries of a function, of which two processes that write at a time can
-    make a muddle: a key of one that leads to the machine code of the other.
+    Numba has an index for all entries of a function, of which two processes that write at a time can make a
+    muddle: a key of one that leads to the machine code of the other. It also runs what it reads unseen, and
+    machine code with one bit flipped crashes or computes something else.
     """
+
+    def __init__(self, folder, name, key):
+        super().__init__(str(folder), name, None)
+        self._name, self._key = f"{name}.nbc", key
+
+    def load(self, key):
+        data = Path(self._data_path(self._name)).read_bytes()
+        if data[-SEAL:] == self._seal(data[:-SEAL]):
+            return self._load_data(self._name)  # which pays no attention to the seal
+
+    def save(self, key, data):
+        self._save_data(self._name, data)
+
+    def flush(self):
+        Path(self._data_path(self._name)).unlink(missing_ok=True)
+
+    def _dump(self, obj):
+        data = super()._dump(obj)
+        return data + self._seal(data)
+
+    def _seal(self, data):
+        return hashlib.sha256(self._key + hashlib.sha256(data).digest()).digest()
+
+
+class _KernelCache(FunctionCache):
+    """Numba's cache in a folder for these sources, each entry in a file of its own."""
 
     def __init__(self, function):
         super().__init__(function)
@@ -49,7 +78,7 @@ class _KernelCache(FunctionCache):
         return *super()._index_key(signature, codegen), *own
 
     def load_overload(self, signature, context):
-        with suppress(Exception):  # damaged, cut short, or just removed by another process
+        with suppress(Exception):  # none there, or just removed by another process
             return super().load_overload(signature, context)
 
     def _load_overload(self, signature, context):
@@ -63,17 +92,15 @@ class _KernelCache(FunctionCache):
     def _save_overload(self, signature, compiled):
         self._folder.mkdir(parents=True, exist_ok=True)
         self._choose_file(signature, compiled.codegen)
-        self.flush()  # Numba reads the index before it adds to it, and this one may be damaged
         super()._save_overload(signature, compiled)
         _remove_others(self._folder)
 
     def _choose_file(self, signature, codegen):
-        key = hashlib.sha256(repr(self._index_key(signature, codegen)).encode()).hexdigest()
-        name, stamp = (
-            f"{self._impl.filename_base}.{key[:16]}",
-            self._impl.locator.get_source_stamp(),
-        )
-        self._cache_file = IndexDataCacheFile(str(self._folder), name, stamp)
+        key = repr(self._index_key(signature, codegen)).encode()
+        name = f"{self._impl.filename_base}.{hashlib.sha256(key).hexdigest()[:16]}"
+        # Not in the name: code of an older file or of another Numba is to be replaced.
+        key += repr((self._impl.locator.get_source_stamp(), numba.__version__)).encode()
+        self._cache_file = _Entry(self._folder, name, key)
 
 
 def _remove_others(folder):

@@ -4,14 +4,18 @@ The threads are those of Python's threading module; their number is Numba's sett
 thread costs some tens of microseconds while it runs, a hundred once it sleeps, and a whole time slice of the
 operating system, milliseconds, where another program holds that core. A search makes hundreds of thousands
 of calls, and most of them are shorter than that: those stay on the thread that makes them.
+
+Fork while no other thread of the process computes. A forked process has none of the threads, and starts its
+own; but what another thread held at that moment nobody gives back. While a kernel is compiled that is Numba's
+lock, and a child that needs it waits for ever.
 """
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from queue import SimpleQueue
-from threading import Thread
+from threading import Lock, Thread
 
 import numba
 import numpy as np
@@ -87,13 +91,48 @@ def _finish(signals, number):
     _spin_wait(signals, GIVEN, number + 1, PAUSE)
 
 
+class _Job:
+    """A kernel call for another thread. To give it out or to wait for it twice does no more than once.
+
+    So whoever is interrupted on the way, by Ctrl-C, can do both again.
+    """
+
+    def __init__(self, worker, kernel, arguments):
+        self.worker, self.kernel, self.arguments = worker, kernel, arguments
+        self.begun, self.ended, self.error = False, False, None
+        self._running = Lock()
+        self._running.acquire()
+
+    def give(self):
+        self.number = self.worker.give(self)
+
+    def run(self):
+        """On the worker's thread: call the kernel, unless that was done."""
+        if self.begun:
+            return
+        self.begun = True
+        try:
+            self.kernel(*self.arguments)
+        except BaseException as error:
+            self.error = error
+        self.ended = True
+        self._running.release()
+
+    def wait(self):
+        """Return once the kernel has returned or raised."""
+        if not self.ended:
+            _spin_wait(self.worker.signals, DONE, self.number, NO_PAUSE)
+        while not self.ended:
+            self._running.acquire()
+
+
 class _Worker(Thread):
     """A thread that makes kernel calls one after another, as another thread gives them to it.
 
     Waking a sleeping thread takes up to a hundred microseconds, a fifth of a typical call. So whoever waits,
     the worker for a job or the caller for its end, first reads a signal in memory over and over (a spin-wait),
-    without holding Python's lock, and sleeps only after that. The signals are only about time: jobs and
-    results go through queues, which are correct whatever the signals say.
+    without holding Python's lock, and sleeps only after that. The signals are only about time: jobs go through
+    a queue, and their ends through a lock each, which are correct whatever the signals say.
     """
 
     def __init__(self):
@@ -105,30 +144,17 @@ class _Worker(Thread):
         number = 0
         while True:
             _finish(self.signals, number)
-            number, kernel, arguments, done = self.jobs.get()
-            try:
-                kernel(*arguments)
-            except BaseException as error:
-                done.put(error)
-            else:
-                done.put(None)
-            del kernel, arguments, done  # or the arrays would live until the next job
+            number, job = self.jobs.get()
+            job.run()
+            del job  # or its arrays would live until the next one
 
-    def give(self, kernel, arguments):
-        """Start kernel(*arguments) on this thread; returns a function that waits for its end.
-
-        That function returns the exception that was raised, or None.
-        """
+    def give(self, job):
+        """Have the job run on this thread; returns its number."""
         self.given += 1
-        number, done = self.given, SimpleQueue()
-        self.jobs.put((number, kernel, arguments, done))
+        number = self.given
+        self.jobs.put((number, job))
         self.signals[GIVEN] = number
-
-        def result():
-            _spin_wait(self.signals, DONE, number, NO_PAUSE)
-            return done.get()
-
-        return result
+        return number
 
 
 @cache
@@ -151,14 +177,23 @@ def run_tasks(kernel, work, tasks, *arguments):
         kernel(*arguments, 0, tasks)
         return
     cuts = [tasks * i // workers for i in range(workers + 1)]
-    results = []
+    jobs = [
+        _Job(_worker(os.getpid(), i), kernel, (*arguments, cuts[i], cuts[i + 1]))
+        for i in range(1, workers)
+    ]
     try:
-        for number in range(1, workers):
-            part = *arguments, cuts[number], cuts[number + 1]
-            results.append(_worker(os.getpid(), number).give(kernel, part))
+        for job in jobs:
+            job.give()
         kernel(*arguments, 0, cuts[1])
-    finally:
-        errors = [result() for result in results]
-    for error in errors:
-        if error is not None:
-            raise error
+        for job in jobs:
+            job.wait()
+    except BaseException:  # Ctrl-C, or an error on this thread: no other may go on writing
+        while not all(job.ended for job in jobs):
+            with suppress(KeyboardInterrupt):  # another one; the first is raised
+                for job in jobs:
+                    job.give()
+                    job.wait()
+        raise
+    for job in jobs:
+        if job.error is not None:
+            raise job.error

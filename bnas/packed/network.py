@@ -28,13 +28,13 @@ class PackedNetwork:
         mean, std: of each channel of raw images (pixels 0 to 255), for their normalisation.
         genotype: the text of the architecture.
 
-    One thread at a time may call an instance; a call itself uses several threads, on chunks of images.
+    A call uses several threads, on chunks of images. Any number of threads may call an instance at a time.
     """
 
     def __init__(self, model, shape, mean, std, genotype):
         self.model, self.shape = model, tuple(shape)
         self.mean, self.std, self.genotype = np.asarray(mean), np.asarray(std), genotype
-        self._plans = {}
+        self._idle = {}  # {images: plans for so many that no call has}
 
     @classmethod
     def pack(cls, network, shape, mean, std, genotype=""):
@@ -74,22 +74,28 @@ class PackedNetwork:
         logits = np.empty((len(images), len(self.model.w)), np.float32)
         starts = range(0, len(images), CHUNK)
         threads = min(numba.get_num_threads(), len(starts))
-        idle = self._idle_plans(min(CHUNK, len(images)), threads)
+        size = min(CHUNK, len(images))
+        plans = self._take_plans(size, threads)
+        free = SimpleQueue()
+        for plan in plans:
+            free.put(plan)
 
         def work(start):
-            part, plan = images[start : start + CHUNK], idle.get()
+            part, plan = images[start : start + CHUNK], free.get()
             try:
                 plan.input[: len(part)] = part
                 plan.run()
                 logits[start : start + CHUNK] = plan.logits[: len(part)]
             finally:
-                idle.put(plan)
+                free.put(plan)
 
         if threads > 1:
             list(pool(threads).map(work, starts))
         else:
             for start in starts:
                 work(start)
+        # After Ctrl-C or an error threads may still write into the plans, and no other call gets them.
+        self._idle[size].extend(plans)
         return logits
 
     def predict(self, images):
@@ -125,11 +131,12 @@ class PackedNetwork:
             return normalise(images, self.mean, self.std)
         return images
 
-    def _idle_plans(self, images, count):
-        """A queue of `count` plans for so many images; they are made on the calling thread."""
-        plans, idle = self._plans.setdefault(images, []), SimpleQueue()
+    def _take_plans(self, images, count):
+        """`count` plans for so many images, the caller's alone; what there is not is made on this thread."""
+        idle, plans = self._idle.setdefault(images, []), []
         while len(plans) < count:
-            plans.append(Plan(self.model, images, self.shape))
-        for plan in plans[:count]:
-            idle.put(plan)
-        return idle
+            try:
+                plans.append(idle.pop())
+            except IndexError:
+                plans.append(Plan(self.model, images, self.shape))
+        return plans

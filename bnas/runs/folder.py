@@ -20,7 +20,9 @@ from bnas.runs.files import (
     load_checkpoint,
     parse_object,
     read_json,
+    remove_unfinished,
     save_checkpoint,
+    sync_folder,
     to_json,
 )
 
@@ -30,6 +32,7 @@ except ImportError:  # Windows: no lock there, so the user has to take care
     fcntl = None
 
 _INDENT = 2
+_WRITTEN = ("config.json", "history.jsonl", "checkpoint.npz", "genotype.txt")  # under the lock
 
 
 def require_same_config(saved, given, ignore=()):
@@ -74,6 +77,7 @@ class RunFolder:
         text = to_json(config, "the configuration", _INDENT) + "\n"
         with explain("make the folder", run.path, "choose a folder that can be written"):
             run.path.mkdir(parents=True, exist_ok=True)
+        sync_folder(run.path.parent)
         run._refuse_occupied()
         run._acquire()
         try:
@@ -134,13 +138,32 @@ class RunFolder:
                 lock.close()
                 raise
         self._lock = lock
-        for name in ("checkpoint.npz", "history.jsonl"):
-            for leftover in self.path.glob(f".{name}.*.tmp"):  # of a process killed in mid-write
-                leftover.unlink(missing_ok=True)
+        try:
+            self.require_hold()  # the folder may have been removed before we had the lock
+        except BaseException:
+            self.close()
+            raise
+        for name in _WRITTEN:
+            remove_unfinished(self.path, name)
 
-    def _require_lock(self):
+    def require_hold(self):
+        """To be called before each write. Raises RuntimeError if the folder is open for reading.
+
+        Raises InputError if it was removed or replaced since: the lock is on a file, which we then hold in vain,
+        and what another process now writes there is not ours to overwrite.
+        """
         if self._lock is None:
             raise RuntimeError(f"{self.path} is open for reading; use open(path, write=True)")
+        held = os.fstat(self._lock.fileno())
+        try:
+            there = os.stat(self.path / ".lock")
+        except OSError:
+            there = None
+        if there is None or (there.st_dev, there.st_ino) != (held.st_dev, held.st_ino):
+            raise InputError(
+                f"{self.path} was removed or replaced while this run was writing to it; "
+                "the run has ended here, start it again in a new folder"
+            )
 
     def close(self):
         """Give up the lock, if held; the folder can still be read."""
@@ -163,7 +186,7 @@ class RunFolder:
 
         Floats come back equal to the bit; NaN and inf are refused with ValueError.
         """
-        self._require_lock()
+        self.require_hold()
         if type(record.get("epoch")) is not int:
             raise ValueError(f'a history record needs an int "epoch", got {record.get("epoch")!r}')
         line = to_json(record, "the history record") + "\n"
@@ -207,14 +230,14 @@ class RunFolder:
 
     def truncate_history(self, epochs):
         """Keep only the records with epoch < `epochs`, and no torn line."""
-        self._require_lock()
+        self.require_hold()
         kept = self.history()[:epochs]
         lines = [to_json(record, "the history record") + "\n" for record in kept]
         atomic_write(self.path / "history.jsonl", "".join(lines))
 
     def save(self, arrays, meta):
         """Replace the run's checkpoint, which also records the run's config; see `save_checkpoint`."""
-        self._require_lock()
+        self.require_hold()
         meta = {**meta, "config": self.config}
         save_checkpoint(self.path / "checkpoint.npz", arrays, meta)
 
@@ -239,11 +262,15 @@ class RunFolder:
 
     def write_result(self, name, result):
         """Write a dict as a JSON file called `name`, such as "result.json", atomically."""
+        if self._lock is not None:
+            self.require_hold()
         atomic_write(self.path / name, to_json(result, name, _INDENT) + "\n")
 
     @property
     def figures(self):
         """The folder of the run's pictures, made when first asked for."""
+        if self._lock is not None:
+            self.require_hold()
         path = self.path / "figures"
         with explain("make the folder", path, "choose a folder that can be written"):
             path.mkdir(exist_ok=True)

@@ -4,9 +4,9 @@ Text is taken apart with `ast` and never evaluated.
 """
 
 import ast
-import os
 
 from bnas.errors import InputError
+from bnas.runs.files import atomic_write
 from bnas.space.genotype import Genotype, shorten, validate_genotype
 
 MAX_TEXT = 100_000  # characters; a genotype of 4 nodes takes about 600
@@ -127,17 +127,8 @@ def read_genotype(path, own=()):
 
 
 def write_genotype(path, genotype):
-    """Write the text of `genotype` to `path`, replacing the file in one step.
+    """Write the text of `genotype` to `path`, wholly or not at all; see `bnas.runs.atomic_write`.
 
     Raises InputError for an invalid genotype or a path that cannot be written.
     """
-    text = format_genotype(genotype)
-    unfinished = f"{os.fspath(path)}.{os.getpid()}.tmp"
-    try:
-        with open(unfinished, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(unfinished, path)
-    except OSError as error:
-        if os.path.exists(unfinished):
-            os.remove(unfinished)
-        raise InputError(f"cannot write the genotype file {path}: {error.strerror}") from None
+    atomic_write(path, format_genotype(genotype))
