@@ -104,7 +104,7 @@ class XnorConv2d(Function):
         if need_w:
             dw = correlate_dw(scaled, sign(x), w.shape, window, groups) * (np.abs(w) <= 1)
         if need_beta:
-            dbeta = (dy * ctx.dot).sum(axis=(0, 2, 3)).astype(dy.dtype)
+            dbeta = (dy * ctx.dot).sum(axis=(0, 2, 3), dtype=np.float64).astype(dy.dtype)
         return dx, dw, dbeta
 
     @staticmethod

@@ -5,6 +5,7 @@ import numpy as np
 from bnas.autodiff import Function
 from bnas.functional.arguments import as_tensor, single_axis
 from bnas.gradcheck import Case
+from bnas.kernels.sums import accurate_sum
 
 REDUCTIONS = ("none", "mean", "sum", "batchmean")
 
@@ -20,7 +21,7 @@ class Softmax(Function):
 
     @staticmethod
     def backward(ctx, dy):
-        return (ctx.y * (dy - (dy * ctx.y).sum(axis=ctx.axis, keepdims=True)),)
+        return (ctx.y * (dy - accurate_sum(dy * ctx.y, ctx.axis, keepdims=True)),)
 
 
 class LogSoftmax(Function):
@@ -34,7 +35,7 @@ class LogSoftmax(Function):
 
     @staticmethod
     def backward(ctx, dy):
-        return (dy - np.exp(ctx.y) * dy.sum(axis=ctx.axis, keepdims=True),)
+        return (dy - np.exp(ctx.y) * accurate_sum(dy, ctx.axis, keepdims=True),)
 
 
 class CrossEntropy(Function):
@@ -83,7 +84,7 @@ class KLDiv(Function):
 def log_softmax_array(x, axis):
     """ln softmax of an array, safe for large entries."""
     shifted = x - x.max(axis=axis, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
+    return shifted - np.log(accurate_sum(np.exp(shifted), axis, keepdims=True))
 
 
 def _log_or_zero(p):

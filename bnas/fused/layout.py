@@ -50,7 +50,8 @@ class MeanOfLanes(Function):
     @staticmethod
     def forward(ctx, x, batch):
         ctx.shape, ctx.batch = x.shape, batch
-        return kernels.from_lanes(x.mean(axis=(2, 3)), batch)
+        mean = x.mean(axis=(2, 3), dtype=np.float64).astype(x.dtype, copy=False)
+        return kernels.from_lanes(mean, batch)
 
     @staticmethod
     def backward(ctx, dy):
