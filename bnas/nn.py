@@ -6,13 +6,14 @@ NumPy arrays (buffers: saved but not learned), Modules. Nothing needs registerin
 
 import math
 from contextlib import contextmanager
+from numbers import Integral
 
 import numpy as np
 
 import bnas.functional as F
 from bnas.autodiff import Tensor
 from bnas.config import BETAS, SURROGATES
-from bnas.functional.arguments import pair
+from bnas.functional.arguments import pair, require_memory
 from bnas.kernels.windows import Window
 
 FLOAT_BITS = 32  # what a real-valued number costs in a stored network
@@ -198,11 +199,18 @@ class Dropout(Module):
         return F.dropout(x, self.p, self.training, self.rng)
 
 
+def _require_sizes(layer, least, **sizes):
+    for name, size in sizes.items():
+        if not isinstance(size, Integral) or size < least:
+            raise ValueError(f"{layer}: {name} must be an int, at least {least}; got {size!r}")
+
+
 class Linear(Module):
     """x wᵀ + bias, initialised uniformly in ±1/√in as in torch."""
 
     def __init__(self, in_features, out_features, bias=True, *, rng):
-        bound = in_features**-0.5
+        _require_sizes("Linear", 0, in_features=in_features, out_features=out_features)
+        bound = in_features**-0.5 if in_features else 0
         self.weight = Parameter(_uniform(rng, bound, (out_features, in_features)))
         self.bias = Parameter(_uniform(rng, bound, (out_features,))) if bias else None
 
@@ -221,6 +229,8 @@ class Convolution(Module):
     def __init__(
         self, in_channels, out_channels, kernel_size, stride, padding, dilation, groups, rng
     ):
+        sizes = {"in_channels": in_channels, "out_channels": out_channels, "groups": groups}
+        _require_sizes("convolution", 1, **sizes)
         if in_channels % groups or out_channels % groups:
             raise ValueError(
                 f"convolution: groups={groups} must divide in_channels={in_channels} and "
@@ -234,6 +244,7 @@ class Convolution(Module):
         )
         self.groups = groups
         shape = out_channels, in_channels // groups, *self.window.kernel
+        require_memory(shape, np.float64, "convolution")
         scale = np.sqrt(2 / math.prod(shape[1:]))  # He et al. 2015
         self.weight = Parameter((rng.standard_normal(shape) * scale).astype(np.float32))
 

@@ -63,7 +63,7 @@ class PReLU(Function):
     @staticmethod
     def forward(ctx, x, a):
         shape = [1] * x.ndim
-        if a.size > 1:
+        if a.size != 1:
             shape[1] = a.size
         ctx.x, ctx.slope, ctx.size = x, a.reshape(shape), a.size
         return np.where(x > 0, x, ctx.slope * x)

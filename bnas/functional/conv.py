@@ -134,7 +134,7 @@ def conv_arguments(x, w, stride, padding, dilation, groups, operation):
             f"{operation}: x has {x.shape[1]} channels and w {w.shape} with groups={groups}; expected "
             f"w of shape (Cout, Cin/groups, Kh, Kw) with groups dividing Cin and Cout"
         )
-    window = fitting_window(x.shape[2:], w.shape[2:], stride, padding, dilation, operation)
+    window = fitting_window(x, w.shape[2:], stride, padding, dilation, operation)
     return x, w, window, int(groups)
 
 

@@ -106,13 +106,20 @@ def _reduce(losses, reduction, operation, allowed=REDUCTIONS):
 def softmax(x, axis):
     """Softmax along `axis`."""
     x = as_tensor(x, "softmax")
-    return Softmax.apply(x, axis=single_axis(axis, x.ndim, "softmax"))
+    return Softmax.apply(x, axis=_class_axis(x, axis, "softmax"))
 
 
 def log_softmax(x, axis):
     """Logarithm of the softmax along `axis`."""
     x = as_tensor(x, "log_softmax")
-    return LogSoftmax.apply(x, axis=single_axis(axis, x.ndim, "log_softmax"))
+    return LogSoftmax.apply(x, axis=_class_axis(x, axis, "log_softmax"))
+
+
+def _class_axis(x, axis, operation):
+    axis = single_axis(axis, x.ndim, operation)
+    if x.shape[axis] == 0:
+        raise ValueError(f"{operation}: nothing to normalise along axis {axis} of shape {x.shape}")
+    return axis
 
 
 def cross_entropy(
@@ -134,9 +141,10 @@ def cross_entropy(
             f"cross_entropy: label_smoothing must lie in [0, 1], got {label_smoothing}"
         )
     labels = np.asarray(target)
-    if x.ndim != 2 or labels.shape != x.shape[:1]:
+    if x.ndim != 2 or x.shape[1] == 0 or labels.shape != x.shape[:1]:
         raise ValueError(
-            f"cross_entropy: expected logits (B, N) and labels (B,), got {x.shape} and {labels.shape}"
+            f"cross_entropy: expected logits (B, N), N at least 1, and labels (B,), got {x.shape} and "
+            f"{labels.shape}"
         )
     if labels.dtype.kind not in "iu":
         raise TypeError(f"cross_entropy: labels must be integers, got {labels.dtype}")

@@ -6,6 +6,7 @@
 import numpy as np
 
 from bnas.autodiff import Function
+from bnas.functional.pooling import pool_window
 from bnas.functional.shape import spread_apart
 from bnas.fused import kernels
 
@@ -99,5 +100,11 @@ def mean_of_lanes(x, batch):
 
 
 def pool_lanes(x, largest, kernel, stride, padding):
-    """Max pooling of a Tensor in lanes, or average pooling if not `largest`; square windows."""
-    return PoolLanes.apply(x, largest=largest, kernel=kernel, stride=stride, padding=padding)
+    """Max pooling of a Tensor in lanes, or average pooling if not `largest`; square windows.
+
+    Raises ValueError as F.max_pool2d and F.avg_pool2d do.
+    """
+    images = x.data[..., 0]  # as many of them as there are blocks
+    window = pool_window(images, kernel, stride, padding, 1, "pool_lanes")
+    settings = {"kernel": kernel, "stride": max(window.stride), "padding": padding}
+    return PoolLanes.apply(x, largest=largest, **settings)
