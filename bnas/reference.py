@@ -196,7 +196,7 @@ def _window_counts(shape, kernel, stride, padding, count_include_pad, dtype):
     """Divisor of every average: (Ho, Wo), pixels per window, with the padding or without."""
     inside = np.ones((1, 1, *shape[2:]), dtype)
     counts = _windows(inside, kernel, stride, padding, (1, 1), fill=float(count_include_pad))
-    return np.maximum(counts.sum(axis=(2, 3))[0, 0], 1)
+    return np.maximum(counts.sum(axis=(2, 3), dtype=np.float64)[0, 0], 1)
 
 
 def avg_pool2d(x, kernel, stride, padding, count_include_pad):
@@ -205,15 +205,16 @@ def avg_pool2d(x, kernel, stride, padding, count_include_pad):
     `count_include_pad` (bool) says whether padded zeros count in the divisor.
     """
     counts = _window_counts(x.shape, kernel, stride, padding, count_include_pad, x.dtype)
-    return _windows(x, kernel, stride, padding, (1, 1)).sum(axis=(2, 3)) / counts
+    windows = _windows(x, kernel, stride, padding, (1, 1))
+    return (windows.sum(axis=(2, 3), dtype=np.float64) / counts).astype(x.dtype)
 
 
 def avg_pool2d_dx(dy, x_shape, kernel, stride, padding, count_include_pad):
     """Gradient of `avg_pool2d`: dy (N, C, Ho, Wo) -> dx of `x_shape` (N, C, H, W)."""
-    counts = _window_counts(x_shape, kernel, stride, padding, count_include_pad, dy.dtype)
+    counts = _window_counts(x_shape, kernel, stride, padding, count_include_pad, np.float64)
     share = (dy / counts)[:, :, None, None]
     windows = np.broadcast_to(share, (*dy.shape[:2], *kernel, *dy.shape[2:]))
-    return _fold(windows, x_shape, stride, padding, (1, 1))
+    return _fold(windows, x_shape, stride, padding, (1, 1)).astype(dy.dtype)
 
 
 # ----------------------------------------------------------------------------- batch normalisation

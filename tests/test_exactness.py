@@ -174,6 +174,19 @@ def test_a_mean_of_more_ones_than_float32_can_count():
     assert F.sum(Tensor(rows), axis=0).data.tolist() == [2e7, 2e7]
 
 
+@pytest.mark.parametrize("backend", ["numba", "numpy"])
+def test_an_average_over_a_whole_image(backend):
+    """The first pixel is so large that float32 would lose all others, one by one; so is the first gradient."""
+    x, dy = ones(1, 2, 33, 33), ones(1, 2, 33, 33)
+    x[..., 0, 0] = dy[..., 0, 0] = 2**28
+    image, larger = leaf(x), leaf(np.pad(x, ((0, 0), (0, 0), (0, 32), (0, 32))))
+    with using(backend):
+        y = F.avg_pool2d(image, 33)
+        F.avg_pool2d(larger, 33, 1).backward(dy * 33**2)
+    assert (y.data * np.float32(33**2)).ravel().tolist() == [2**28 + 33**2 - 1] * 2
+    assert larger.grad[0, :, 32, 32].tolist() == [2**28 + 33**2 - 1] * 2
+
+
 def test_a_softmax_along_a_long_first_axis():
     y = F.softmax(Tensor(np.zeros((3_000_000, 2), np.float32)), axis=0)
     np.testing.assert_allclose(y.data.sum(axis=0, dtype=np.float64), 1, rtol=1e-6)
