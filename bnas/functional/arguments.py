@@ -9,7 +9,7 @@ from numbers import Integral, Real
 import numpy as np
 
 from bnas.autodiff import FLOATS, Tensor
-from bnas.kernels.windows import MEMORY, Window
+from bnas.kernels.windows import MEMORY, Window, fitted
 
 
 def as_tensor(value, operation, like=None):
@@ -78,11 +78,11 @@ def require_memory(shape, dtype, operation):
 
 
 def fitting_window(x, kernel, stride, padding, dilation, operation):
-    """The Window of these arguments, ints or pairs, for the Tensor x of images; see `Window.fitted`."""
+    """The Window of these arguments, ints or pairs, for the Tensor x of images; see `fitted`."""
     window = Window(
         tuple(kernel),
         pair(stride, "stride", operation, 1),
         pair(padding, "padding", operation, 0),
         pair(dilation, "dilation", operation, 1),
     )
-    return window.fitted(x.shape, operation, x.dtype.itemsize)
+    return fitted(window, x.shape, operation, x.dtype.itemsize)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bnas.kernels.windows import Window
+from bnas.kernels.windows import Window, fitted
 
 PANEL = 32  # output pixels that are computed together: four vectors of 8 words
 
@@ -125,5 +125,5 @@ def require_convolution(operation, x, w, stride, padding, dilation, groups):
             f"{stride}, {dilation}, {padding}"
         )
     window = Window(w.shape[2:], stride, padding, dilation)
-    window = window.fitted(x.shape, operation, x.dtype.itemsize)
+    window = fitted(window, x.shape, operation, x.dtype.itemsize)
     return window, window.out_size(x.shape[2:])

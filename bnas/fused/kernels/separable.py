@@ -33,6 +33,7 @@ from bnas.kernels.vectors import (
     select_greater,
     store,
 )
+from bnas.kernels.windows import fitted
 
 GROUP = 4  # channels that go through a backward together
 START, NEXT = (
@@ -107,7 +108,7 @@ def binary_unit(depthwise, pointwise, binary_weights=True):
 @lru_cache(maxsize=256)
 def _tables(size, window):
     """(size of the output, reading table, returning table) of a Window over images of `size`."""
-    window = window.fitted((1, 1, *size), "a fused unit")
+    window = fitted(window, (1, 1, *size), "a fused unit")
     return window.out_size(size), reading_table(size, window), returning_table(size, window)
 
 
