@@ -14,6 +14,7 @@ from operator import attrgetter
 import numpy as np
 
 from bnas.kernels.buffers import empty
+from bnas.kernels.sums import accurate_sum
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
@@ -480,4 +481,4 @@ def unbroadcast(gradient, shape):
         for axis, length in enumerate(shape)
         if length == 1 and gradient.shape[leading + axis] != 1
     ]
-    return gradient.sum(axis=(*range(leading), *stretched)).reshape(shape)
+    return accurate_sum(gradient, axis=(*range(leading), *stretched)).reshape(shape)

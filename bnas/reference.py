@@ -153,8 +153,9 @@ def depthwise_conv2d_dw(dy, x, w_shape, stride, padding, dilation):
     """Gradient for w: dy (N, C m, Ho, Wo), x (N, C, H, W) -> dw of `w_shape` (C m, 1, Kh, Kw)."""
     n, c = x.shape[:2]
     windows = _windows(x, w_shape[2:], stride, padding, dilation)
-    dw = np.einsum("ncmhw,ncijhw->cmij", dy.reshape(n, c, w_shape[0] // c, *dy.shape[2:]), windows)
-    return np.ascontiguousarray(dw).reshape(w_shape)
+    by_channel = dy.reshape(n, c, w_shape[0] // c, *dy.shape[2:])
+    dw = np.einsum("ncmhw,ncijhw->cmij", by_channel, windows, dtype=np.float64)
+    return dw.astype(dy.dtype, order="C").reshape(w_shape)
 
 
 # --------------------------------------------------------------------------------------- pooling
@@ -195,7 +196,7 @@ def _window_counts(shape, kernel, stride, padding, count_include_pad, dtype):
     """Divisor of every average: (Ho, Wo), pixels per window, with the padding or without."""
     inside = np.ones((1, 1, *shape[2:]), dtype)
     counts = _windows(inside, kernel, stride, padding, (1, 1), fill=float(count_include_pad))
-    return np.maximum(counts.sum(axis=(2, 3))[0, 0], 1)
+    return np.maximum(counts.sum(axis=(2, 3), dtype=np.float64)[0, 0], 1)
 
 
 def avg_pool2d(x, kernel, stride, padding, count_include_pad):
@@ -204,15 +205,16 @@ def avg_pool2d(x, kernel, stride, padding, count_include_pad):
     `count_include_pad` (bool) says whether padded zeros count in the divisor.
     """
     counts = _window_counts(x.shape, kernel, stride, padding, count_include_pad, x.dtype)
-    return _windows(x, kernel, stride, padding, (1, 1)).sum(axis=(2, 3)) / counts
+    windows = _windows(x, kernel, stride, padding, (1, 1))
+    return (windows.sum(axis=(2, 3), dtype=np.float64) / counts).astype(x.dtype)
 
 
 def avg_pool2d_dx(dy, x_shape, kernel, stride, padding, count_include_pad):
     """Gradient of `avg_pool2d`: dy (N, C, Ho, Wo) -> dx of `x_shape` (N, C, H, W)."""
-    counts = _window_counts(x_shape, kernel, stride, padding, count_include_pad, dy.dtype)
+    counts = _window_counts(x_shape, kernel, stride, padding, count_include_pad, np.float64)
     share = (dy / counts)[:, :, None, None]
     windows = np.broadcast_to(share, (*dy.shape[:2], *kernel, *dy.shape[2:]))
-    return _fold(windows, x_shape, stride, padding, (1, 1))
+    return _fold(windows, x_shape, stride, padding, (1, 1)).astype(dy.dtype)
 
 
 # ----------------------------------------------------------------------------- batch normalisation
@@ -226,7 +228,7 @@ def batch_norm(x, gamma, beta, eps):
     """Batch normalisation in training: y = gamma (x - mean) / sqrt(var + eps) + beta.
 
     x (N, C, H, W); gamma, beta (C,) or None for ones and zeros -> (y, mean, var). mean and the
-    biased var (C,) have x's dtype and are accumulated in float64 in two passes; 0 without data. What
+    biased var (C,) are float64, accumulated in two passes; 0 without data. What
     differs from the mean by no more than rounding (2⁻²³ of the root mean square of the channel, in float64
     2⁻³⁶) counts as the mean, and a mean as small as that as 0.
     """
@@ -242,18 +244,18 @@ def batch_norm(x, gamma, beta, eps):
         y = y * _per_channel(gamma)
     if beta is not None:
         y = y + _per_channel(beta)
-    return y.astype(x.dtype, order="C"), mean.astype(x.dtype), var.astype(x.dtype)
+    return y.astype(x.dtype, order="C"), mean, var
 
 
 def batch_norm_dx(dy, x, gamma, mean, var, eps):
-    """Gradients of `batch_norm` -> (dx (N, C, H, W), dgamma (C,), dbeta (C,)).
+    """Gradients of `batch_norm` -> (dx (N, C, H, W), dgamma (C,), dbeta (C,)); mean and var as it gave them.
 
     With x_hat the normalised x and averages over N, H, W:
     dx = gamma / sqrt(var + eps) (dy - avg(dy) - x_hat avg(dy x_hat)).
     """
     count = max(x.size // x.shape[1], 1)
-    inv_std = 1 / np.sqrt(var.astype(np.float64) + eps)
-    x_hat = (x - _per_channel(mean.astype(np.float64))) * _per_channel(inv_std)
+    inv_std = 1 / np.sqrt(var + eps)
+    x_hat = (x - _per_channel(mean)) * _per_channel(inv_std)
     dbeta = dy.sum(axis=(0, 2, 3), dtype=np.float64)
     dgamma = (dy * x_hat).sum(axis=(0, 2, 3))
     scale = inv_std if gamma is None else gamma * inv_std

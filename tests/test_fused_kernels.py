@@ -56,14 +56,15 @@ def test_weighted_sums_lane_sums_and_scaling(case, terms, seed, with_base):
     x, _ = case
     blocks, channels, *_, lanes = x.shape
     xs = tuple(like(x, seed + m) for m in range(terms))
-    means, factors = like(x, seed, terms, channels), like(x, seed, terms, blocks, channels, lanes)
+    means, factors = normal(seed, terms, channels), like(x, seed, terms, blocks, channels, lanes)
     loose = 20 * tolerance(x.dtype)
     base, offset = x if with_base else None, like(x, seed + 9, blocks, channels, lanes)
     assert_lane_twins("weighted_sum", base, xs, means, factors, offset, tolerance=loose)
     assert_lane_twins("lane_sums", x, xs, means, tolerance=loose)
     assert_lane_twins("scale_lanes", x, factors[0])
-    a, e, f = (like(x, seed + i, blocks, channels, lanes) for i in range(3))
-    assert_lane_twins("norm_gradient", x, xs[0], means[0], a, e, f, tolerance=loose)
+    slopes = (like(x, seed + i, blocks, channels, lanes) for i in range(3))
+    norm = means[0], like(x, seed, channels), *slopes
+    assert_lane_twins("norm_gradient", x, xs[0], *norm, tolerance=loose)
 
 
 @some
@@ -125,7 +126,7 @@ def test_the_mean_of_integers_is_subtracted_exactly():
 def test_slopes_of_a_norm(case, seed, training):
     x, batch = case
     blocks, channels, height, width, lanes = x.shape
-    sums = [like(x, seed + i, blocks, channels, lanes) for i in range(2)]
+    sums = [normal(seed + i, blocks, channels, lanes) for i in range(2)]
     factor, inverse = like(x, seed, blocks, lanes), abs(like(x, seed, channels))
     count = batch * height * width if training else 0
     loose = 20 * tolerance(x.dtype)
@@ -189,7 +190,7 @@ def test_units_and_their_gradients(case, window, outputs, seed, weights, data):
         unit, other = (m.real_unit(depthwise, pointwise) for m in (kernels, reference))
     for mine, twin in zip(unit, other):
         np.testing.assert_allclose(mine, twin, rtol=1e-6)
-    norm = tuple(like(x, seed + i, channels) for i in (3, 4, 11))
+    norm = normal(seed + 3, channels), *(like(x, seed + i, channels) for i in (4, 11))
     arguments = x, norm, other, window
     ours, theirs = kernels.separable(*arguments), reference.separable(*arguments)
     for mine, twin in zip(ours, theirs):
@@ -199,7 +200,8 @@ def test_units_and_their_gradients(case, window, outputs, seed, weights, data):
 
     z, dy = theirs[0], np.repeat(like(theirs[0], seed + 5), 2, axis=1)[:, ::2]  # not contiguous
     after = (
-        like(x, seed + 6, outputs),
+        normal(seed + 6, outputs),
+        like(x, seed + 12, outputs),
         *(like(x, seed + i, blocks, outputs, lanes) for i in (7, 8, 9)),
     )
     slope = data.draw(st.sampled_from(["clip", "identity", "polynomial"] if binary else ["relu"]))

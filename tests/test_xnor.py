@@ -268,10 +268,10 @@ def test_packing_refuses_groups_that_do_not_fit(groups):
         ({"stride": (1, -1)}, "stride and dilation must be at least 1"),
         ({"dilation": (1, 0)}, "stride and dilation must be at least 1"),
         ({"padding": (-1, 0)}, "padding at least 0"),
-        ({"w": (4, 4, 7, 3)}, "larger than the padded image"),
-        ({"w": (4, 4, 3, 9), "padding": (0, 1)}, "larger than the padded image"),
-        ({"dilation": (1, 3)}, "larger than the padded image"),
-        ({"x": (2, 4, 0, 6)}, "larger than the padded image"),
+        ({"w": (4, 4, 7, 3)}, "does not fit the padded image"),
+        ({"w": (4, 4, 3, 9), "padding": (0, 1)}, "does not fit the padded image"),
+        ({"dilation": (1, 3)}, "does not fit the padded image"),
+        ({"x": (2, 4, 0, 6)}, "does not fit the padded image"),
     ],
 )
 @pytest.mark.parametrize("depthwise", [False, True])

@@ -6,6 +6,7 @@ from bnas.autodiff import Function
 from bnas.functional.arguments import as_tensor
 from bnas.functional.elementwise import chosen, step_away, unary_cases
 from bnas.gradcheck import Case
+from bnas.kernels.sums import accurate_sum
 
 
 class Sigmoid(Function):
@@ -62,7 +63,7 @@ class PReLU(Function):
     @staticmethod
     def forward(ctx, x, a):
         shape = [1] * x.ndim
-        if a.size > 1:
+        if a.size != 1:
             shape[1] = a.size
         ctx.x, ctx.slope, ctx.size = x, a.reshape(shape), a.size
         return np.where(x > 0, x, ctx.slope * x)
@@ -73,8 +74,8 @@ class PReLU(Function):
         dx = np.where(positive, dy, ctx.slope * dy)
         share = chosen(~positive, dy * ctx.x)
         if ctx.size == 1:
-            return dx, share.sum().reshape(1)
-        return dx, share.sum(axis=(0, *range(2, share.ndim)))
+            return dx, accurate_sum(share).reshape(1)
+        return dx, accurate_sum(share, (0, *range(2, share.ndim)))
 
     @staticmethod
     def off_kinks(x, a):

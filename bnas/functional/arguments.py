@@ -3,13 +3,14 @@
 Every error names the operation, what it got, and what it takes.
 """
 
+import math
 from functools import wraps
 from numbers import Integral, Real
 
 import numpy as np
 
 from bnas.autodiff import FLOATS, Tensor
-from bnas.kernels.windows import Window
+from bnas.kernels.windows import MEMORY, Window, fitted
 
 
 def as_tensor(value, operation, like=None):
@@ -108,19 +109,27 @@ def single_axis(axis, ndim, operation):
     return axes(axis, ndim, operation)[0]
 
 
-def fitting_window(size, kernel, stride, padding, dilation, operation):
-    """The Window of these arguments, ints or pairs; refuses one that is larger than the padded image."""
+def require_memory(shape, dtype, operation):
+    """Raise ValueError if this machine's memory does not hold an array of `shape`."""
+    if math.prod(shape) * np.dtype(dtype).itemsize > MEMORY:
+        raise ValueError(
+            f"{operation}: an array of shape {tuple(shape)} does not fit into memory; make it smaller"
+        )
+
+
+def fitting_window(x, kernel, stride, padding, dilation, operation):
+    """The Window of these arguments, ints or pairs, for the Tensor x of images; see `fitted`."""
     window = Window(
         tuple(kernel),
         pair(stride, "stride", operation, 1),
         pair(padding, "padding", operation, 0),
         pair(dilation, "dilation", operation, 1),
     )
-    if min(window.out_size(size)) < 1:
-        extent = tuple(d * (k - 1) + 1 for k, d in zip(window.kernel, window.dilation))
-        padded = tuple(s + 2 * p for s, p in zip(size, window.padding))
-        raise ValueError(
-            f"{operation}: a window of {extent} (kernel {window.kernel}, dilation {window.dilation}) does "
-            f"not fit the padded image of {padded}; use a smaller window or more padding"
-        )
-    return window
+    return fitted(window, x.shape, operation, x.dtype.itemsize)
+
+
+def require_sizes(layer, least, **sizes):
+    """Raise ValueError unless all `sizes` are ints of at least `least`."""
+    for name, size in sizes.items():
+        if not isinstance(size, Integral) or size < least:
+            raise ValueError(f"{layer}: {name} must be an int, at least {least}; got {size!r}")

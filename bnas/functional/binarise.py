@@ -108,7 +108,7 @@ class XnorConv2d(Function):
                 correlate_dw(scaled, sign(x), w.shape, window, groups), w, "clip"
             )
         if need_beta:
-            dbeta = (dy * ctx.dot).sum(axis=(0, 2, 3)).astype(dy.dtype)
+            dbeta = (dy * ctx.dot).sum(axis=(0, 2, 3), dtype=np.float64).astype(dy.dtype)
         return dx, dw, dbeta
 
     @staticmethod
@@ -186,6 +186,8 @@ def channel_scale(w):
     Array w (Cout, ...) -> array (Cout,).
     """
     length = math.prod(w.shape[1:])
+    if length == 0:
+        raise ValueError(f"channel_scale: w has no weights to average, its shape is {w.shape}")
     # What mean() does, without its checks: they take longer than to sum a small kernel.
     return np.add.reduce(np.abs(w).reshape(len(w), length), axis=1) / length
 
@@ -243,6 +245,10 @@ def reconstruction_loss(w, beta=None, *more):
     pairs = []
     for w, beta in zip((w, *more[::2]), (beta, *more[1::2])):
         w = as_tensor(w, "reconstruction_loss")
+        if w.ndim < 1 or 0 in w.shape[1:]:
+            raise ValueError(
+                f"reconstruction_loss: w must have weights for each channel, got shape {w.shape}"
+            )
         if beta is not None:
             beta = as_tensor(beta, "reconstruction_loss")
             if beta.shape != w.shape[:1]:

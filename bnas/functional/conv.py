@@ -10,6 +10,7 @@ from bnas.autodiff import Function
 from bnas.backend import kernels
 from bnas.functional.arguments import as_images, as_tensor, fitting_window
 from bnas.gradcheck import Case
+from bnas.kernels.sums import accurate_sum
 from bnas.kernels.windows import POINT, Window
 
 
@@ -33,7 +34,7 @@ class Conv2d(Function):
         window, groups = ctx.window, ctx.groups
         dx = correlate_dx(dy, ctx.w, ctx.x.shape, window, groups) if need_x else None
         dw = correlate_dw(dy, ctx.x, ctx.w.shape, window, groups) if need_w else None
-        return dx, dw, dy.sum(axis=(0, 2, 3)) if need_bias else None
+        return dx, dw, accurate_sum(dy, (0, 2, 3)) if need_bias else None
 
 
 def correlate(x, w, window, groups):
@@ -62,7 +63,7 @@ def correlate_dw(dy, x, w_shape, window, groups):
         )
     columns = im2col(x, dy.shape[2:], window, groups)
     per_image = _outputs_by_group(dy, groups) @ columns.swapaxes(-1, -2)
-    return per_image.sum(axis=0).reshape(w_shape)
+    return accurate_sum(per_image, 0).reshape(w_shape)
 
 
 def is_depthwise(w_shape, groups):
@@ -133,7 +134,7 @@ def conv_arguments(x, w, stride, padding, dilation, groups, operation):
             f"{operation}: x has {x.shape[1]} channels and w {w.shape} with groups={groups}; expected "
             f"w of shape (Cout, Cin/groups, Kh, Kw) with groups dividing Cin and Cout"
         )
-    window = fitting_window(x.shape[2:], w.shape[2:], stride, padding, dilation, operation)
+    window = fitting_window(x, w.shape[2:], stride, padding, dilation, operation)
     return x, w, window, int(groups)
 
 

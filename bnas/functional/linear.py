@@ -1,9 +1,12 @@
 """Matrix products."""
 
+import math
+
 from bnas.autodiff import Function
 from bnas.functional.arguments import as_tensor
 from bnas.functional.shape import reshape
 from bnas.gradcheck import Case
+from bnas.kernels.sums import accurate_sum
 
 
 class MatMul(Function):
@@ -41,10 +44,11 @@ class Linear(Function):
     @staticmethod
     def backward(ctx, dy):
         need_x, need_w, need_bias = ctx.needs
-        rows = dy.reshape(-1, dy.shape[-1])
+        (outputs, inputs), count = ctx.w.shape, math.prod(dy.shape[:-1])
+        rows = dy.reshape(count, outputs)
         dx = dy @ ctx.w if need_x else None
-        dw = rows.T @ ctx.x.reshape(-1, ctx.x.shape[-1]) if need_w else None
-        return dx, dw, rows.sum(axis=0) if need_bias else None
+        dw = rows.T @ ctx.x.reshape(count, inputs) if need_w else None
+        return dx, dw, accurate_sum(rows, 0) if need_bias else None
 
 
 def matmul(a, b):

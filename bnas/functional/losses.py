@@ -7,6 +7,7 @@ from bnas.functional.arguments import as_tensor, numpy_names, single_axis
 from bnas.functional.arithmetic import where
 from bnas.functional.elementwise import masked_product
 from bnas.gradcheck import Case
+from bnas.kernels.sums import accurate_sum
 
 REDUCTIONS = ("none", "mean", "sum", "batchmean")
 
@@ -25,7 +26,7 @@ class Softmax(Function):
 
     @staticmethod
     def backward(ctx, dy):
-        total = masked_product(ctx.y, dy).sum(axis=ctx.axis, keepdims=True)
+        total = accurate_sum(masked_product(ctx.y, dy), ctx.axis, keepdims=True)
         return (masked_product(ctx.y, dy - total),)
 
 
@@ -40,7 +41,7 @@ class LogSoftmax(Function):
 
     @staticmethod
     def backward(ctx, dy):
-        return (dy - np.exp(ctx.y) * dy.sum(axis=ctx.axis, keepdims=True),)
+        return (dy - np.exp(ctx.y) * accurate_sum(dy, ctx.axis, keepdims=True),)
 
 
 class CrossEntropy(Function):
@@ -93,7 +94,7 @@ def log_softmax_array(x, axis):
     """ln softmax of an array, safe for large entries; NaN throughout where the largest is infinite."""
     with np.errstate(invalid="ignore"):
         shifted = x - x.max(axis=axis, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
+    return shifted - np.log(accurate_sum(np.exp(shifted), axis, keepdims=True))
 
 
 def _log_or_zero(p):
@@ -116,14 +117,21 @@ def _reduce(losses, reduction, operation, allowed=REDUCTIONS):
 def softmax(x, axis):
     """Softmax along `axis`."""
     x = as_tensor(x, "softmax")
-    return Softmax.apply(x, axis=single_axis(axis, x.ndim, "softmax"))
+    return Softmax.apply(x, axis=_class_axis(x, axis, "softmax"))
 
 
 @numpy_names
 def log_softmax(x, axis):
     """Logarithm of the softmax along `axis`."""
     x = as_tensor(x, "log_softmax")
-    return LogSoftmax.apply(x, axis=single_axis(axis, x.ndim, "log_softmax"))
+    return LogSoftmax.apply(x, axis=_class_axis(x, axis, "log_softmax"))
+
+
+def _class_axis(x, axis, operation):
+    axis = single_axis(axis, x.ndim, operation)
+    if x.shape[axis] == 0:
+        raise ValueError(f"{operation}: nothing to normalise along axis {axis} of shape {x.shape}")
+    return axis
 
 
 def cross_entropy(
@@ -173,9 +181,10 @@ def nll_loss(x, target, weight=None, *, ignore_index=-100, reduction="mean"):
 def _classes(x, target, weight, ignore_index, operation):
     """(labels, weight of each class), checked against x (B, N)."""
     labels = np.asarray(target)
-    if x.ndim != 2 or labels.shape != x.shape[:1]:
+    if x.ndim != 2 or x.shape[1] == 0 or labels.shape != x.shape[:1]:
         raise ValueError(
-            f"{operation}: expected logits (B, N) and labels (B,), got {x.shape} and {labels.shape}"
+            f"{operation}: expected logits (B, N), N at least 1, and labels (B,), got {x.shape} and "
+            f"{labels.shape}"
         )
     if labels.dtype.kind not in "iu":
         raise TypeError(f"{operation}: labels must be integers, got {labels.dtype}")

@@ -7,6 +7,7 @@ import numpy as np
 from bnas.autodiff import Function
 from bnas.functional.arguments import as_tensor, as_tensors
 from bnas.gradcheck import Case
+from bnas.kernels.sums import accurate_sum
 
 
 class MixedSum(Function):
@@ -32,9 +33,9 @@ class MixedSum(Function):
         if ctx.needs[0]:
             flat = len(dy), math.prod(dy.shape[1:])
             rows = dy.reshape(flat)
-            shares = [np.einsum("bi,bi->b", rows, o.reshape(flat)) for o in outputs]
+            shares = [(rows * o.reshape(flat)).sum(axis=1) for o in outputs]  # pairwise
             shares = np.stack(shares, axis=1)
-            dweights = shares.sum(axis=0) if weights.ndim == 1 else shares
+            dweights = accurate_sum(shares, 0) if weights.ndim == 1 else shares
         needs = ctx.needs[1:]
         douts = (_factor(weights, m, dy) * dy if need else None for m, need in enumerate(needs))
         return dweights, *douts

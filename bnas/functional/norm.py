@@ -9,6 +9,7 @@ from bnas.backend import kernels
 from bnas.functional.arguments import as_tensor
 from bnas.functional.shape import reshape
 from bnas.gradcheck import Case
+from bnas.kernels.sums import accurate_sum
 
 
 class BatchNorm(Function):
@@ -56,9 +57,9 @@ class BatchNormEvaluation(Function):
         dgamma = dbeta = None
         if need_gamma:
             normalised = (ctx.x - ctx.mean[:, None, None]) * ctx.inverse[:, None, None]
-            dgamma = (dy * normalised).sum(axis=(0, 2, 3)).astype(dy.dtype)
+            dgamma = accurate_sum(dy * normalised, (0, 2, 3))
         if need_beta:
-            dbeta = dy.sum(axis=(0, 2, 3))
+            dbeta = accurate_sum(dy, (0, 2, 3))
         return dx, dgamma, dbeta
 
 
@@ -92,6 +93,23 @@ def _statistic(value, name):
     return array
 
 
+def require_own_memory(running_mean, running_var, **others):
+    """Raise ValueError if a running array, which moves in place, lies in the memory of another array.
+
+    others: arrays or None, by the names that the error calls them.
+    """
+    arrays = {"running_mean": running_mean, "running_var": running_var, **others}
+    given = [(name, array) for name, array in arrays.items() if array is not None]
+    for i, (name, array) in enumerate(given):
+        if not name.startswith("running"):
+            break
+        for other, second in given[i + 1 :]:
+            if np.may_share_memory(array, second) and np.shares_memory(array, second):
+                raise ValueError(
+                    f"batch_norm: {name} moves in place and shares memory with {other}; give it a copy"
+                )
+
+
 def batch_norm(
     x, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5
 ):
@@ -103,7 +121,8 @@ def batch_norm(
 
     Raises:
         TypeError: a running statistic is no array of floats; the momentum is no number.
-        ValueError: wrong shapes; one value per channel in training; no running arrays in evaluation.
+        ValueError: wrong shapes; one value per channel in training; no running arrays in evaluation;
+            in training, a running array that shares memory with another array.
     """
     x = as_tensor(x, "batch_norm")
     if x.ndim in (2, 3):
@@ -136,6 +155,9 @@ def batch_norm(
             x, gamma, beta, mean=running_mean, var=running_var, eps=eps
         )
     require_variance(x.size // channels, x.shape)
+    parameters = {"weight": gamma, "bias": beta}
+    values = {name: None if t is None else t.data for name, t in parameters.items()}
+    require_own_memory(running_mean, running_var, x=x.data, **values)
     running = {"running_mean": running_mean, "running_var": running_var, "momentum": momentum}
     return BatchNorm.apply(x, gamma, beta, eps=eps, **running)
 

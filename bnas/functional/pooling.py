@@ -49,9 +49,10 @@ class AvgPool2d(Function):
         return (kernels().avg_pool2d_dx(dy, ctx.shape, *ctx.settings),)
 
 
-def _pool_arguments(x, kernel_size, stride, padding, dilation, operation):
-    """Check the arguments of a pooling; returns (x, Window)."""
-    x = as_images(x, operation)
+def pool_window(x, kernel_size, stride, padding, dilation, operation):
+    """The Window of a pooling of images, a Tensor or array (N, C, H, W), its arguments checked."""
+    if 0 in x.shape[2:]:
+        raise ValueError(f"{operation}: expected images with pixels, got shape {x.shape}")
     kernel = pair(kernel_size, "kernel_size", operation, 1)
     padding = pair(padding, "padding", operation, 0)
     if any(2 * p > k for p, k in zip(padding, kernel)):
@@ -60,12 +61,13 @@ def _pool_arguments(x, kernel_size, stride, padding, dilation, operation):
             "could hold nothing but padding"
         )
     stride = kernel if stride is None else stride
-    return x, fitting_window(x.shape[2:], kernel, stride, padding, dilation, operation)
+    return fitting_window(x, kernel, stride, padding, dilation, operation)
 
 
 def max_pool2d(x, kernel_size, stride=None, padding=0, dilation=1):
     """Largest entry of each window. Shapes: (N, C, H, W) -> (N, C, Ho, Wo). stride None: kernel_size."""
-    x, window = _pool_arguments(x, kernel_size, stride, padding, dilation, "max_pool2d")
+    x = as_images(x, "max_pool2d")
+    window = pool_window(x, kernel_size, stride, padding, dilation, "max_pool2d")
     return MaxPool2d.apply(x, window=window)
 
 
@@ -74,7 +76,8 @@ def avg_pool2d(x, kernel_size, stride=None, padding=0, *, count_include_pad=True
 
     Shapes: (N, C, H, W) -> (N, C, Ho, Wo). stride None: kernel_size.
     """
-    x, window = _pool_arguments(x, kernel_size, stride, padding, 1, "avg_pool2d")
+    x = as_images(x, "avg_pool2d")
+    window = pool_window(x, kernel_size, stride, padding, 1, "avg_pool2d")
     return AvgPool2d.apply(x, window=window, count_include_pad=bool(count_include_pad))
 
 

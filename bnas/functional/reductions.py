@@ -10,6 +10,7 @@ from bnas.functional.arguments import as_tensor, axes, numpy_names, single_axis
 from bnas.functional.elementwise import chosen, masked_product
 from bnas.functional.shape import spread_apart
 from bnas.gradcheck import Case
+from bnas.kernels.sums import accurate_sum
 
 
 class Sum(Function):
@@ -18,7 +19,7 @@ class Sum(Function):
     @staticmethod
     def forward(ctx, x, axis, keepdims):
         ctx.shape, ctx.axis = x.shape, axis
-        return x.sum(axis=axis, keepdims=keepdims)
+        return accurate_sum(x, axis, keepdims)
 
     @staticmethod
     def backward(ctx, dy):
@@ -31,7 +32,7 @@ class Mean(Function):
     @staticmethod
     def forward(ctx, x, axis, keepdims):
         ctx.shape, ctx.axis = x.shape, axis
-        return x.mean(axis=axis, keepdims=keepdims)
+        return x.mean(axis=axis, keepdims=keepdims, dtype=np.float64).astype(x.dtype, copy=False)
 
     @staticmethod
     def backward(ctx, dy):
@@ -71,7 +72,8 @@ class Var(Function):
     @staticmethod
     def forward(ctx, x, axis, keepdims, correction):
         ctx.axis = axis
-        ctx.centred, ctx.count, y = _variance(x, axis, correction)
+        ctx.centred, ctx.count, variance = _variance(x, axis, correction)
+        y = variance.astype(x.dtype)
         return y if keepdims else y.squeeze(axis=axis)
 
     @staticmethod
@@ -90,7 +92,7 @@ class Std(Function):
     def forward(ctx, x, axis, keepdims, correction):
         ctx.axis = axis
         ctx.centred, ctx.count, variance = _variance(x, axis, correction)
-        y = ctx.y = np.sqrt(variance)
+        y = ctx.y = np.sqrt(variance).astype(x.dtype)
         return y if keepdims else y.squeeze(axis=axis)
 
     @staticmethod
@@ -105,12 +107,14 @@ class Std(Function):
 
 
 def _variance(x, axis, correction):
-    """(x - m, n - c, the variance with its axes kept), see Var."""
+    """(x - m, n - c, the variance in float64 with its axes kept), see Var."""
     count = x.dtype.type(math.prod(x.shape[a] for a in axis) - correction)
     # From the first value, not from 0: the mean of equal values is then exact, and their variance 0.
-    centred = x - x[tuple(slice(1) if a in axis else slice(None) for a in range(x.ndim))]
+    first = x[tuple(slice(1) if a in axis else slice(None) for a in range(x.ndim))]
+    centred = np.subtract(x, first, dtype=np.float64)
     centred -= centred.mean(axis=axis, keepdims=True)
-    return centred, count, (centred**2).sum(axis=axis, keepdims=True) / count
+    variance = np.square(centred).sum(axis=axis, keepdims=True) / count
+    return centred.astype(x.dtype, copy=False), count, variance
 
 
 def _spread(dy, shape, axis):

@@ -6,7 +6,14 @@ from numbers import Integral
 import numpy as np
 
 from bnas.autodiff import Function, Tensor
-from bnas.functional.arguments import as_tensor, as_tensors, axes, numpy_names, single_axis
+from bnas.functional.arguments import (
+    as_tensor,
+    as_tensors,
+    axes,
+    numpy_names,
+    require_memory,
+    single_axis,
+)
 from bnas.gradcheck import Case
 
 
@@ -28,12 +35,12 @@ class Transpose(Function):
 
     @staticmethod
     def forward(ctx, x, order):
-        ctx.order = order
+        ctx.axes = order
         return x.transpose(order)
 
     @staticmethod
     def backward(ctx, dy):
-        return (dy.transpose(np.argsort(ctx.order)),)
+        return (dy.transpose(np.argsort(ctx.axes)),)
 
 
 class Concat(Function):
@@ -209,6 +216,7 @@ def pad(x, pad, *, value=0.0):
         )
     pairs = [(pad[i], pad[i + 1]) for i in range(0, len(pad), 2)]
     widths = [(0, 0)] * (x.ndim - len(pairs)) + pairs[::-1]
+    require_memory([n + sum(added) for n, added in zip(x.shape, widths)], x.dtype, "pad")
     return Pad.apply(x, widths=tuple(widths), value=value)
 
 

@@ -15,7 +15,7 @@ from bnas import nn
 from bnas.autodiff import Function
 from bnas.functional.binarise import through_surrogate
 from bnas.functional.elementwise import step_away
-from bnas.functional.norm import require_variance
+from bnas.functional.norm import require_own_memory, require_variance
 from bnas.fused import kernels
 from bnas.fused.surrogates import chain_surrogate
 
@@ -52,7 +52,7 @@ class NormMap(NamedTuple):
     """What a norm does to z, (z - mean) · scale + shift, and what its backward needs to know.
 
     Attributes:
-        map: (mean, scale, shift), each (C,).
+        map: (mean, scale, shift), each (C,), the mean float64.
         inverse: 1 / √(v + ε), (C,).
         count: how many values of a channel mean and v are from; 0 if they are constants.
         gamma: (C,), or None for ones.
@@ -75,7 +75,8 @@ class NormMap(NamedTuple):
         if self.gamma is None:
             return []
         dgamma, dbeta = (np.einsum("bcl,bl->c", part, factor) for part in (sum_dot, sum_dy))
-        return [dgamma * self.inverse, dbeta]
+        real = self.inverse.dtype
+        return [(dgamma * self.inverse).astype(real), dbeta.astype(real)]
 
 
 def norm_map(bn, sums, squares, batch, z, scale, gamma=None, beta=None):
@@ -88,6 +89,7 @@ def norm_map(bn, sums, squares, batch, z, scale, gamma=None, beta=None):
         pixels = z.shape[2] * z.shape[3]
         count = batch * pixels
         require_variance(count, (batch, *z.shape[1:4]))
+        require_own_memory(bn.running_mean, bn.running_var, weight=gamma, bias=beta)
         mean, inverse = kernels.batch_statistics(
             sums,
             squares,
@@ -100,10 +102,10 @@ def norm_map(bn, sums, squares, batch, z, scale, gamma=None, beta=None):
             bn.momentum,
         )
     else:
-        mean = bn.running_mean.copy()
-        inverse = (1 / np.sqrt(bn.running_var + bn.eps)).astype(mean.dtype)
+        mean = bn.running_mean.astype(np.float64)
+        inverse = (1 / np.sqrt(bn.running_var + bn.eps)).astype(z.dtype)
     if gamma is None:
-        return NormMap((mean, inverse, _zeros(len(mean), mean.dtype)), inverse, count)
+        return NormMap((mean, inverse, _zeros(len(mean), z.dtype)), inverse, count)
     return NormMap((mean, gamma * inverse, beta), inverse, count, gamma)
 
 
@@ -115,8 +117,8 @@ def _zeros(channels, dtype):
 @cache  # nobody may write to it
 def identity(channels, dtype):
     """The NormMap that leaves so many channels as they are."""
-    ones, zeros = np.ones(channels, dtype), _zeros(channels, dtype)
-    return NormMap((zeros, ones, zeros), ones, 0)
+    ones = np.ones(channels, dtype)
+    return NormMap((np.zeros(channels), ones, _zeros(channels, dtype)), ones, 0)
 
 
 class Stage(NamedTuple):
@@ -191,7 +193,7 @@ class Tape:
         after, gradients = self.norm, []
         for number in reversed(range(len(self.records))):
             record = self.records[number]
-            dy, own = self._stage_backward(number, dy, after.map[0], slopes, learns, dx)
+            dy, own = self._stage_backward(number, dy, after, slopes, learns, dx)
             gradients = own + gradients
             if number:
                 after = record.before
@@ -201,18 +203,18 @@ class Tape:
                 gradients = (after.gradients(*sums, ones) if learns else []) + gradients
         return dy, gradients
 
-    def _stage_backward(self, number, dy, mean, slopes, learns, dx):
-        """(dx, gradients of the units' weights) of one stage, of its units side by side."""
-        record = self.records[number]
+    def _stage_backward(self, number, dy, norm, slopes, learns, dx):
+        """(dx, gradients of the units' weights) of one stage, of its units side by side; norm: after them."""
+        record, mean, inverse = self.records[number], norm.map[0], norm.inverse
         if not record.units:
-            return kernels.norm_gradient(dy, record.z, mean, *slopes), []
+            return kernels.norm_gradient(dy, record.z, mean, inverse, *slopes), []
         into, first, gradients = None if number else dx, 0, []
         for window, unit, pair in zip(self.stages[number].windows, record.units, record.weights):
             part = slice(first, first + unit.pointwise.size // record.x.shape[1])
             into, *own = kernels.separable_gradients(
                 dy[:, part],
                 record.z[:, part],
-                (mean[part], *(s[:, part] for s in slopes)),
+                (mean[part], inverse[part], *(s[:, part] for s in slopes)),
                 record.x,
                 record.before.map,
                 unit,

@@ -114,7 +114,9 @@ class FusedEdge(Function):
             elif part.norm is None:
                 gradients.append(kernels.scale_lanes(dy, slopes[0]) if need[0] else None)
             else:
-                own = kernels.norm_gradient(dy, z, norm.map[0], *slopes) if need[0] else None
+                own = None
+                if need[0]:
+                    own = kernels.norm_gradient(dy, z, norm.map[0], norm.inverse, *slopes)
                 gradients.append(own)
         return dweights, dy, dx, *gradients
 

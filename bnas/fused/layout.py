@@ -6,6 +6,7 @@
 import numpy as np
 
 from bnas.autodiff import Function
+from bnas.functional.pooling import pool_window
 from bnas.functional.shape import spread_apart
 from bnas.fused import kernels
 
@@ -50,7 +51,8 @@ class MeanOfLanes(Function):
     @staticmethod
     def forward(ctx, x, batch):
         ctx.shape, ctx.batch = x.shape, batch
-        return kernels.from_lanes(x.mean(axis=(2, 3)), batch)
+        mean = x.mean(axis=(2, 3), dtype=np.float64).astype(x.dtype, copy=False)
+        return kernels.from_lanes(mean, batch)
 
     @staticmethod
     def backward(ctx, dy):
@@ -98,5 +100,11 @@ def mean_of_lanes(x, batch):
 
 
 def pool_lanes(x, largest, kernel, stride, padding):
-    """Max pooling of a Tensor in lanes, or average pooling if not `largest`; square windows."""
-    return PoolLanes.apply(x, largest=largest, kernel=kernel, stride=stride, padding=padding)
+    """Max pooling of a Tensor in lanes, or average pooling if not `largest`; square windows.
+
+    Raises ValueError as F.max_pool2d and F.avg_pool2d do.
+    """
+    images = x.data[..., 0]  # as many of them as there are blocks
+    window = pool_window(images, kernel, stride, padding, 1, "pool_lanes")
+    settings = {"kernel": kernel, "stride": max(window.stride), "padding": padding}
+    return PoolLanes.apply(x, largest=largest, **settings)

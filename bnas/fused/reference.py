@@ -35,33 +35,34 @@ def _by_channel(values):
 def weighted_sum(base, xs, means, factors, offset):
     """y = base + offset + Σ_m factors_m (x_m - means_m): batch norms and their weighted sum in one pass.
 
-    base: (blocks, C, H, W, L) or None for zero; xs: M such arrays; means (M, C); factors (M, blocks,
-    C, L) and offset (blocks, C, L), zero in lanes without an image -> (blocks, C, H, W, L).
+    base: (blocks, C, H, W, L) or None for zero; xs: M such arrays; means (M, C) float64; factors (M,
+    blocks, C, L) and offset (blocks, C, L), zero in lanes without an image -> (blocks, C, H, W, L).
     """
-    y = np.zeros(xs[0].shape, xs[0].dtype) if base is None else base.copy()
+    y = np.zeros(xs[0].shape) if base is None else base.astype(np.float64)
     y += offset[:, :, None, None]
     for x, mean, factor in zip(xs, means, factors):
         y += (x - _by_channel(mean)) * factor[:, :, None, None]
-    return y
+    return y.astype(xs[0].dtype)
 
 
 def lane_sums(dy, xs, means):
     """Sums over pixels, each lane on its own: Σ dy, and Σ dy (x_m - means_m) for every x_m.
 
-    dy and M arrays x_m (blocks, C, H, W, L), means (M, C) -> (1 + M, blocks, C, L). All that the
-    backward of a weighted sum of batch norms needs to know of the whole batch.
+    dy and M arrays x_m (blocks, C, H, W, L), means (M, C) float64 -> float64 (1 + M, blocks, C, L). All
+    that the backward of a weighted sum of batch norms needs to know of the whole batch.
     """
     products = [dy * (x - _by_channel(mean)) for x, mean in zip(xs, means)]
-    return np.stack([product.sum(axis=(2, 3)) for product in (dy, *products)])
+    return np.stack([part.sum(axis=(2, 3), dtype=np.float64) for part in (dy, *products)])
 
 
-def norm_gradient(dy, x, mean, a, e, f):
-    """dx = a dy - e - f (x - mean): the backward of a batch norm, its sums over the batch known.
+def norm_gradient(dy, x, mean, inverse, a, e, f):
+    """dx = a dy - e - f (x - mean) inverse: the backward of a batch norm, its sums over the batch known.
 
-    dy, x (blocks, C, H, W, L), mean (C,), a, e, f (blocks, C, L), see `norm_slopes`.
+    dy, x (blocks, C, H, W, L), mean (C,) float64, inverse (C,), a, e, f (blocks, C, L), see `norm_slopes`.
     """
     a, e, f = (s[:, :, None, None] for s in (a, e, f))
-    return np.ascontiguousarray(a * dy - e - f * (x - _by_channel(mean)))
+    normed = (x - _by_channel(mean)) * _by_channel(inverse)
+    return (a * dy - e - f * normed).astype(x.dtype, order="C")
 
 
 def norm_slopes(sum_dy, sum_dot, factor, inverse, count, batch):
@@ -69,7 +70,8 @@ def norm_slopes(sum_dy, sum_dot, factor, inverse, count, batch):
 
     sum_dy, sum_dot (blocks, C, L): two of `lane_sums`, of dy and of dy (x - mean). factor (blocks, L),
     one for each sample; inverse (C,): 1 / √(v + ε). count: the values of a channel in the batch, or 0
-    where mean and variance are constants (evaluation). Zero in lanes without an image.
+    where mean and variance are constants (evaluation). Of the dtype of `inverse`, zero in lanes without an
+    image.
     """
     blocks, channels, lanes = sum_dy.shape
     real = (np.arange(blocks * lanes) < batch).reshape(blocks, 1, lanes)
@@ -78,9 +80,9 @@ def norm_slopes(sum_dy, sum_dot, factor, inverse, count, batch):
     offset = slope = np.zeros((channels, 1))
     if count:
         offset = by * (factor * sum_dy).sum(axis=(0, 2))[:, None] / count
-        slope = by**3 * (factor * np.where(real, sum_dot, 0)).sum(axis=(0, 2))[:, None] / count
+        slope = by**2 * (factor * np.where(real, sum_dot, 0)).sum(axis=(0, 2))[:, None] / count
     parts = (np.broadcast_to(part * real, sum_dy.shape) for part in (factor * by, offset, slope))
-    return tuple(part.astype(sum_dy.dtype, order="C") for part in parts)
+    return tuple(part.astype(inverse.dtype, order="C") for part in parts)
 
 
 def scale_lanes(dy, factor):
@@ -89,7 +91,8 @@ def scale_lanes(dy, factor):
 
 
 def moments(x):
-    """Lane sums of x (blocks, C, H, W, L): Σ x, and Σ (x - mean of the lane)², both (blocks, C, L)."""
+    """Lane sums of x (blocks, C, H, W, L): Σ x, and Σ (x - mean of the lane)², float64 (blocks, C, L)."""
+    x = x.astype(np.float64)
     mean = x.mean(axis=(2, 3), keepdims=True)
     return x.sum(axis=(2, 3)), ((x - mean) ** 2).sum(axis=(2, 3))
 
@@ -98,21 +101,22 @@ def batch_statistics(sums, squares, batch, pixels, scale, eps, running_mean, run
     """(mean, 1 / √(var + eps)), both (C,), of a batch of images of `pixels` pixels.
 
     sums, squares (blocks, C, L): as of `moments`. scale (C,), or empty for 1: what z was multiplied by
-    afterwards. The running arrays move towards mean and unbiased variance, in place. Accumulated in
-    float64 (Chan, Golub & LeVeque 1979): where z are integers with an integer mean, z · scale - mean ·
-    scale is exactly 0.
+    afterwards. The running arrays move towards mean and unbiased variance, in place. The mean is float64,
+    the other of their dtype. Accumulated in float64 (Chan, Golub & LeVeque 1979): where z are integers with
+    an integer mean, z · scale - mean · scale is exactly 0.
     """
-    count, real = batch * pixels, sums.dtype.type
+    count, real = batch * pixels, scale.dtype.type
     sums, squares = (from_lanes(s[:, :, None, None], batch)[..., 0, 0] for s in (sums, squares))
-    centre = sums.sum(axis=0, dtype=np.float64) / count
+    centre = sums.sum(axis=0) / count
     spread = squares.sum(axis=0) + pixels * ((sums / pixels - centre) ** 2).sum(axis=0)
     by = scale if scale.size else real(1)
-    mean, var = centre.astype(sums.dtype) * by, spread / count * by * by
+    near = centre.astype(scale.dtype)
+    mean, var = near * by + (centre - near) * by, spread / count * by * by
     if momentum > 0:
-        running_mean += real(momentum) * (mean - running_mean)
-        unbiased = (var * count / (count - 1)).astype(sums.dtype)
+        running_mean += real(momentum) * (mean.astype(scale.dtype) - running_mean)
+        unbiased = (var * count / (count - 1)).astype(scale.dtype)
         running_var += real(momentum) * (unbiased - running_var)
-    return mean, (1 / np.sqrt(var + eps)).astype(sums.dtype)
+    return mean, (1 / np.sqrt(var + eps)).astype(scale.dtype)
 
 
 def pool_lanes(x, largest, kernel, stride, padding):
@@ -197,7 +201,7 @@ def _unit_depthwise(x, w, window):
 def _unit_forward(x, norm, unit, window):
     """(normed input, activated input, depthwise result times β, its activation), all NCHW."""
     mean, scale, shift = (part[:, None, None] for part in norm)
-    normed = (from_lanes(x, len(x) * x.shape[-1]) - mean) * scale + shift
+    normed = ((from_lanes(x, len(x) * x.shape[-1]) - mean) * scale + shift).astype(x.dtype)
     activated = _signs(normed) if unit.binary else np.maximum(normed, 0)
     dense = _unit_depthwise(activated, unit.depthwise.reshape(len(mean), -1), window)
     if not unit.inner.size:
@@ -212,9 +216,9 @@ def separable(x, norm, unit, window):
     real     x -> norm -> max(., 0) -> depthwise w ----------------> pointwise v
     1-bit    x -> norm -> sign ------> depthwise sign w, times β -> sign -> pointwise sign v, times β
 
-    norm: (mean, scale, shift), each (C,), for (x - mean) · scale + shift. unit: a Unit. window: the Window
-    of the depthwise convolution, of a kernel (1, 1) where there is none. sums and squares (blocks, Cout,
-    L): the `moments` of z before the last β.
+    norm: (mean, scale, shift), each (C,), the mean float64, for (x - mean) · scale + shift. unit: a Unit.
+    window: the Window of the depthwise convolution, of a kernel (1, 1) where there is none. sums and squares
+    (blocks, Cout, L): the `moments` of z before the last β.
     """
     *_, signal = _unit_forward(x, norm, unit, window)
     z = to_lanes(np.einsum("oc,ncij->noij", unit.pointwise.reshape(-1, x.shape[1]), signal))
@@ -237,7 +241,7 @@ def separable_gradients(dy, z, after, x, norm, unit, window, slope, learns, dx=N
     """Backward of `separable` and of a batch norm after it.
 
     dy, z (blocks, Cout, Ho, Wo, L): the gradient after the norm, and what the unit gave. after:
-    (mean (Cout,), a, e, f (blocks, Cout, L)) of `norm_gradient`. x, norm, unit, window: as they went
+    (mean, inverse (Cout,), a, e, f (blocks, Cout, L)) of `norm_gradient`. x, norm, unit, window: as they went
     forward. slope: "relu", or a surrogate of sign, "clip", "identity" or "polynomial". learns:
     whether gradients of the weights are wanted. dx: where to add the gradient, or None for a new array.
 
@@ -258,11 +262,13 @@ def separable_gradients(dy, z, after, x, norm, unit, window, slope, learns, dx=N
     dw = np.empty_like(w)
     for t, (rows, columns) in _unit_taps(activated.shape[2:], window):
         framed[:, :, rows[:, None], columns] += w[:, t, None, None] * ddense
-        dw[:, t] = (seen[:, :, rows[:, None], columns] * ddense).sum(axis=(0, 2, 3))
+        products = seen[:, :, rows[:, None], columns] * ddense
+        dw[:, t] = products.sum(axis=(0, 2, 3), dtype=np.float64)
     dnormed = to_lanes(np.ascontiguousarray(framed[:, :, :-1, :-1] * _slope(normed, slope)))
     if dx is not None:
         dx += dnormed
         dnormed = dx
     if not learns:
         return dnormed, None, None
-    return dnormed, dw, np.einsum("noij,ncij->oc", dz, signal)
+    dpointwise = np.einsum("noij,ncij->oc", dz, signal, dtype=np.float64)
+    return dnormed, dw, dpointwise.astype(x.dtype)

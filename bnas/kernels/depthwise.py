@@ -9,6 +9,7 @@ import numpy as np
 
 from bnas.kernels.jit import jit
 from bnas.kernels.planes import (
+    CHUNK,
     dense_size,
     geometry,
     load_dense,
@@ -40,6 +41,15 @@ def _dot(a, b):
     total = a.dtype.type(0)
     for i in range(a.size):
         total += a[i] * b[i]
+    return total
+
+
+@jit(allocates=False)
+def _long_dot(a, b):
+    """As `_dot`, but for images larger than a chunk in float64, a piece after another."""
+    total = 0.0
+    for i in range(0, a.size, CHUNK):
+        total += _dot(a[i : i + CHUNK], b[i : i + CHUNK])
     return total
 
 
@@ -104,7 +114,7 @@ def _dw_task(dy, x, g, c, first, dw):
         load_dense(dy, o, first, count, g, dense)
         for t in range(g.taps.shape[0]):
             i, j, at = g.taps[t]
-            dw[o, 0, i, j] = _dot(dense, padded[at : at + dense.size])
+            dw[o, 0, i, j] = _long_dot(dense, padded[at : at + dense.size])
 
 
 @jit
@@ -156,7 +166,7 @@ def depthwise_conv2d_dw(dy, x, w_shape, stride, padding, dilation):
     A NaN or inf anywhere in x may reach every tap of its channel.
     """
     g = geometry(x.shape, Window(w_shape[2:], stride, padding, dilation))
-    partial = np.zeros((g.chunks, *w_shape), dy.dtype)
+    partial = np.zeros((g.chunks, *w_shape))
     work, tasks = dy.size * len(g.taps), x.shape[1] * g.chunks
     run_tasks(_dw, work, tasks, ready(dy), ready(x), g, partial)
-    return partial.sum(axis=0)
+    return partial.sum(axis=0).astype(dy.dtype, copy=False)

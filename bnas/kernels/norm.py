@@ -40,14 +40,15 @@ def _sum_and_products(a, b, centre):
     total, products = 0.0, 0.0
     for i in range(a.size):
         total += np.float64(a[i])
-        products += np.float64(a[i]) * np.float64(b[i] - centre)
+        products += np.float64(a[i]) * (np.float64(b[i]) - centre)
     return total, products
 
 
 @jit(allocates=False)
 def _combine(dy, x, centre, scale, slope, offset, dx):
+    """In float64, as the forward is: a slope may be too small for float32 where deviations are large."""
     for i in range(dx.size):
-        dx[i] = scale * dy[i] - (x[i] - centre) * slope - offset
+        dx[i] = scale * np.float64(dy[i]) - (np.float64(x[i]) - centre) * slope - offset
 
 
 @jit(forceinline=True)
@@ -92,7 +93,7 @@ def _forward(x, gamma, beta, eps, y, mean, var, first, end):
 @jit(allocates=False)
 def _dx_channel(dy, x, c, gamma, mean, var, eps, dx, dgamma, dbeta):
     count = max(x.shape[0] * x.shape[2], 1)
-    inv_std = 1 / np.sqrt(np.float64(var[c]) + eps)
+    inv_std = 1 / np.sqrt(var[c] + eps)
     sum_dy, sum_products = 0.0, 0.0
     for n in range(x.shape[0]):
         total, products = _sum_and_products(dy[n, c], x[n, c], mean[c])
@@ -101,9 +102,8 @@ def _dx_channel(dy, x, c, gamma, mean, var, eps, dx, dgamma, dbeta):
     dgamma[c], dbeta[c] = sum_products * inv_std, sum_dy
     scale = gamma[c] * inv_std
     slope, offset = scale * inv_std * inv_std * sum_products / count, scale * sum_dy / count
-    real = x.dtype.type
     for n in range(x.shape[0]):
-        _combine(dy[n, c], x[n, c], mean[c], real(scale), real(slope), real(offset), dx[n, c])
+        _combine(dy[n, c], x[n, c], mean[c], scale, slope, offset, dx[n, c])
 
 
 @jit(allocates=False)
@@ -116,14 +116,14 @@ def batch_norm(x, gamma, beta, eps):
     """Batch normalisation in training: y = gamma (x - mean) / sqrt(var + eps) + beta.
 
     x (N, C, H, W); gamma, beta (C,) or None for ones and zeros -> (y, mean, var). mean and the
-    biased var (C,) have x's dtype and are accumulated in float64 in two passes; 0 without data. What
+    biased var (C,) are float64, accumulated in two passes; 0 without data. What
     differs from the mean by no more than rounding (2⁻²³ of the root mean square of the channel, in float64
     2⁻³⁶) counts as the mean, and a mean as small as that as 0.
     """
     n, c, h, w = x.shape
     gamma = np.ones(c, x.dtype) if gamma is None else ready(gamma)
     beta = np.zeros(c, x.dtype) if beta is None else ready(beta)
-    y, mean, var = np.empty(x.shape, x.dtype), np.empty(c, x.dtype), np.empty(c, x.dtype)
+    y, mean, var = np.empty(x.shape, x.dtype), np.empty(c), np.empty(c)
     flat = (n, c, h * w)
     run_tasks(
         _forward,
@@ -141,7 +141,7 @@ def batch_norm(x, gamma, beta, eps):
 
 
 def batch_norm_dx(dy, x, gamma, mean, var, eps):
-    """Gradients of `batch_norm` -> (dx (N, C, H, W), dgamma (C,), dbeta (C,)).
+    """Gradients of `batch_norm` -> (dx (N, C, H, W), dgamma (C,), dbeta (C,)); mean and var as it gave them.
 
     With x_hat the normalised x and averages over N, H, W:
     dx = gamma / sqrt(var + eps) (dy - avg(dy) - x_hat avg(dy x_hat)).

@@ -49,7 +49,7 @@ class Geometry(NamedTuple):
 @lru_cache(maxsize=128)
 def valid_taps(size, window):
     """int64 (Ho, Wo): how many taps of a Window lie inside an image of `size` (H, W), for each output."""
-    rows, cols = window.taps_inside(size)
+    rows, cols = window.bounded(size).taps_inside(size)
     return np.outer(rows.sum(axis=1), cols.sum(axis=1))
 
 
@@ -57,6 +57,7 @@ def valid_taps(size, window):
 def geometry(x_shape, window):
     """The Geometry of a Window without a skip over images of `x_shape` (N, C, H, W)."""
     n, _, h, w = x_shape
+    window = window.bounded((h, w))
     (sh, sw), (ph, pw), (dh, dw) = window.stride, window.padding, window.dilation
     rows_inside, cols_inside = window.taps_inside((h, w))
     rows, cols = -(-(h + 2 * ph) // sh) - ph // sh, -(-(w + 2 * pw) // sw) - pw // sw

@@ -20,6 +20,8 @@ from bnas.kernels.planes import (
 from bnas.kernels.threads import run_tasks
 from bnas.kernels.windows import Window
 
+SMALL = 64  # pixels of a window whose sum in float32 is as exact as they are
+
 
 @jit(allocates=False)
 def _keep_larger(best, winner, values, step):
@@ -123,6 +125,11 @@ def max_pool2d_dx(dy, index, x_shape):
     return dx
 
 
+def _summed_in(kernel, dtype):
+    """The dtype in which a window is summed: float64 if it is large, as whole images are."""
+    return np.dtype(np.float64 if kernel[0] * kernel[1] > SMALL else dtype)
+
+
 def _divisors(size, kernel, stride, padding, count_include_pad, dtype):
     """Pixels per window, with the padding or without: a scalar or (Ho, Wo), of `dtype`."""
     if count_include_pad:
@@ -135,14 +142,17 @@ def avg_pool2d(x, kernel, stride, padding, count_include_pad):
 
     `count_include_pad` (bool) says whether padded zeros count in the divisor.
     """
-    ones = np.ones((x.shape[1], 1, *kernel), x.dtype)
-    y = depthwise_conv2d(x, ones, stride, padding, (1, 1))
-    y /= _divisors(x.shape[2:], kernel, stride, padding, count_include_pad, x.dtype)
-    return y
+    real = _summed_in(kernel, x.dtype)
+    ones = np.ones((x.shape[1], 1, *kernel), real)
+    y = depthwise_conv2d(x.astype(real, copy=False), ones, stride, padding, (1, 1))
+    y /= _divisors(x.shape[2:], kernel, stride, padding, count_include_pad, real)
+    return y.astype(x.dtype, copy=False)
 
 
 def avg_pool2d_dx(dy, x_shape, kernel, stride, padding, count_include_pad):
     """Gradient of `avg_pool2d`: dy (N, C, Ho, Wo) -> dx of `x_shape` (N, C, H, W)."""
-    ones = np.ones((x_shape[1], 1, *kernel), dy.dtype)
-    share = dy / _divisors(x_shape[2:], kernel, stride, padding, count_include_pad, dy.dtype)
-    return depthwise_conv2d_dx(share, ones, x_shape, stride, padding, (1, 1))
+    real = _summed_in(kernel, dy.dtype)
+    ones = np.ones((x_shape[1], 1, *kernel), real)
+    share = dy / _divisors(x_shape[2:], kernel, stride, padding, count_include_pad, real)
+    dx = depthwise_conv2d_dx(share, ones, x_shape, stride, padding, (1, 1))
+    return dx.astype(dy.dtype, copy=False)

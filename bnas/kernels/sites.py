@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bnas.kernels.windows import Window
+from bnas.kernels.windows import Window, fitted
 
 PANEL = 32  # output pixels that are computed together: four vectors of 8 words
 
@@ -80,6 +80,7 @@ def sites(size, window, margin=None):
 
     margin: (height, width) of the planes' margin, at least the padding (by default just that).
     """
+    window = window.bounded(size)
     (h, w), (mh, mw) = size, margin or window.padding
     stored_w = w + 2 * mw
 
@@ -124,10 +125,5 @@ def require_convolution(operation, x, w, stride, padding, dilation, groups):
             f"{stride}, {dilation}, {padding}"
         )
     window = Window(w.shape[2:], stride, padding, dilation)
-    size = window.out_size(x.shape[2:])
-    if min(size) < 1:
-        raise ValueError(
-            f"{operation}: a window of {w.shape[2:]} with dilation {dilation} is larger than the padded "
-            f"image, {x.shape[2:]} and padding {padding}"
-        )
-    return window, size
+    window = fitted(window, x.shape, operation, x.dtype.itemsize)
+    return window, window.out_size(x.shape[2:])

@@ -458,6 +458,17 @@ def lane_sum(typingctx, x):
 
 
 @intrinsic
+def widen(typingctx, x):
+    """A vector of floats as one of as many lanes of float64."""
+    wide = Vector(types.float64, x.lanes)
+
+    def codegen(context, builder, sig, args):
+        return args[0] if x == wide else builder.fpext(args[0], context.get_value_type(wide))
+
+    return wide(x), codegen
+
+
+@intrinsic
 def narrow(typingctx, a, b):
     """Two vectors of 8 uint64 as one of 16 int32: those of a, then those of b."""
     narrowed = Vector(types.int32)

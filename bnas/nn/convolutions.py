@@ -6,7 +6,7 @@ import numpy as np
 
 import bnas.functional as F
 from bnas.config import BETAS, SURROGATES
-from bnas.functional.arguments import pair
+from bnas.functional.arguments import pair, require_memory, require_sizes
 from bnas.kernels.windows import Window
 from bnas.nn.module import Module, Parameter, own_values
 from bnas.random import generator
@@ -25,6 +25,8 @@ class Convolution(Module):
     def __init__(
         self, in_channels, out_channels, kernel_size, stride, padding, dilation, groups, rng
     ):
+        sizes = {"in_channels": in_channels, "out_channels": out_channels, "groups": groups}
+        require_sizes("convolution", 1, **sizes)
         if in_channels % groups or out_channels % groups:
             raise ValueError(
                 f"convolution: groups={groups} must divide in_channels={in_channels} and "
@@ -38,6 +40,7 @@ class Convolution(Module):
         )
         self.groups, rng = groups, generator(rng, "convolution")
         shape = out_channels, in_channels // groups, *self.window.kernel
+        require_memory(shape, np.float64, "convolution")
         scale = np.sqrt(2 / math.prod(shape[1:]))  # He et al. 2015
         self.weight = Parameter((rng.standard_normal(shape) * scale).astype(np.float32))
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 import bnas.functional as F
-from bnas.functional.arguments import as_images, as_tensor
+from bnas.functional.arguments import as_images, as_tensor, require_sizes
 from bnas.nn.module import Module, Parameter
 from bnas.random import generator
 
@@ -97,7 +97,8 @@ class Linear(Module):
     """x wᵀ + bias, initialised uniformly in ±1/√in as in torch."""
 
     def __init__(self, in_features, out_features, bias=True, *, rng=None):
-        rng, bound = generator(rng, "Linear"), max(in_features, 1) ** -0.5
+        require_sizes("Linear", 0, in_features=in_features, out_features=out_features)
+        rng, bound = generator(rng, "Linear"), in_features**-0.5 if in_features else 0
         self.weight = Parameter(_uniform(rng, bound, (out_features, in_features)))
         self.bias = Parameter(_uniform(rng, bound, (out_features,))) if bias else None
 

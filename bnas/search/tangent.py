@@ -12,6 +12,7 @@ import bnas.functional as F
 from bnas import nn
 from bnas.autodiff import Tensor, frozen, grad
 from bnas.config import CURVATURES
+from bnas.kernels.sums import accurate_sum
 from bnas.search.objectives import kl_to_teacher, nas_loss
 
 
@@ -153,7 +154,7 @@ def tangent_gradient(model, alpha, p, t, lam, distance="frobenius", curvature="f
     logits = model(leaf)
     kl = kl_to_teacher(logits, p)
     (shares,) = grad(kl, [leaf], retain_graph=curvature == "ggn" and lam > 0)
-    g = -shares.sum(axis=0)
+    g = -accurate_sum(shares, 0)
     D, slope = DISTANCES[distance](g, t)
     gradient = -g
     if lam > 0:

@@ -7,7 +7,8 @@ a gradient, is a lane and costs nothing. Lanes beyond the last image are zeros i
 as their factors in `weighted_sum` and `norm_gradient` are; what a unit makes of them in between is ignored.
 
 A *plane* is all pixels of one channel of one block: vectors, one after another. Sums over the pixels of a
-plane, for each lane, are *lane sums* (blocks, C, L).
+plane, for each lane, are *lane sums* (blocks, C, L). They and the means of channels are float64, whatever the
+images are: the mean of float32 data far from zero, rounded to float32, would be off by much of their deviation.
 """
 
 import numpy as np
@@ -16,10 +17,11 @@ from bnas.kernels.buffers import empty, zeros
 from bnas.kernels.jit import jit
 from bnas.kernels.planes import ready
 from bnas.kernels.threads import run_tasks
-from bnas.kernels.vectors import broadcast, load, multiply_add, store
+from bnas.kernels.vectors import broadcast, load, multiply_add, store, widen
 
 VECTOR = 64  # bytes
 UNSCALED = np.bool_(False)  # a literal False would be a type, and compiled for, of its own
+CHUNK = 64  # pixels whose sum in float32 is as exact as they are; more are added in float64
 COST = 2  # of an element that is read or written, in the multiply-adds that `run_tasks` counts
 
 
@@ -67,19 +69,33 @@ def from_lanes(x, batch):
     return y
 
 
+@jit(forceinline=True)
+def split(mean, real):
+    """A float64 mean as a number of the type `real`, which is subtracted from every element, and the rest.
+
+    The rest, times what deviations are multiplied by, goes into an offset: so it costs nothing.
+    """
+    near = real(mean)
+    return near, real(mean - np.float64(near))
+
+
 @jit(allocates=False)
-def _weighted_sum(base, has_base, xs, means, factors, offset, y, first, end):
+def _weighted_sum(base, has_base, xs, means, near, factors, offset, y, first, end):
     blocks, channels, height, width, lanes = y.shape
     out, planes, size = y.reshape(-1), blocks * channels, height * width * lanes
     start, by, shift = base.reshape(-1), factors.reshape(-1), offset.reshape(-1)
     for plane in range(first, end):
         constant = load(shift, plane * lanes)
+        for m in range(len(xs)):
+            _, rest = split(means[m, plane % channels], y.dtype.type)
+            factor = load(by, (m * planes + plane) * lanes)
+            constant = constant - factor * broadcast(rest)
         for i in range(plane * size, (plane + 1) * size, lanes):
             total = constant
             if has_base:
                 total = total + load(start, i)
             for m in range(len(xs)):
-                centred = load(xs[m], i) - broadcast(means[m, plane % channels])
+                centred = load(xs[m], i) - broadcast(near[m, plane % channels])
                 total = multiply_add(centred, load(by, (m * planes + plane) * lanes), total)
             store(out, i, total)
 
@@ -87,8 +103,8 @@ def _weighted_sum(base, has_base, xs, means, factors, offset, y, first, end):
 def weighted_sum(base, xs, means, factors, offset):
     """y = base + offset + Σ_m factors_m (x_m - means_m): batch norms and their weighted sum in one pass.
 
-    base: (blocks, C, H, W, L) or None for zero; xs: M such arrays; means (M, C); factors (M, blocks,
-    C, L) and offset (blocks, C, L), zero in lanes without an image -> (blocks, C, H, W, L).
+    base: (blocks, C, H, W, L) or None for zero; xs: M such arrays; means (M, C) float64; factors (M,
+    blocks, C, L) and offset (blocks, C, L), zero in lanes without an image -> (blocks, C, H, W, L).
     """
     y = empty(xs[0].shape, xs[0].dtype)
     if y.size:
@@ -101,6 +117,7 @@ def weighted_sum(base, xs, means, factors, offset):
             base is not None,
             tuple(ready(x).reshape(-1) for x in xs),
             means,
+            means.astype(y.dtype),
             ready(factors),
             ready(offset),
             y,
@@ -109,18 +126,35 @@ def weighted_sum(base, xs, means, factors, offset):
 
 
 @jit(allocates=False)
-def _dot(a, b, centre, start, end):
-    """Σ a (b - centre) over a plane, for each lane, and over every second pixel apart."""
+def _sum(a, start, end):
+    """Σ a over a plane, for each lane, as float64; CHUNK pixels at a time in the dtype of a."""
     lanes = 64 // a.itemsize
-    middle = broadcast(centre)
-    even = broadcast(a.dtype.type(0))
-    odd = even
-    for i in range(start, end - lanes, 2 * lanes):
-        even = multiply_add(load(a, i), load(b, i) - middle, even)
-        odd = multiply_add(load(a, i + lanes), load(b, i + lanes) - middle, odd)
-    if (end - start) // lanes % 2:
-        even = multiply_add(load(a, end - lanes), load(b, end - lanes) - middle, even)
-    return even + odd
+    zero = broadcast(a.dtype.type(0))
+    total = widen(zero)
+    for begin in range(start, end, CHUNK * lanes):
+        part = zero
+        for i in range(begin, min(begin + CHUNK * lanes, end), lanes):
+            part = part + load(a, i)
+        total = total + widen(part)
+    return total
+
+
+@jit(allocates=False)
+def _dot(a, b, centre, start, end):
+    """Σ a (b - centre) as `_sum` has it, every second pixel apart."""
+    lanes = 64 // a.itemsize
+    zero, middle = broadcast(a.dtype.type(0)), broadcast(centre)
+    total = widen(zero)
+    for begin in range(start, end, CHUNK * lanes):
+        stop = min(begin + CHUNK * lanes, end)
+        even, odd = zero, zero
+        for i in range(begin, stop - lanes, 2 * lanes):
+            even = multiply_add(load(a, i), load(b, i) - middle, even)
+            odd = multiply_add(load(a, i + lanes), load(b, i + lanes) - middle, odd)
+        if (stop - begin) // lanes % 2:
+            even = multiply_add(load(a, stop - lanes), load(b, stop - lanes) - middle, even)
+        total = total + widen(even + odd)
+    return total
 
 
 @jit(allocates=False)
@@ -129,23 +163,23 @@ def _lane_sums(dy, xs, means, sums, first, end):
     given, out, size = dy.reshape(-1), sums.reshape(-1), height * width * lanes
     for plane in range(first, end):
         start, stop = plane * size, (plane + 1) * size
-        total = broadcast(dy.dtype.type(0))
-        for i in range(start, stop, lanes):
-            total = total + load(given, i)
+        total = _sum(given, start, stop)
         store(out, plane * lanes, total)
         for m in range(len(xs)):
-            dot = _dot(given, xs[m].reshape(-1), means[m, plane % channels], start, stop)
+            near, rest = split(means[m, plane % channels], dy.dtype.type)
+            dot = _dot(given, xs[m].reshape(-1), near, start, stop)
+            dot = dot - widen(broadcast(rest)) * total
             store(out, ((m + 1) * blocks * channels + plane) * lanes, dot)
 
 
 def lane_sums(dy, xs, means):
     """Sums over pixels, each lane on its own: Σ dy, and Σ dy (x_m - means_m) for every x_m.
 
-    dy and M arrays x_m (blocks, C, H, W, L), means (M, C) -> (1 + M, blocks, C, L). All that the
-    backward of a weighted sum of batch norms needs to know of the whole batch.
+    dy and M arrays x_m (blocks, C, H, W, L), means (M, C) float64 -> float64 (1 + M, blocks, C, L). All
+    that the backward of a weighted sum of batch norms needs to know of the whole batch.
     """
     blocks, channels, *_, lanes = dy.shape
-    sums = np.zeros((1 + len(xs), blocks, channels, lanes), dy.dtype)
+    sums = np.zeros((1 + len(xs), blocks, channels, lanes))
     if dy.size:
         run_tasks(
             _lane_sums,
@@ -160,23 +194,25 @@ def lane_sums(dy, xs, means):
 
 
 @jit(allocates=False)
-def _norm_gradient(dy, x, mean, a, e, f, dx, first, end):
+def _norm_gradient(dy, x, mean, inverse, a, e, f, dx, first, end):
     _, channels, height, width, lanes = dy.shape
     given, before, out = dy.reshape(-1), x.reshape(-1), dx.reshape(-1)
     factors, offsets, slopes = a.reshape(-1), e.reshape(-1), f.reshape(-1)
     for plane in range(first, end):
         factor, offset = load(factors, plane * lanes), load(offsets, plane * lanes)
-        slope, middle = load(slopes, plane * lanes), broadcast(mean[plane % channels])
+        slope, by = load(slopes, plane * lanes), broadcast(inverse[plane % channels])
+        near, rest = split(mean[plane % channels], x.dtype.type)
+        middle, offset = broadcast(near), offset - broadcast(rest) * by * slope
         size = height * width * lanes
         for i in range(plane * size, (plane + 1) * size, lanes):
             value = load(given, i) * factor - offset
-            store(out, i, value - (load(before, i) - middle) * slope)
+            store(out, i, value - (load(before, i) - middle) * by * slope)
 
 
-def norm_gradient(dy, x, mean, a, e, f):
-    """dx = a dy - e - f (x - mean): the backward of a batch norm, its sums over the batch known.
+def norm_gradient(dy, x, mean, inverse, a, e, f):
+    """dx = a dy - e - f (x - mean) inverse: the backward of a batch norm, its sums over the batch known.
 
-    dy, x (blocks, C, H, W, L), mean (C,), a, e, f (blocks, C, L), see `norm_slopes`.
+    dy, x (blocks, C, H, W, L), mean (C,) float64, inverse (C,), a, e, f (blocks, C, L), see `norm_slopes`.
     """
     dx = empty(dy.shape, dy.dtype)
     if dx.size:
@@ -187,6 +223,7 @@ def norm_gradient(dy, x, mean, a, e, f):
             ready(dy),
             ready(x),
             mean,
+            inverse,
             a,
             e,
             f,
@@ -213,25 +250,25 @@ def scale_lanes(dy, factor):
     return out
 
 
-@jit(allocates=False)
+@jit(forceinline=True)  # LLVM finds it too long, and a call costs as much as a small plane
 def plane_moments(z, start, pixels, scale, scaled, sums, squares, at):
-    """Σ z and Σ (z - mean)² of a plane, lane by lane; then z is multiplied by the scale, if `scaled`.
+    """Σ z and Σ (z - mean)² of a plane in float64, lane by lane; then z is multiplied by the scale, if `scaled`.
 
     One pass: deviations from the first pixel instead of the mean cost at most a factor of `pixels` in
     rounding, however far from zero the data lie. Sums of integers stay exact.
     """
     lanes = 64 // z.itemsize
-    first, by = load(z, start), broadcast(scale)
-    total = broadcast(z.dtype.type(0))
+    first, by = widen(load(z, start)), broadcast(scale)
+    total = widen(broadcast(z.dtype.type(0)))
     square = total
     for i in range(start, start + pixels * lanes, lanes):
         value = load(z, i)
-        deviation = value - first
+        deviation = widen(value) - first
         total = total + deviation
         square = multiply_add(deviation, deviation, square)
         if scaled:
             store(z, i, value * by)
-    count = broadcast(z.dtype.type(pixels))
+    count = widen(broadcast(z.dtype.type(pixels)))
     store(sums, at, multiply_add(first, count, total))
     store(squares, at, square - total * total / count)
 
@@ -246,9 +283,9 @@ def _moments(x, sums, squares, first, end):
 
 
 def moments(x):
-    """Lane sums of x (blocks, C, H, W, L): Σ x, and Σ (x - mean of the lane)², both (blocks, C, L)."""
+    """Lane sums of x (blocks, C, H, W, L): Σ x, and Σ (x - mean of the lane)², float64 (blocks, C, L)."""
     blocks, channels, *_, lanes = x.shape
-    sums, squares = np.empty((2, blocks, channels, lanes), x.dtype)
+    sums, squares = np.empty((2, blocks, channels, lanes))
     run_tasks(_moments, COST * x.size, blocks * channels, ready(x), sums, squares)
     return sums, squares
 
@@ -258,7 +295,7 @@ def _statistics(
     sums, squares, batch, pixels, scale, eps, running_mean, running_var, momentum, mean, inverse
 ):
     blocks, channels, lanes = sums.shape
-    count, real = batch * pixels, mean.dtype.type
+    count, real = batch * pixels, inverse.dtype.type
     for c in range(channels):
         total, spread = 0.0, 0.0
         for block in range(blocks):
@@ -270,11 +307,12 @@ def _statistics(
                 deviation = sums[block, c, lane] / pixels - centre
                 spread += squares[block, c, lane] + pixels * deviation * deviation
         by = scale[c] if scale.size else real(1)
-        mean[c] = real(centre) * by
+        near = real(centre)
+        mean[c] = np.float64(near * by) + (centre - np.float64(near)) * by
         var = spread / count * by * by
         inverse[c] = 1 / np.sqrt(var + eps)
         if momentum > 0:
-            running_mean[c] += real(momentum) * (mean[c] - running_mean[c])
+            running_mean[c] += real(momentum) * (real(mean[c]) - running_mean[c])
             unbiased = real(var * count / (count - 1))
             running_var[c] += real(momentum) * (unbiased - running_var[c])
 
@@ -283,11 +321,11 @@ def batch_statistics(sums, squares, batch, pixels, scale, eps, running_mean, run
     """(mean, 1 / √(var + eps)), both (C,), of a batch of images of `pixels` pixels.
 
     sums, squares (blocks, C, L): as of `moments`. scale (C,), or empty for 1: what z was multiplied by
-    afterwards. The running arrays move towards mean and unbiased variance, in place. Accumulated in
-    float64 (Chan, Golub & LeVeque 1979): where z are integers with an integer mean, z · scale - mean ·
-    scale is exactly 0.
+    afterwards. The running arrays move towards mean and unbiased variance, in place. The mean is float64,
+    the other of their dtype. Accumulated in float64 (Chan, Golub & LeVeque 1979): where z are integers with
+    an integer mean, z · scale - mean · scale is exactly 0.
     """
-    mean, inverse = np.empty((2, sums.shape[1]), sums.dtype)
+    mean, inverse = np.empty(sums.shape[1]), np.empty(sums.shape[1], scale.dtype)
     _statistics(
         sums,
         squares,
@@ -315,7 +353,7 @@ def _norm_slopes(sum_dy, sum_dot, factor, inverse, count, batch, a, e, f):
                 dot += factor[block, lane] * sum_dot[block, c, lane]
         offset, slope = 0.0, 0.0
         if count:
-            offset, slope = by * total / count, by * by * by * dot / count
+            offset, slope = by * total / count, by * by * dot / count
         for block in range(blocks):
             for lane in range(min(lanes, batch - block * lanes)):
                 a[block, c, lane] = factor[block, lane] * by
@@ -327,8 +365,9 @@ def norm_slopes(sum_dy, sum_dot, factor, inverse, count, batch):
 
     sum_dy, sum_dot (blocks, C, L): two of `lane_sums`, of dy and of dy (x - mean). factor (blocks, L),
     one for each sample; inverse (C,): 1 / √(v + ε). count: the values of a channel in the batch, or 0
-    where mean and variance are constants (evaluation). Zero in lanes without an image.
+    where mean and variance are constants (evaluation). Of the dtype of `inverse`, zero in lanes without an
+    image.
     """
-    a, e, f = np.zeros((3, *sum_dy.shape), sum_dy.dtype)
+    a, e, f = np.zeros((3, *sum_dy.shape), inverse.dtype)
     _norm_slopes(sum_dy, sum_dot, factor, inverse, count, batch, a, e, f)
     return a, e, f

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bnas.fused.kernels.lanes import plane_moments
+from bnas.fused.kernels.lanes import plane_moments, split
 from bnas.fused.kernels.tables import reading_table, returning_table
 from bnas.kernels.buffers import empty
 from bnas.kernels.jit import jit
@@ -33,6 +33,7 @@ from bnas.kernels.vectors import (
     select_greater,
     store,
 )
+from bnas.kernels.windows import fitted
 
 GROUP = 4  # channels that go through a backward together
 START, NEXT = (
@@ -107,6 +108,7 @@ def binary_unit(depthwise, pointwise, binary_weights=True):
 @lru_cache(maxsize=256)
 def _tables(size, window):
     """(size of the output, reading table, returning table) of a Window over images of `size`."""
+    window = fitted(window, (1, 1, *size), "a fused unit")
     return window.out_size(size), reading_table(size, window), returning_table(size, window)
 
 
@@ -115,12 +117,19 @@ def _magnitude(x, zero):
     return select_greater(x, zero, x, zero - x)
 
 
+@jit(forceinline=True)
+def _affine(norm, c):
+    """Vectors of channel c of a norm, (x - middle) factor + offset, see `lanes.split`."""
+    near, rest = split(norm[0][c], norm[1].dtype.type)
+    return broadcast(near), broadcast(norm[1][c]), broadcast(norm[2][c] - norm[1][c] * rest)
+
+
 @jit(allocates=False)
 def _activate(x, at, norm, c, binary, table, planes, target):
     """The activated plane x[at...], with margins (left as they are), to planes[target...]."""
     lanes = 64 // x.itemsize
     zero, one = broadcast(x.dtype.type(0)), broadcast(x.dtype.type(1))
-    middle, factor, offset = broadcast(norm[0][c]), broadcast(norm[1][c]), broadcast(norm[2][c])
+    middle, factor, offset = _affine(norm, c)
     for row in range(table.height):
         to = target + (row * table.pitch + table.left) * lanes
         for i in range(0, table.width * lanes, lanes):
@@ -345,15 +354,15 @@ def _forward_blocks(x, norm, unit, table, z, sums, squares, first, end):
 def separable(x, norm, unit, window):
     """One unit: x (blocks, C, H, W, L) -> (z (blocks, Cout, Ho, Wo, L), sums, squares).
 
-    norm: (mean, scale, shift), each (C,), of the norm before. unit: a Unit. window: the Window of the
-    depthwise convolution, of a kernel (1, 1) where there is none. sums and squares (blocks, Cout, L): the
-    `moments` of z before the last β.
+    norm: (mean, scale, shift), each (C,), the mean float64, of the norm before. unit: a Unit. window: the
+    Window of the depthwise convolution, of a kernel (1, 1) where there is none. sums and squares (blocks,
+    Cout, L): the `moments` of z before the last β.
     """
     blocks, channels, height, width, lanes = x.shape
     out_size, table, _ = _tables((height, width), window)
     outputs, taps = unit.pointwise.size // channels, unit.depthwise.size // channels
     z = empty((blocks, outputs, *out_size, lanes), x.dtype)
-    sums, squares = np.empty((2, blocks, outputs, lanes), x.dtype)
+    sums, squares = np.empty((2, blocks, outputs, lanes))
     run_tasks(
         _forward_blocks,
         z.size * (channels + taps),
@@ -388,11 +397,13 @@ def _sloped(slope, x, dy, zero, one):
 
 
 @jit(allocates=False)
-def _through_norm(dy, z, at, pixels, middle, factor, offset, slope, scale, out, target):
-    """out = (factor dy - offset - slope (z - middle)) scale, one plane; see `lanes.norm_gradient`."""
-    centre, by = broadcast(middle), broadcast(scale)
+def _through_norm(dy, z, at, pixels, mean, inverse, factor, offset, slope, scale, out, target):
+    """out = (factor dy - offset - slope (z - mean) inverse) scale, one plane; see `lanes.norm_gradient`."""
+    near, rest = split(mean, z.dtype.type)
+    centre, unit, by = broadcast(near), broadcast(inverse), broadcast(scale)
+    offset = offset - broadcast(rest) * unit * slope
     for i in range(0, pixels * (64 // z.itemsize), 64 // z.itemsize):
-        value = load(dy, at + i) * factor - offset - (load(z, at + i) - centre) * slope
+        value = load(dy, at + i) * factor - offset - (load(z, at + i) - centre) * unit * slope
         store(out, target + i, value * by)
 
 
@@ -414,7 +425,7 @@ def _through_activation(x, at, pixels, norm, c, slope, dy, dx, add):
     """dx (+)= dy times the derivative of the activation at the normed x, one plane of each."""
     lanes = 64 // x.itemsize
     zero, one = broadcast(x.dtype.type(0)), broadcast(x.dtype.type(1))
-    middle, factor, offset = broadcast(norm[0][c]), broadcast(norm[1][c]), broadcast(norm[2][c])
+    middle, factor, offset = _affine(norm, c)
     for i in range(0, pixels * lanes, lanes):
         normed = multiply_add(load(x, at + i) - middle, factor, offset)
         value = _sloped(slope, normed, load(dy, i), zero, one)
@@ -427,7 +438,7 @@ def _through_activation(x, at, pixels, norm, c, slope, dy, dx, add):
 def _backward_blocks(
     gradient, x, norm, unit, forward, backward, slope, dx, add, ddepthwise, dpointwise, first, end
 ):
-    (dy, z), (a, e, f), z_mean = gradient
+    (dy, z), (a, e, f), z_mean, z_inverse = gradient
     dy, z, a, e, f = dy.reshape(-1), z.reshape(-1), a.reshape(-1), e.reshape(-1), f.reshape(-1)
     x, dx = x.reshape(-1), dx.reshape(-1)
     ddepthwise, dpointwise = ddepthwise.reshape(-1), dpointwise.reshape(-1)
@@ -453,6 +464,7 @@ def _backward_blocks(
                 at * pixels * lanes,
                 pixels,
                 z_mean[o],
+                z_inverse[o],
                 load(a, at * lanes),
                 load(e, at * lanes),
                 load(f, at * lanes),
@@ -532,7 +544,7 @@ def separable_gradients(dy, z, after, x, norm, unit, window, slope, learns, dx=N
     """Backward of `separable` and of a batch norm after it.
 
     dy, z (blocks, Cout, Ho, Wo, L): the gradient after the norm, and what the unit gave. after:
-    (mean (Cout,), a, e, f (blocks, Cout, L)) of `norm_gradient`. x, norm, unit, window: as they went
+    (mean, inverse (Cout,), a, e, f (blocks, Cout, L)) of `norm_gradient`. x, norm, unit, window: as they went
     forward. slope: "relu", or a surrogate of sign, "clip", "identity" or "polynomial". learns:
     whether gradients of the weights are wanted. dx: where to add the gradient, or None for a new array.
 
@@ -543,10 +555,9 @@ def separable_gradients(dy, z, after, x, norm, unit, window, slope, learns, dx=N
     outputs, taps = z.shape[1], unit.depthwise.size // channels
     add, dx = dx is not None, empty(x.shape, x.dtype) if dx is None else dx
     kept = blocks if learns else 0
-    ddepthwise = np.zeros((kept, channels, taps), x.dtype)
-    dpointwise = np.zeros((kept, outputs, channels), x.dtype)
+    ddepthwise, dpointwise = np.zeros((kept, channels, taps)), np.zeros((kept, outputs, channels))
     _, forward, backward = _tables(x.shape[2:4], window)
-    gradient = (ready(dy), ready(z)), tuple(map(ready, after[1:])), after[0]
+    gradient = (ready(dy), ready(z)), tuple(map(ready, after[2:])), *after[:2]
     run_tasks(
         _backward_blocks,
         z.size * (channels + taps) * (3 if learns else 1),
@@ -565,4 +576,4 @@ def separable_gradients(dy, z, after, x, norm, unit, window, slope, learns, dx=N
     )
     if not learns:
         return dx, None, None
-    return dx, ddepthwise.sum(axis=0), dpointwise.sum(axis=0)
+    return dx, *(part.sum(axis=0).astype(x.dtype) for part in (ddepthwise, dpointwise))
