@@ -337,7 +337,7 @@ class Function:
             shapes = ", ".join(str(t.shape) for t in inputs if t is not None)
             raise type(error)(f"{cls.__name__}: {error} (inputs of shape {shapes})") from error
         result = Tensor(output)
-        if True in context.needs:
+        if True in context._needs:
             result.requires_grad = True
             result.node = context
         return result
@@ -346,41 +346,63 @@ class Function:
 class Context:
     """What one application of a Function remembers until its backward has run.
 
-    Forward may set any further attribute; all of them are dropped when the graph is freed.
+    Forward may set any attribute but these, which the engine sets; they are dropped when the graph is freed.
+
+    Attributes:
+        function: the Function.
+        inputs: of each input the leaf, or the Context that made it; None where no gradient is needed.
+        needs, shapes: of each input, whether its gradient is needed, and its shape.
+        dtype: of all inputs.
     """
 
-    __slots__ = ("function", "inputs", "needs", "shapes", "dtype", "order", "freed", "__dict__")
+    __slots__ = (
+        "_function",
+        "_inputs",
+        "_needs",
+        "_shapes",
+        "_dtype",
+        "_order",
+        "_freed",
+        "__dict__",
+    )
+
+    # Without a setter: a forward that saved something under one of these names would break the engine.
+    function = property(attrgetter("_function"))
+    inputs = property(attrgetter("_inputs"))
+    needs = property(attrgetter("_needs"))
+    shapes = property(attrgetter("_shapes"))
+    dtype = property(attrgetter("_dtype"))
 
     def __init__(self, function, inputs):
-        self.function = function
-        self.dtype = None
-        self.needs, self.inputs, self.shapes = [], [], []
+        self._function = function
+        self._dtype = None
+        self._needs, self._inputs, self._shapes = [], [], []
         recording = _recording.get()
         for tensor in inputs:
             need, source, shape = False, None, None
             if tensor is not None:
                 data = tensor._data
                 shape = data.shape
-                if self.dtype is None:
-                    self.dtype = data.dtype
-                elif data.dtype != self.dtype:
+                if self._dtype is None:
+                    self._dtype = data.dtype
+                elif data.dtype != self._dtype:
                     raise TypeError(
-                        f"{function.__name__}: inputs of dtype {self.dtype} and {data.dtype}; all must "
+                        f"{function.__name__}: inputs of dtype {self._dtype} and {data.dtype}; all must "
                         "be of one dtype: convert one of them with Tensor(t, dtype=...)"
                     )
                 if recording and tensor.requires_grad:
                     # A made tensor is remembered by its node alone, to let its array be freed early.
                     need, source = True, tensor.node or tensor
-            self.needs.append(need)
-            self.inputs.append(source)
-            self.shapes.append(shape)
-        self.order = next(_creation_order)
-        self.freed = False
+            self._needs.append(need)
+            self._inputs.append(source)
+            self._shapes.append(shape)
+        self._order = next(_creation_order)
+        self._freed = False
 
     def free(self):
         self.__dict__.clear()
-        self.inputs = ()
-        self.freed = True
+        self._inputs = ()
+        self._freed = True
 
 
 def _leaf_gradients(output, gradient, retain_graph):
@@ -437,7 +459,7 @@ def _newest_first(root):
     found, stack = {root}, [root]
     while stack:
         node = stack.pop()
-        if node.freed:
+        if node._freed:
             raise RuntimeError(
                 f"backward: the graph below {node.function.__name__} was freed by an earlier "
                 "backward; pass retain_graph=True to that one, or compute the output anew"
@@ -446,7 +468,7 @@ def _newest_first(root):
             if isinstance(source, Context) and source not in found:
                 found.add(source)
                 stack.append(source)
-    return sorted(found, key=attrgetter("order"), reverse=True)
+    return sorted(found, key=attrgetter("_order"), reverse=True)
 
 
 def _input_gradients(node, dy):

@@ -448,3 +448,28 @@ def test_repr_and_item():
     assert "requires_grad=True" in repr(x) and "from=Mul" in repr(x * x)
     assert x.item() == 1.5 and isinstance(x.item(), float)
     assert len(leaf(1.0, 2.0)) == 2 and [row.item() for row in leaf(1.0, 2.0)] == [1, 2]
+
+
+@pytest.mark.parametrize("name", ["order", "freed", "shape", "x", "cut"])
+def test_a_forward_may_save_under_any_name_of_its_own(name):
+    def forward(ctx, x):
+        setattr(ctx, name, 3.0)
+        return 3 * x
+
+    def backward(ctx, dy):
+        return (getattr(ctx, name) * dy,)
+
+    members = {"forward": staticmethod(forward), "backward": staticmethod(backward)}
+    x = leaf(2.0)
+    type("Triple", (Function,), members).apply(F.exp(x)).backward()
+    assert x.grad == pytest.approx(3 * np.exp(2))
+
+
+@pytest.mark.parametrize("name", ["function", "inputs", "needs", "shapes", "dtype"])
+def test_a_forward_that_overwrites_what_the_engine_needs_is_stopped(name):
+    def forward(ctx, x):
+        setattr(ctx, name, 3.0)
+
+    members = {"forward": staticmethod(forward)}
+    with pytest.raises(AttributeError, match=name):
+        type("Rude", (Function,), members).apply(leaf(2.0))

@@ -431,3 +431,10 @@ def test_a_state_that_is_not_whole_is_refused_and_changes_nothing(change, says):
     with pytest.raises(ValueError, match=f"load_state_dict: .*{says}"):
         adam.load_state_dict(state)
     assert adam.state_dict().keys() == STATE.keys()
+
+
+def test_clip_grad_norm_of_gradients_whose_squares_float32_cannot_hold():
+    parameter = Parameter(np.zeros(4, np.float32))
+    parameter.grad = np.full(4, 1e25, np.float32)
+    assert optim.clip_grad_norm([parameter], 1.0) == pytest.approx(2e25, rel=1e-6)
+    np.testing.assert_allclose(parameter.grad, 0.5, rtol=1e-6)

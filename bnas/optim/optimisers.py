@@ -206,7 +206,7 @@ def clip_grad_norm(parameters, max_norm):
         if parameter.grad is not None:
             by_dtype.setdefault(parameter.data.dtype.char, []).append(parameter)
     flat = [_flat([p.grad for p in group]) for group in by_dtype.values()]
-    norm = math.sqrt(sum(float((gradient**2).sum()) for gradient in flat))
+    norm = math.sqrt(sum(float(np.square(g, dtype=np.float64).sum()) for g in flat))
     if not math.isfinite(norm):
         raise DivergedError(f"the gradient norm is {norm}; lower the learning rate")
     if norm > max_norm:
