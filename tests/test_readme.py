@@ -8,7 +8,9 @@ from helpers.processes import run_python
 
 pytestmark = pytest.mark.slow
 
-SNIPPETS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+PYTHON = re.compile(r"```python\n(.*?)```", re.DOTALL)
+SNIPPETS = PYTHON.findall((ROOT / "README.md").read_text(encoding="utf-8"))
+FIRST_STEPS = (ROOT / "docs" / "first-steps.md").read_text(encoding="utf-8")
 OWN = next(code for code in SNIPPETS if "register_operation" in code)
 
 
@@ -44,3 +46,13 @@ def test_a_run_with_an_operation_that_is_not_registered_says_what_to_do(tmp_path
         done = run_python("-m", "bnas", *command, cwd=tmp_path)
         assert done.returncode == 2 and "Traceback" not in done.stderr
         assert "conv_5x5" in done.stderr and "register" in done.stderr
+
+
+def test_the_first_steps_are_one_program(tmp_path):
+    """Its snippets one after another, as a newcomer pastes them; what they print is as the page says."""
+    done = run_python("-c", "\n".join(PYTHON.findall(FIRST_STEPS)), cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "w [ 1.  -2.   0.5]" in done.stdout
+    accuracies = [float(share) for share in re.findall(r"test (\d+\.\d)%", done.stdout)]
+    assert len(accuracies) == 2 and min(accuracies) > 90
+    assert "XnorConv2d has a slope of 0 almost everywhere" in done.stdout
