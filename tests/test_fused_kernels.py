@@ -215,3 +215,17 @@ def test_units_and_their_gradients(case, window, outputs, seed, weights, data):
     for mine, twin in zip(*results):
         if twin is not None:
             assert_close(mine, twin, x.dtype)
+
+
+@pytest.mark.parametrize("slope", ["relu", "clip", "polynomial"])
+def test_an_activation_that_is_flat_lets_no_infinite_gradient_through(slope):
+    x = reference.to_lanes(np.full((8, 1, 1, 1), -2.0, np.float32))
+    pointwise, ones = np.ones((1, 1, 1, 1), np.float32), np.ones(1, np.float32)
+    unit = kernels.binary_unit(None, pointwise, True)
+    if slope == "relu":
+        unit = kernels.real_unit(None, pointwise)
+    norm, lane = (np.zeros(1), ones, 0 * ones), np.ones((1, 1, 16), np.float32)[..., : x.shape[-1]]
+    after = np.zeros(1), ones, lane, 0 * lane, 0 * lane
+    dy = np.full_like(x, np.inf)
+    dx, *_ = kernels.separable_gradients(dy, x, after, x, norm, unit, Window((1, 1)), slope, False)
+    assert not reference.from_lanes(dx, 8).any()

@@ -392,7 +392,7 @@ def _sloped(slope, x, dy, zero, one):
         return select_greater(_magnitude(x, zero), one, zero, dy)
     if slope == 3:
         rest = one - _magnitude(x, zero)
-        return dy * select_greater(rest, zero, rest + rest, zero)
+        return select_greater(rest, zero, dy * (rest + rest), zero)  # 0 also if dy is infinite
     return dy
 
 
