@@ -82,6 +82,8 @@ def require_variance(count, shape):
 
 def _statistic(value, name):
     """The array of a running statistic that is an array, a Tensor or None."""
+    if type(value) is np.ndarray and value.dtype in FLOATS:  # nearly always
+        return value
     if isinstance(value, Tensor) and value.requires_grad:
         raise TypeError(f"batch_norm: {name} is moved in place, so it cannot require a gradient")
     array = value.data if isinstance(value, Tensor) else value
@@ -98,16 +100,26 @@ def require_own_memory(running_mean, running_var, **others):
 
     others: arrays or None, by the names that the error calls them.
     """
+    running = [a for a in (running_mean, running_var) if a is not None]
+    owners = [_owner(array) for array in running]
+    rest = [_owner(array) for array in others.values() if array is not None]
+    if len({id(owner) for owner in owners}) == len(running) and not any(
+        one is other for one in owners for other in rest
+    ):
+        return  # nearly always, and asked in every step
     arrays = {"running_mean": running_mean, "running_var": running_var, **others}
     given = [(name, array) for name, array in arrays.items() if array is not None]
-    for i, (name, array) in enumerate(given):
-        if not name.startswith("running"):
-            break
+    for i, (name, array) in enumerate(given[: len(running)]):
         for other, second in given[i + 1 :]:
-            if np.may_share_memory(array, second) and np.shares_memory(array, second):
+            if np.shares_memory(array, second):
                 raise ValueError(
                     f"batch_norm: {name} moves in place and shares memory with {other}; give it a copy"
                 )
+
+
+def _owner(array):
+    """What the memory of an array belongs to: views of one array have one owner."""
+    return array if array.base is None else array.base
 
 
 def batch_norm(
@@ -137,7 +149,7 @@ def batch_norm(
     channels = x.shape[1]
     running_mean = _statistic(running_mean, "running_mean")
     running_var = _statistic(running_var, "running_var")
-    if not isinstance(momentum, Real):
+    if type(momentum) is not float and not isinstance(momentum, Real):
         raise TypeError(
             f"batch_norm: momentum must be a number, got {momentum!r}; PyTorch's None, a cumulative "
             "average, is not offered"
