@@ -27,9 +27,10 @@ from bnas.errors import InputError
 STEP = 1e-5  # of the central difference: truncation ~ 1e-10, rounding ~ 1e-11
 TOLERANCE = 1e-6  # on the relative error
 NOISE = 8  # times the difference between two step sizes, how far off a central difference may be
-DOUBTFUL = (
-    1e-3  # the largest such error, as a share of the largest entry, with which a check can tell
+SUSPICIOUS = (
+    1e-4  # share of a difference that twice the step may change before a smaller one is tried
 )
+DOUBTFUL = 1e-3  # the largest error, as a share of the largest entry, with which a check can tell
 FLOOR = 1e-3  # an entry counts as at least this share of the largest, or noise around 0 would fail
 POWERLESS = 1e-7  # a numeric gradient below this proves nothing
 SMALL_JACOBIAN = 4096  # entries
@@ -175,8 +176,8 @@ def _gradient(output, leaf, cotangent, shape):
 def _slope(evaluate, inputs, position, direction):
     """(central difference of the output along `direction` in one input, how it changes with twice the step).
 
-    Where the two differ by more than rounding makes them, near a kink for instance, a tenth of the step is
-    tried as well.
+    Where the two differ by more than rounding makes them, near a kink for instance, a tenth of the step is tried
+    as well.
     """
 
     def difference(step):
@@ -190,7 +191,7 @@ def _slope(evaluate, inputs, position, direction):
         return slope, difference(2 * step) - slope
 
     slope, change = pair(STEP)
-    if np.abs(change).max(initial=0.0) > TOLERANCE * np.abs(slope).max(initial=0.0):
+    if np.abs(change).max(initial=0.0) > SUSPICIOUS * np.abs(slope).max(initial=0.0):
         nearer = pair(STEP / 10)
         if np.abs(nearer[1]).max() < np.abs(change).max():
             return nearer
