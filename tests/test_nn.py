@@ -367,6 +367,7 @@ def test_bits_by_part_counted_by_hand():
         def __init__(self):
             self.stem = nn.Sequential(nn.Conv2d(1, 2, 3, rng=rng()), nn.BatchNorm2d(2))
             self.cells = nn.ModuleList([block, nn.Sequential(nn.ReLU()), block])
+            self.tail = nn.Sequential(nn.Sequential(block, nn.Tanh()))
             self.head = nn.Linear(3, 2, rng=rng())
             self.scale = nn.Parameter(np.ones(5, np.float32))
 

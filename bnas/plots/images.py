@@ -6,7 +6,13 @@ from bnas.errors import InputError
 from bnas.plots.epochs import text_width
 from bnas.plots.figure import Figure
 
-_COLUMNS, _SIDE, _TITLE_SIZE = 10, 0.9, 8  # of the grid; inches of an image; points
+_COLUMNS, _TITLE_SIZE = 10, 8  # of the grid; points
+_SIDE, _GAP, _TITLE, _HEAD = (
+    0.9,
+    0.08,
+    0.2,
+    0.4,
+)  # inches: least width, between, above each, above all
 
 
 def samples_figure(images, labels, mean=None, std=None, count=50, what="images"):
@@ -79,16 +85,20 @@ def _grid(pictures, titles, title, columns):
     """Pictures in rows, each below its title."""
     columns = max(1, min(columns, len(pictures)))
     rows = max(1, -(-len(pictures) // columns))
-    side = max([_SIDE, *(text_width(text, _TITLE_SIZE) + 0.12 for text in titles)])
-    height = side * min(pictures.shape[1] / pictures.shape[2], 4) + 0.2
-    width = max(columns * side, text_width(title, 12) + 0.3)
-    figure = Figure(figsize=(width, rows * height + 0.4), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.03, h_pad=0.02, wspace=0, hspace=0)
-    figure.suptitle(title)
-    panels = figure.subplots(rows, columns, squeeze=False)
-    for ax in panels.flat:
-        ax.set_axis_off()
-    for ax, picture, text in zip(panels.flat, pictures, titles):
-        ax.imshow(picture, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-        ax.set_title(text, fontsize=_TITLE_SIZE, pad=2)
+    width = max([_SIDE, *(text_width(text, _TITLE_SIZE) + 0.12 for text in titles)])
+    side = width - _GAP
+    height = side * min(pictures.shape[1] / pictures.shape[2], 4)
+    row = height + _TITLE + _GAP
+    total = max(columns * width, text_width(title, 12) + 0.3), rows * row + _HEAD
+    figure = Figure(figsize=total)
+    figure.suptitle(title, y=1 - 0.08 / total[1])
+    ax = figure.add_axes((0, 0, 1, 1))  # one for all is fast; one data unit is one inch
+    ax.set_axis_off()
+    left = (total[0] - columns * width) / 2
+    for k, (picture, text) in enumerate(zip(pictures, titles)):
+        x, y = left + k % columns * width + _GAP / 2, _HEAD + k // columns * row + _TITLE
+        place = (x, x + side, y + height, y)
+        ax.imshow(picture, cmap="gray", vmin=0, vmax=1, interpolation="nearest", extent=place)
+        ax.text(x + side / 2, y - 0.04, text, ha="center", va="bottom", fontsize=_TITLE_SIZE)
+    ax.set(xlim=(0, total[0]), ylim=(total[1], 0), aspect="auto")
     return figure
