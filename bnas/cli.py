@@ -195,7 +195,8 @@ Train an architecture from scratch: that of RUN/genotype.txt, or of --genotype. 
 1-bit network it goes into RUN/binary, as its real twin (--precision real) into
 RUN/real. Data set, --data-dir and --limit are those of the search unless given.
 
-Train and validation images train together; the test images wait for bnas evaluate.
+Train and validation images train together, so the accuracy on the latter tells nothing of
+new images; --hold-out keeps them apart. The test images wait for bnas evaluate.
 """
 TRAIN_EPILOG = """\
 examples:
@@ -208,6 +209,8 @@ EVALUATE = """\
 Evaluate every network of a run on the test images: the Parent and the Child (both
 supernets), the trained 1-bit network and its real twin. Prints accuracy with its 95 %
 interval, parameters, size in bits, and the genotype; also in RUN/evaluation.json.
+Draws samples of the data, and of each trained network what it takes for what (confusion),
+its mistakes and where its bits are, into RUN/binary/figures and RUN/real/figures.
 After --limit the test images are fewer in proportion, and the interval is wider.
 """
 EXPORT = """\
@@ -246,7 +249,14 @@ examples:
 """
 PLOT = """\
 Draw the figures of a search and of its trained networks, finished or not, into the
-figures/ of each folder, and print their paths.
+figures/ of each folder, and print their paths. Those of a trained network on the test
+images come from bnas evaluate. With --genotype, draw the cells of an architecture alone.
+"""
+PLOT_EPILOG = """\
+examples:
+  bnas plot runs/mine
+  bnas plot --genotype DARTS_V2               into DARTS_V2.png
+  bnas plot --genotype runs/mine/genotype.txt -o mine.png
 """
 GRADCHECK = """\
 Compare the backward of every operation with finite differences in float64, on cases
@@ -371,8 +381,21 @@ def build_parser():
         help="how often a search step is timed (9, 7 or 3 times, by scale)",
     )
 
-    plot = command("plot", "draw the figures of a run", PLOT)
-    plot.add_argument("folder", metavar="RUN", help="run folder")
+    plot = command(
+        "plot",
+        "draw the figures of a run",
+        PLOT,
+        usage="bnas plot RUN\n       bnas plot --genotype G [-o FILE]",
+        epilog=PLOT_EPILOG,
+    )
+    plot.add_argument("folder", metavar="RUN", nargs="?", help="run folder")
+    plot.add_argument(
+        "--genotype",
+        metavar="G",
+        dest="architecture",
+        help="DARTS_V1, DARTS_V2, AmoebaNet, NASNet, or a file with a genotype",
+    )
+    plot.add_argument("-o", "--out", metavar="FILE", help="its PNG file (./NAME.png)")
 
     gradcheck = command("gradcheck", "verify every backward pass", GRADCHECK)
     gradcheck.add_argument(

@@ -90,6 +90,10 @@ def train(options):
         _require_kinship(root, config)
     dataset = load_dataset(config.dataset, config.data_dir, config.limit)
     teacher = _trained(root, "real", dataset) if config.distil else None
+    if teacher and config.hold_out and not _saved(TrainConfig, root / "real").hold_out:
+        raise InputError(
+            "the real twin has learnt the validation images; train one with --hold-out in another folder"
+        )
     job = Training(config, dataset, teacher)
     with _open(path, config, resume) as folder:
         write_genotype(path / "genotype.txt", parse_genotype(config.genotype))
@@ -106,7 +110,7 @@ def evaluate(options):
     limits = [c.limit for c in found.values()]
     limit = None if None in limits else max(limits)
     dataset = load_dataset(config.dataset, options.data_dir or config.data_dir, limit)
-    networks = []
+    networks, trained = [], {}
     if root in found:
         job = Search(found[root], dataset)
         state = _finished(root, job.epochs, _command("search", "--out", root))
@@ -119,10 +123,13 @@ def evaluate(options):
     for name, label in TRAINED.items():
         if root / name in found:
             label = f"Found {label}" if root in found and name == "binary" else label
-            networks.append((label, _trained(root, name, dataset)))
+            trained[name] = _trained(root, name, dataset)
+            networks.append((label, trained[name]))
     table, figures = report(networks, dataset)
     print(f"{table}\n\n{genotype.rstrip()}")
     RunFolder(root).write_result("evaluation.json", figures)
+    for name, network in trained.items():
+        _draw_evaluation(network, dataset, root / name)
     if root / "binary" not in found:
         print(f"\nNext: {_command('train', root)}")
 
@@ -209,11 +216,28 @@ def bench(options):
 
 
 def plot(options):
+    if options.architecture is not None:
+        _plot_genotype(options)
+        return
+    if options.folder is None or options.out is not None:
+        raise InputError("name a RUN to draw, or an architecture with --genotype (-o goes with it)")
     root = Path(options.folder)
     drawn = [picture for path in _runs(root) for picture in _draw(RunFolder.open(path))]
     if not drawn:
         raise InputError(f"{root} has no finished epoch to draw yet; go on with the run first")
     print(*drawn, sep="\n")
+
+
+def _plot_genotype(options):
+    _import_matplotlib()
+    from bnas.plots import draw_genotype
+
+    if options.folder is not None:
+        raise InputError("give a RUN or --genotype, not both")
+    genotype = parse_genotype(_named_genotype(options.architecture))
+    path = options.out or f"{Path(options.architecture).stem}.png"
+    draw_genotype(genotype, path)
+    print(path)
 
 
 def gradcheck(options):
@@ -382,6 +406,17 @@ def _draw(folder):
         operations = _saved(SearchConfig, root).operation_names
     genotype = read_genotype(path, operations) if path.exists() else None
     return draw_run(folder.history(), genotype, folder.figures, operations)
+
+
+def _draw_evaluation(network, dataset, path):
+    """Draw what a trained network makes of the test images, into the figures of its folder."""
+    _import_matplotlib()
+    from bnas.plots import draw_evaluation
+
+    predictions = logits_of(network, dataset.test.images).argmax(axis=1)
+    folder = RunFolder.open(path).figures
+    draw_evaluation(network, dataset, predictions, folder)
+    print(f"Its confusions, mistakes and bits, and samples of the data, are drawn in {folder}.")
 
 
 def _import_matplotlib():

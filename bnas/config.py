@@ -30,7 +30,12 @@ PRIMITIVES = (
 BENCH_PARTS = ("kernels", "networks", "steps", "memory", "growth")
 BENCH_SCALES = ("digits", "cifar", "darts")  # of a search step: image, channels, layers, batch
 
-LATER = ("operations", "engine", "kernels")  # settings that runs of the first versions lack
+LATER = (
+    "operations",
+    "engine",
+    "kernels",
+    "hold_out",
+)  # settings that runs of the first versions lack
 
 # What --quick stands for: small enough for seconds.
 QUICK_SEARCH = {
@@ -231,6 +236,9 @@ class TrainConfig:
     )
     beta: str = setting("closed", "channel scale: closed form mean|ŵ|, or learned", BETAS)
     augment: bool = setting(True, "augment training images as usual for the data set")
+    hold_out: bool = setting(
+        False, "keep the validation images out of training, to choose settings by their accuracy"
+    )
     engine: str = ENGINE
     kernels: str = KERNEL_CHOICE
 

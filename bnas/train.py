@@ -12,6 +12,8 @@ import bnas.functional as F
 from bnas import backend, fused
 from bnas.data import Split, batches
 from bnas.errors import InputError
+from bnas.evaluation import accuracy
+from bnas.kernels import buffers
 from bnas.nn import join_states, part_of, require_alike, without
 from bnas.optim import Adam, cosine_schedule, descend
 from bnas.runs.jobs import RunningMeans, epoch_rng, locate
@@ -72,7 +74,9 @@ class Training:
         self.network = build_network(config, dataset)
         # What computes in training; the network itself in evaluation.
         self.forward = fused.compile(self.network) if config.engine == "fused" else self.network
-        self.split = join(dataset.train, dataset.validation)
+        self.split = dataset.train
+        if not config.hold_out:
+            self.split = join(dataset.train, dataset.validation)
         self.epochs = config.epochs
         self.batch_size = min(config.batch_size, len(self.split))
         self.steps = len(self.split) // self.batch_size
@@ -90,7 +94,11 @@ class Training:
         return self.config.precision, epoch - first, self.epochs - first
 
     def run_epoch(self, number, progress):
-        """Epoch `number`; returns its history record."""
+        """Epoch `number`; returns its history record.
+
+        It has the accuracy on the validation images after the epoch: as validation_accuracy where they
+        are held out, as evaluation_accuracy where they train too.
+        """
         with backend.using(self.config.kernels):
             return self._run_epoch(number, progress)
 
@@ -118,10 +126,15 @@ class Training:
             correct = logits.data.argmax(axis=1) == labels
             means.add({"loss": loss.item(), "train_accuracy": float(correct.mean())})
             progress.step(label, means["loss"], means["train_accuracy"])
+        buffers.release()  # what follows comes in batches of other sizes
+        evaluated = "validation_accuracy" if config.hold_out else "evaluation_accuracy"
+        share = accuracy(network, self.dataset.validation)
+        buffers.release()
         return {
             "phase": "train",
             "stage": stage,
             **means.result(),
+            evaluated: share,
             "seconds": time.perf_counter() - start,
         }
 

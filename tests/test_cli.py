@@ -11,12 +11,15 @@ import numpy as np
 import pytest
 from helpers.commands import TINY, bnas, fail, succeed
 from helpers.hostile import archive, npy, seal, with_header
+from helpers.jobs import StopAt, Stopped
 from helpers.processes import run_python
 
 from bnas import commands
 from bnas.config import SearchConfig, TrainConfig
-from bnas.runs import RunFolder
+from bnas.data import load_dataset
+from bnas.runs import RunFolder, run
 from bnas.space import PUBLISHED, format_genotype, parse_genotype
+from bnas.train import Training
 
 SEARCH = ("search", *TINY, "--nodes", "1", "--out")
 COMMANDS = (
@@ -63,7 +66,8 @@ def copy(session, tmp_path):
 
 @pytest.fixture
 def _no_figures(monkeypatch):
-    monkeypatch.setattr("bnas.plots.draw_run", lambda *_: [])
+    for name in ("draw_run", "draw_evaluation"):
+        monkeypatch.setattr(f"bnas.plots.{name}", lambda *_: [])
 
 
 # A search this small spends nine tenths of its time on its figures. `session` and the test of
@@ -97,7 +101,8 @@ def test_every_setting_is_an_option_with_its_default(command, kind):
     for name, f in kind.__dataclass_fields__.items():
         if name != "genotype":
             flag = "--lambda" if name == "lam" else "--" + name.replace("_", "-")
-            default = "(yes)" if f.default is True else f"({f.default})"
+            shown = ("no", "yes")[f.default] if isinstance(f.default, bool) else f.default
+            default = f"({shown})"
             found = re.search(rf" {flag}\b.*?{re.escape(f.metadata['help'])}", text)
             assert found, flag
             assert f.default is None or text[found.end() + 1 :].startswith(default), flag
@@ -162,11 +167,18 @@ def test_evaluate_compares_all_networks(session):
     assert (root / "genotype.txt").read_text().strip() in printed["after"]
 
 
+def test_evaluate_draws_the_trained_networks(session):
+    root, printed = session
+    for precision in ("binary", "real"):
+        folder = root / precision / "figures"
+        names = {path.name for path in folder.iterdir()}
+        assert names >= {"samples.png", "confusion.png", "mistakes.png", "bits.png"}
+        assert f"drawn in {folder}" in printed["after"]
+    assert "drawn" not in printed["before"]
+
+
 def test_evaluate_gives_the_test_accuracy_of_the_trained_network(session):
     """Computed again by hand: no other network, no other split."""
-    from bnas.data import load_dataset
-    from bnas.train import Training
-
     root, _ = session
     dataset = load_dataset("digits", limit=96)
     for name, label in (("binary", "Found 1-bit network"), ("real", "Its real twin")):
@@ -183,8 +195,32 @@ def test_plot_draws_what_there_is(copy):
     shutil.rmtree(copy / "figures")
     paths = succeed("plot", copy).splitlines()
     assert len(paths) == 10 and all(os.path.getsize(path) > 1000 for path in paths)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(copy)
+        for options, path in ((("NASNet",), "NASNet.png"), (("genotype.txt", "-o", "x"), "x")):
+            assert succeed("plot", "--genotype", *options) == f"{path}\n"
+            assert (copy / path).read_bytes().startswith(b"\x89PNG")
     (copy / "genotype.txt").unlink()  # as while the search is running
     assert f"{copy}/figures/cells.png" not in succeed("plot", copy)
+
+
+@pytest.mark.slow
+def test_a_training_begun_by_an_older_version_goes_on(copy):
+    root = copy / "binary"
+    config = RunFolder.open(root).config
+    shutil.rmtree(root)
+    del config["hold_out"]
+    job = Training(TrainConfig(**config), load_dataset("digits", limit=96))
+    with RunFolder.create(root, config) as folder, pytest.raises(Stopped):
+        run(job, folder, StopAt(job.steps + 1))
+    (record,) = RunFolder.open(root).history()
+    del record["evaluation_accuracy"]
+    (root / "history.jsonl").write_text(json.dumps(record) + "\n")
+    succeed("plot", copy)
+    succeed("train", copy, "--resume")
+    first, second = RunFolder.open(root).history()
+    assert first == record and second.keys() - first.keys() == {"evaluation_accuracy"}
+    assert (root / "figures" / "training.png").exists()
 
 
 @no_figures
@@ -222,6 +258,9 @@ def test_distillation_needs_the_real_twin_and_uses_it(copy):
     succeed("train", labels_alone, *TINY, "--epochs", "1", "--genotype", copy / "genotype.txt")
     losses = [RunFolder.open(p / "binary").history()[0]["loss"] for p in (copy, labels_alone)]
     assert losses[0] != losses[1]
+    shutil.rmtree(copy / "binary")
+    fail(*train, "--hold-out", says="twin has learnt the validation images.* --hold-out")
+    assert not (copy / "binary").exists()
 
 
 @no_figures
@@ -335,6 +374,23 @@ def test_occupied_folders(copy):
     (copy / "config.json").unlink()
     fail(*SEARCH, copy, says=["already holds other files", "empty folder"])
     assert (copy / "checkpoint.npz").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "options, says",
+    [
+        ((), "name a RUN"),
+        (("run", "--genotype", "NASNet"), "not both"),
+        (("run", "-o", "cells.png"), "-o goes with it"),
+        (("--genotype", "NASNet9"), "no file and no published genotype"),
+        (("--genotype", "NASNet", "-o", "notes"), "notes is there and no figure of bnas"),
+    ],
+)
+def test_plot_needs_one_thing_to_draw(tmp_path, monkeypatch, options, says):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notes").write_text("mine")
+    fail("plot", *options, says=says)
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("notes", "mine")]
 
 
 @pytest.mark.parametrize("command", ["evaluate", "plot", "train"])

@@ -360,6 +360,40 @@ def test_batch_norm_against_torch_over_several_steps():
     np.testing.assert_allclose(ours(x).data, theirs(z).detach().numpy(), atol=1e-9)
 
 
+def test_bits_by_part_counted_by_hand():
+    block = nn.Sequential(nn.XnorConv2d(2, 3, 3, rng=rng()), nn.BatchNorm2d(3), nn.PReLU())
+
+    class Net(nn.Module):
+        def __init__(self):
+            self.stem = nn.Sequential(nn.Conv2d(1, 2, 3, rng=rng()), nn.BatchNorm2d(2))
+            self.cells = nn.ModuleList([block, nn.Sequential(nn.ReLU()), block])
+            self.tail = nn.Sequential(nn.Sequential(block, nn.Tanh()))
+            self.head = nn.Linear(3, 2, rng=rng())
+            self.scale = nn.Parameter(np.ones(5, np.float32))
+
+    net = Net()
+    expected = {
+        "": {"other": 32 * 5},
+        "stem": {"real convolutions": 32 * 20, "batch norms": 32 * 8},
+        "cells.0": {
+            "1-bit weights": 54,
+            "scales β": 32 * 3,
+            "batch norms": 32 * 12,
+            "other": 32 * block[2].weight.size,
+        },
+        "head": {"linear layers": 32 * 8},
+    }
+    assert nn.bits_by_part(net) == expected
+    assert nn.size_in_bits(net) == sum(sum(kinds.values()) for kinds in expected.values())
+    block[0].binary_weights = False
+    assert nn.bits_by_part(net)["cells.0"]["real convolutions"] == 32 * 54
+    assert nn.bits_by_part(block).keys() == {"0", "1", "2"}
+    tied = nn.Sequential(nn.XnorConv2d(2, 3, 3, rng=rng()), nn.Conv2d(2, 3, 3, bias=False))
+    tied[1].weight = tied[0].weight  # one part needs it real
+    assert nn.bits_by_part(tied) == {"0": {"real convolutions": 32 * 54}}
+    assert nn.bits_by_part(nn.ReLU()) == {}
+
+
 def test_size_in_bits_counted_by_hand():
     assert nn.size_in_bits(nn.Linear(5, 3, rng=rng())) == 32 * (15 + 3)
     assert nn.size_in_bits(nn.BatchNorm2d(4)) == 32 * 16

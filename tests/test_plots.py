@@ -6,11 +6,12 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from helpers.figures import assert_texts_fit, draw
 from helpers.genotypes import wirings
 from helpers.processes import run_python
 from hypothesis import given, settings
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex, to_rgb
+from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyArrowPatch
 from scipy.special import softmax
 
@@ -19,10 +20,15 @@ from bnas.plots import (
     OPERATION_STYLES,
     accuracy_figure,
     alpha_figure,
+    bits_figure,
     cell_figure,
+    confusion_figure,
+    draw_genotype,
     draw_run,
+    mistakes_figure,
     operation_count_figure,
     operation_styles,
+    samples_figure,
     tangent_figure,
     training_figure,
 )
@@ -44,6 +50,7 @@ SPACES = {
     "one": ("gabor_conv_3x3",),
     "many": (*(f"operation_{k}" for k in range(45)), "none"),
 }
+KEPT = "kept (its edge is framed)"
 INPUTS = {"$c_{k-2}$": 0, "$c_{k-1}$": 1}
 
 
@@ -96,48 +103,6 @@ def column(history, key, phase=None):
 
 def lines(ax):
     return {line.get_label(): line for line in ax.get_lines()}
-
-
-def draw(figure):
-    """Lay the figure out and return a renderer that measures its texts."""
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return canvas.get_renderer()
-
-
-def drawn_texts(figure):
-    """(text, bounding box in pixels with its frame, if any) of every text that is visible."""
-    renderer = draw(figure)
-    texts = list(figure.texts) + [figure._suptitle] * (figure._suptitle is not None)
-    for legend in figure.legends:
-        texts += legend.get_texts()
-    for ax in figure.axes:
-        if not ax.get_visible():
-            continue
-        texts += ax.texts
-        if ax.axison:
-            texts += [ax.title, ax._left_title, ax.xaxis.label, ax.yaxis.label]
-            for axis, side, along in ((ax.xaxis, ax.get_xlim(), 0), (ax.yaxis, ax.get_ylim(), 1)):
-                texts += [
-                    label
-                    for label in axis.get_ticklabels()
-                    if min(side) <= label.get_position()[along] <= max(side)
-                ]
-    unique = {id(text): text for text in texts if text.get_visible() and text.get_text()}
-    return [
-        (text, (text.get_bbox_patch() or text).get_window_extent(renderer))
-        for text in unique.values()
-    ]
-
-
-def assert_texts_fit(figure):
-    boxes = drawn_texts(figure)
-    assert boxes
-    for text, box in boxes:
-        assert figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1, text
-        assert figure.bbox.y0 <= box.y0 and box.y1 <= figure.bbox.y1, text
-    for (text, box), (other, other_box) in itertools.combinations(boxes, 2):
-        assert not box.overlaps(other_box), (text, other)
 
 
 def shaded(ax):
@@ -255,7 +220,7 @@ def test_alpha_figure_fits(epochs, nodes):
     figure = alpha_figure(search_history(epochs, nodes, per_phase=max(1, epochs // 6)), "normal")
     assert_texts_fit(figure)
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert legend[:8] == list(PRIMITIVES) and legend[8] == "Parent phase"
+    assert legend[:8] == list(PRIMITIVES) and legend[8:10] == [KEPT, "Parent phase"]
     assert ("Child phase" in legend) == (epochs > 1)
 
 
@@ -279,11 +244,38 @@ def test_alpha_figure_of_any_space(operations, nodes):
             )
     assert_texts_fit(figure)
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert legend == [*operations, "Parent phase", "Child phase"]
+    assert legend == [*operations, KEPT, "Parent phase", "Child phase"]
     height = panels[0].get_window_extent().height / figure.dpi
     assert height > 0.8  # inches: a long legend takes nothing from the panels
     if len(operations) == 1:
         assert panels[0].get_ylim()[0] == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cell", ["normal", "reduce"])
+@pytest.mark.parametrize("operations", [PRIMITIVES, SPACES["subset"], SPACES["no none"]])
+def test_what_the_genotype_keeps_is_marked(cell, operations):
+    history = search_history(5, nodes=3, operations=operations, seed=len(operations))
+    genotype = discretise(history[-1]["alpha"], operations)
+    pairs = getattr(genotype, cell)
+    kept = {(i, 2 + k // 2): name for k, (name, i) in enumerate(pairs)}
+    panels = [ax for ax in alpha_figure(history, cell, operations).axes if ax.get_visible()]
+    styles = operation_styles(operations)
+    for edge, ax in zip(edges(3), panels):
+        drawn = lines(ax)
+        thick = [name for name in operations if drawn[name].get_linewidth() > 2]
+        rings = [
+            line.get_xydata()[0]
+            for line in ax.get_lines()
+            if line.get_markersize() > 8 and line.get_markerfacecolor() == "none"
+        ]
+        framed = ax.spines["left"].get_linewidth() > 2
+        assert framed == (edge in kept) == (len(rings) == 1)
+        assert thick == [kept[edge] for _ in rings]
+        if framed:
+            np.testing.assert_array_equal(rings[0], drawn[kept[edge]].get_xydata()[-1])
+            frame = to_hex(ax.spines["top"].get_edgecolor()).upper()
+            assert frame == styles[kept[edge]].color
 
 
 def test_logits_of_any_size_are_drawn():
@@ -318,7 +310,7 @@ def test_phases_are_shaded_and_rounds_marked():
                 boundaries = [
                     line.get_xdata()[0]
                     for line in ax.get_lines()
-                    if len(set(line.get_xdata())) == 1
+                    if len(line.get_xdata()) == 2 and len(set(line.get_xdata())) == 1
                 ]
                 assert boundaries == [3.5, 7.5]
 
@@ -377,7 +369,9 @@ def test_operation_counts_of_any_space(operations):
             assert bars[0].get_hatch() == styles[name].hatch
     assert_texts_fit(figure)
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert legend == [*kept, "Parent phase", "Child phase"]
+    half = "half of the cell's operations"
+    assert legend == [*kept, half, "Parent phase", "Child phase"]
+    assert [ax.get_xlabel() for ax in figure.axes] == ["", "epoch"]
     assert figure.axes[0].get_window_extent().height / figure.dpi > 1.8
 
 
@@ -427,16 +421,20 @@ def test_the_longest_warning_fits():
 def test_accuracy_figure_draws_parent_and_child(epochs, per_phase):
     history = search_history(epochs, per_phase=per_phase)
     figure = accuracy_figure(history)
-    accuracy, loss = (lines(ax) for ax in figure.axes)
-    for phase, name, equation in (("parent", "Parent", "4.21"), ("child", "Child", "4.30")):
+    accuracy = lines(figure.axes[0])
+    losses = {ax.get_ylabel(): ax.get_lines()[-1] for ax in figure.axes[1:]}
+    for phase, name, loss in (
+        ("parent", "Parent", "cross-entropy of\nthe Parent (4.21)"),
+        ("child", "Child", "KL(Parent ‖ Child)\nof the Child (4.30)"),
+    ):
         occurs = any(record["phase"] == phase for record in history)
-        assert (f"{name}, validation" in accuracy) == occurs
+        assert (f"{name}, validation" in accuracy) == occurs == (loss in losses)
         if not occurs:
             continue
         for line, expected in (
             (accuracy[f"{name}, validation"], 100 * column(history, "validation_accuracy", phase)),
             (accuracy[f"{name}, training"], 100 * column(history, "train_accuracy", phase)),
-            (loss[f"{name}, Eq. {equation}"], column(history, "loss", phase)),
+            (losses[loss], column(history, "loss", phase)),
         ):
             np.testing.assert_allclose(line.get_ydata(), expected)
             first = np.flatnonzero(np.isfinite(expected))[::per_phase]
@@ -448,11 +446,11 @@ def test_accuracy_figure_draws_parent_and_child(epochs, per_phase):
 def test_losses_that_span_orders_are_drawn_on_a_logarithmic_axis(largest, scale):
     history = search_history()
     history[2]["loss"] = largest
-    assert accuracy_figure(history).axes[1].get_yscale() == scale
+    assert [ax.get_yscale() for ax in accuracy_figure(history).axes] == ["linear"] * 2 + [scale]
 
 
-@pytest.mark.parametrize("smallest, scale", [(1.0, "linear"), (0.0, "linear"), (1e-4, "log")])
-def test_tangent_figure_draws_distance_and_angle(smallest, scale):
+@pytest.mark.parametrize("smallest", [1.0, 0.0, 1e-4])
+def test_tangent_figure_draws_distance_and_angle(smallest):
     history = search_history(epochs=9)
     history[2]["distance"] = smallest
     figure = tangent_figure(history)
@@ -462,8 +460,14 @@ def test_tangent_figure_draws_distance_and_angle(smallest, scale):
         assert len(drawn) == 1
         np.testing.assert_array_equal(drawn[0].get_ydata(), column(history, key))
         assert not ax.texts
-    assert top.get_yscale() == scale
+    assert top.get_yscale() == "linear" and top.get_ylim()[0] == 0
+    assert top.get_ylim()[1] > np.nanmax(column(history, "distance"))
     assert bottom.get_ylim() == (0, 180)
+    explained = top.get_title("left").splitlines()
+    assert [text[:4] for text in explained] == ["g = ", "t = "]
+    assert bottom.get_xlabel() == "epoch"
+    labels = [text.get_text() for text in bottom.get_yticklabels()]
+    assert labels == ["agree, 0°", "45°", "unrelated, 90°", "135°", "opposed, 180°"]
     assert_texts_fit(figure)
 
 
@@ -489,6 +493,29 @@ def test_training_figure_tells_the_stages_apart(first, second):
     stretches = [(-0.5, first - 0.5, "#ffffff")] * (first > 0)
     stretches += [(first - 0.5, first + second - 0.5, "#e8e8e8")] * (second > 0)
     assert shaded(accuracy) == shaded(loss) == stretches
+    assert_texts_fit(figure)
+
+
+@pytest.mark.parametrize(
+    "key, label",
+    [
+        ("validation_accuracy", "validation images, held out"),
+        ("evaluation_accuracy", "validation images, which train too"),
+    ],
+)
+def test_training_figure_draws_the_validation_images(key, label):
+    history = training_history()
+    names = {"training, mean of the steps"}
+    assert lines(training_figure(history).axes[0]).keys() == names  # as older runs are
+    shares = np.random.default_rng(2).uniform(size=len(history))
+    shares[:2] = np.nan  # begun by an older version, and resumed
+    for record, share in zip(history[2:], shares[2:]):
+        record[key] = share
+    figure = training_figure(history)
+    drawn = lines(figure.axes[0])
+    assert drawn.keys() == names | {label}
+    np.testing.assert_allclose(drawn[label].get_ydata(), 100 * shares)
+    assert figure.axes[0].get_ylabel() == "accuracy (%)"
     assert_texts_fit(figure)
 
 
@@ -642,6 +669,42 @@ def test_draw_run_writes_what_there_is_data_for(tmp_path):
             assert data.startswith(b"\x89PNG") and data.endswith(b"IEND\xaeB`\x82")
 
 
+def test_every_figure_shows_itself_in_a_notebook():
+    history, images = search_history(2, nodes=1), np.zeros((2, 1, 4, 4))
+    for figure in (
+        alpha_figure(history, "normal"),
+        operation_count_figure(history),
+        accuracy_figure(history),
+        tangent_figure(history),
+        training_figure(training_history()),
+        cell_figure(discretise(history[-1]["alpha"])),
+        samples_figure(images, [0, 1]),
+        mistakes_figure(images, [0, 1], [0, 0]),
+        confusion_figure([0, 1], [0, 0]),
+        bits_figure({"": {"other": 32}}),
+    ):
+        assert figure._repr_png_().startswith(b"\x89PNG")
+
+
+@pytest.mark.slow
+def test_draw_genotype_replaces_its_own_figures_alone(tmp_path):
+    path = tmp_path / "cells.png"
+    for name in ("NASNet", "DARTS_V2"):
+        draw_genotype(PUBLISHED[name], path)
+        assert path.read_bytes() == cell_figure(PUBLISHED[name])._repr_png_()
+    foreign = io.BytesIO()
+    Figure(figsize=(1, 1)).savefig(foreign, format="png")  # any other program's
+    for content in (foreign.getvalue(), b"", b"notes"):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match="no figure of bnas"):
+            draw_genotype(PUBLISHED["NASNet"], path)
+        assert path.read_bytes() == content
+    with pytest.raises(InputError, match="no figure of bnas"):
+        draw_genotype(PUBLISHED["NASNet"], tmp_path)
+    with pytest.raises(InputError, match="cannot write"):
+        draw_genotype(PUBLISHED["NASNet"], tmp_path / "nowhere" / "cells.png")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("operations", SPACES.values(), ids=SPACES)
 def test_draw_run_draws_any_space(tmp_path, operations):
@@ -657,9 +720,7 @@ def test_draw_run_draws_any_space(tmp_path, operations):
         ("tangent", tangent_figure(history)),
         ("cells", cell_figure(genotype, operations)),
     ):
-        png = io.BytesIO()
-        figure.savefig(png, format="png", dpi=130)
-        assert (tmp_path / f"{name}.png").read_bytes() == png.getvalue(), name
+        assert (tmp_path / f"{name}.png").read_bytes() == figure._repr_png_(), name
 
 
 def test_a_history_of_another_space_is_refused():

@@ -8,6 +8,7 @@ import pytest
 from helpers.jobs import (
     DIGITS,
     Steps,
+    assert_same_bits,
     assert_same_outcome,
     assert_unchanged,
     finish,
@@ -20,7 +21,7 @@ from bnas.autodiff import Tensor
 from bnas.config import TrainConfig
 from bnas.data import Augmentation
 from bnas.errors import DivergedError, InputError
-from bnas.evaluation import predict, report
+from bnas.evaluation import accuracy, predict, report
 from bnas.runs.jobs import Silent
 from bnas.search.objectives import teacher_probabilities
 from bnas.space import Genotype, format_genotype
@@ -53,6 +54,32 @@ def test_training_takes_train_and_validation_images_but_no_test_image():
     expected = [DIGITS.train.images, DIGITS.validation.images]
     np.testing.assert_array_equal(split.images, np.concatenate(expected))
     assert len(split.labels) == 96 + 32
+
+
+def test_validation_images_can_be_held_out():
+    split = Training(replace(TRAIN, hold_out=True), DIGITS).split
+    np.testing.assert_array_equal(split.images, DIGITS.train.images)
+    np.testing.assert_array_equal(split.labels, DIGITS.train.labels)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "hold_out, key", [(True, "validation_accuracy"), (False, "evaluation_accuracy")]
+)
+def test_every_epoch_ends_with_the_accuracy_on_the_validation_images(tmp_path, hold_out, key):
+    """Called a validation accuracy only where they are held out, and without a trace in the training."""
+    settings = {"hold_out": hold_out, "drop_path": 0.3, "stages": 2}
+    job = Training(replace(TRAIN, **settings), DIGITS)
+    history, (arrays, _) = finish(job, tmp_path / "run")
+    keys = {"validation_accuracy", "evaluation_accuracy"}
+    assert [keys & record.keys() for record in history] == [{key}] * 4
+    assert history[-1][key] == accuracy(job.network, DIGITS.validation)
+    assert len({record[key] for record in history}) > 1
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bnas.train.accuracy", lambda network, split: 0.0)
+        blind, (others, _) = train(settings, tmp_path, "blind")
+    assert [record | {key: 0.0} for record in history] == blind
+    assert_same_bits(arrays, others)
 
 
 @pytest.mark.parametrize("precision", ["binary", "real"])

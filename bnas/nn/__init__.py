@@ -2,7 +2,7 @@
 
 from bnas.nn import init
 from bnas.nn.containers import ModuleList, Sequential
-from bnas.nn.convolutions import Conv2d, Convolution, XnorConv2d, size_in_bits
+from bnas.nn.convolutions import Conv2d, Convolution, XnorConv2d
 from bnas.nn.layers import (
     AdaptiveAvgPool2d,
     AvgPool2d,
@@ -26,6 +26,7 @@ from bnas.nn.module import (
     is_exactly,
     parameter_count,
 )
+from bnas.nn.sizes import bits_by_part, size_in_bits
 from bnas.nn.states import ShapeMismatch, join_states, part_of, require_alike, without
 
 __all__ = [
@@ -53,6 +54,7 @@ __all__ = [
     "Sigmoid",
     "Tanh",
     "XnorConv2d",
+    "bits_by_part",
     "evaluating",
     "init",
     "is_exactly",

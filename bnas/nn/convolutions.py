@@ -1,4 +1,4 @@
-"""Convolutions, with real and with binary weights, and what they cost to store."""
+"""Convolutions, with real and with binary weights."""
 
 import math
 
@@ -8,10 +8,8 @@ import bnas.functional as F
 from bnas.config import BETAS, SURROGATES
 from bnas.functional.arguments import pair, require_memory, require_sizes
 from bnas.kernels.windows import Window
-from bnas.nn.module import Module, Parameter, own_values
+from bnas.nn.module import Module, Parameter
 from bnas.random import generator
-
-FLOAT_BITS = 32  # what a real-valued number costs in a stored network
 
 
 class Convolution(Module):
@@ -161,21 +159,3 @@ class XnorConv2d(Convolution):
     def reconstruction_loss(self):
         """L_R of this layer (Eq. 4.23), a scalar Tensor."""
         return F.reconstruction_loss(self.weight, self.beta)
-
-
-def size_in_bits(module):
-    """Bits needed to store `module` for inference.
-
-    A weight of a 1-bit convolution costs one bit, its scale β 32 bits for each output channel;
-    everything else, running statistics included, 32 bits a number. What several parts share is stored once,
-    and as 32 bits a number if one of them needs it so.
-    """
-    bits = {}
-    for part in module.modules():
-        if isinstance(part, XnorConv2d) and part.binary_weights:
-            w = part.weight
-            bits[id(w)] = max(bits.get(id(w), 0), w.size + FLOAT_BITS * w.shape[0])
-        else:
-            for _, value in own_values(part, (Parameter, np.ndarray)):
-                bits[id(value)] = FLOAT_BITS * value.size
-    return sum(bits.values())

@@ -1,13 +1,16 @@
 """The figures of a run: what the search did to alpha, and the network that came out of it.
 
-Every function takes plain data (the history, one dict per epoch, or a genotype) and returns a
-matplotlib Figure; `draw_run` saves them all as PNG files. Those that show operations take their
-names, the eight of the paper unless told. Nothing here touches pyplot, so no window and no global
-state.
+Every function takes plain data (the history, one dict per epoch, or a genotype, or labels and
+predictions of any network) and returns a matplotlib Figure, which a notebook shows; `draw_run` and
+`draw_evaluation` save them as PNG files. Those that show operations take their names, the eight of
+the paper unless told. Nothing here touches pyplot, so no window and no global state.
 """
 
 from bnas.plots.cells import cell_figure
-from bnas.plots.run import draw_run
+from bnas.plots.figure import Figure
+from bnas.plots.images import mistakes_figure, samples_figure
+from bnas.plots.network import bits_figure, confusion_figure
+from bnas.plots.run import draw_evaluation, draw_genotype, draw_run
 from bnas.plots.search import (
     accuracy_figure,
     alpha_figure,
@@ -19,12 +22,19 @@ from bnas.plots.training import training_figure
 
 __all__ = [
     "OPERATION_STYLES",
+    "Figure",
     "accuracy_figure",
     "alpha_figure",
+    "bits_figure",
     "cell_figure",
+    "confusion_figure",
+    "draw_evaluation",
+    "draw_genotype",
     "draw_run",
+    "mistakes_figure",
     "operation_count_figure",
     "operation_styles",
+    "samples_figure",
     "tangent_figure",
     "training_figure",
 ]

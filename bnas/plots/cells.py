@@ -3,13 +3,13 @@
 from typing import NamedTuple
 
 import numpy as np
-from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyArrowPatch
 from matplotlib.path import Path as Curve
 from scipy.optimize import isotonic_regression
 
 from bnas.config import PRIMITIVES
 from bnas.plots.epochs import text_width
+from bnas.plots.figure import Figure
 from bnas.plots.styles import operation_styles
 from bnas.space import validate_genotype
 from bnas.space.operations import distinct_names

@@ -17,6 +17,8 @@ STAGES = {
     "activations": ("1-bit activations, real weights", "#FFFFFF"),
     "binary": ("1-bit activations and weights", "#E8E8E8"),
 }
+# Of a line on training images, beside one on validation images.
+TRAINING_LINE = {"linestyle": "--", "markerfacecolor": "white"}
 PARENT_COLOR, CHILD_COLOR = "#0072B2", "#D55E00"
 LARGEST = 1e300  # beyond it the axes overflow
 _LEGEND_SIZE = 9  # points
@@ -80,7 +82,7 @@ def epoch_axis(ax, history, key, kinds):
     ]
 
 
-def draw_line(ax, x, y, **style):
+def draw_line(ax, x, y, linewidth=1.5, **style):
     """A line with markers on every eighth of it, and where it starts anew after a gap (NaN).
 
     So a stretch of one epoch shows, and sixty epochs are not a blur.
@@ -92,7 +94,7 @@ def draw_line(ax, x, y, **style):
         x,
         y,
         markevery=list(np.flatnonzero(starts | regular)),
-        linewidth=1.5,
+        linewidth=linewidth,
         markersize=4.5,
         **style,
     )
@@ -100,7 +102,6 @@ def draw_line(ax, x, y, **style):
 
 def log_if_wide(ax, values):
     """A logarithmic y axis when positive values span two orders of magnitude or more."""
-    values = np.concatenate(values)
     values = values[np.isfinite(values)]
     if len(values) and values.min() > 0 and values.max() >= 100 * values.min():
         ax.set_yscale("log")

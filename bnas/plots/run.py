@@ -1,11 +1,14 @@
 """All figures of a run, as PNG files."""
 
-import io
 from pathlib import Path
 
 from bnas.config import PRIMITIVES
 from bnas.errors import InputError
+from bnas.nn import bits_by_part
 from bnas.plots.cells import cell_figure
+from bnas.plots.figure import is_figure, to_png
+from bnas.plots.images import mistakes_figure, samples_figure
+from bnas.plots.network import bits_figure, confusion_figure
 from bnas.plots.search import (
     accuracy_figure,
     alpha_figure,
@@ -14,8 +17,6 @@ from bnas.plots.search import (
 )
 from bnas.plots.training import training_figure
 from bnas.runs import atomic_write
-
-_DPI = 130
 
 
 def draw_run(history, genotype, folder, operations=PRIMITIVES):
@@ -39,7 +40,40 @@ def draw_run(history, genotype, folder, operations=PRIMITIVES):
         figures["training"] = training_figure(training)
     if genotype is not None:
         figures["cells"] = cell_figure(genotype, operations)
+    return _write(figures, folder)
 
+
+def draw_evaluation(network, dataset, predictions, folder):
+    """Write the figures of a trained network on the test images into `folder`; returns the PNGs' paths.
+
+    network: a Module; dataset: bnas.data.Dataset; predictions: (N,), the class it gives each test image.
+    Raises InputError for a folder that cannot be written.
+    """
+    train, test, pixels = dataset.train, dataset.test, (dataset.mean, dataset.std)
+    wrong = mistakes_figure(test.images, test.labels, predictions, *pixels, what="test images")
+    figures = {
+        "samples": samples_figure(train.images, train.labels, *pixels, what="training images"),
+        "confusion": confusion_figure(test.labels, predictions, dataset.classes, "test images"),
+        "mistakes": wrong,
+        "bits": bits_figure(bits_by_part(network)),
+    }
+    return _write(figures, folder)
+
+
+def draw_genotype(genotype, path):
+    """Write the cells of a genotype into the PNG file `path`.
+
+    Raises InputError where there is a file already that is no figure of ours, or that cannot be written.
+    """
+    path = Path(path)
+    if path.exists() and not (path.is_file() and is_figure(path)):
+        raise InputError(
+            f"{path} is there and no figure of bnas; move it away or give another -o FILE"
+        )
+    atomic_write(path, to_png(cell_figure(genotype)))
+
+
+def _write(figures, folder):
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -47,8 +81,6 @@ def draw_run(history, genotype, folder, operations=PRIMITIVES):
         raise InputError(f"cannot make the folder {folder}: {error.strerror}") from None
     paths = []
     for name, figure in figures.items():
-        png = io.BytesIO()
-        figure.savefig(png, format="png", dpi=_DPI)
         paths.append(folder / f"{name}.png")
-        atomic_write(paths[-1], png.getvalue())
+        atomic_write(paths[-1], to_png(figure))
     return paths
