@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyArrowPatch
 from scipy.special import softmax
 
+from bnas import plots
 from bnas.errors import InputError
 from bnas.plots import (
     OPERATION_STYLES,
@@ -684,6 +685,11 @@ def test_every_figure_shows_itself_in_a_notebook():
         bits_figure({"": {"other": 32}}),
     ):
         assert figure._repr_png_().startswith(b"\x89PNG")
+
+
+def test_completion_offers_figures_and_no_internals():
+    assert dir(plots) == sorted(plots.__all__)
+    assert all(hasattr(plots, name) for name in plots.__all__)
 
 
 @pytest.mark.slow

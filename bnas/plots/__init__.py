@@ -38,3 +38,7 @@ __all__ = [
     "tangent_figure",
     "training_figure",
 ]
+
+
+def __dir__():
+    return sorted(__all__)
