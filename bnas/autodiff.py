@@ -330,6 +330,7 @@ class Function:
     def apply(cls, *inputs, **params):
         """Run the forward on Tensors (None for an absent optional input); record it if need be."""
         context = Context(cls, inputs)
+        context.params = params
         arrays = [None if tensor is None else tensor._data for tensor in inputs]
         try:
             output = cls.forward(context, *arrays, **params)
@@ -346,7 +347,8 @@ class Function:
 class Context:
     """What one application of a Function remembers until its backward has run.
 
-    Forward may set any further attribute; all of them are dropped when the graph is freed.
+    `params` are the keyword arguments, for those who read the graph. Forward may set any further attribute; all
+    of them are dropped when the graph is freed.
     """
 
     __slots__ = ("function", "inputs", "needs", "shapes", "dtype", "order", "freed", "__dict__")
