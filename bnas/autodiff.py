@@ -329,7 +329,7 @@ class Function:
     @classmethod
     def apply(cls, *inputs, **params):
         """Run the forward on Tensors (None for an absent optional input); record it if need be."""
-        context = Context(cls, inputs)
+        context = Context(cls, inputs, params)
         arrays = [None if tensor is None else tensor._data for tensor in inputs]
         try:
             output = cls.forward(context, *arrays, **params)
@@ -353,6 +353,8 @@ class Context:
         inputs: of each input the leaf, or the Context that made it; None where no gradient is needed.
         needs, shapes: of each input, whether its gradient is needed, and its shape.
         dtype: of all inputs.
+        params: the keyword arguments, for those who read the graph.
+        order: a number that grows from one application to the next.
     """
 
     __slots__ = (
@@ -361,6 +363,7 @@ class Context:
         "_needs",
         "_shapes",
         "_dtype",
+        "_params",
         "_order",
         "_freed",
         "__dict__",
@@ -372,9 +375,11 @@ class Context:
     needs = property(attrgetter("_needs"))
     shapes = property(attrgetter("_shapes"))
     dtype = property(attrgetter("_dtype"))
+    params = property(attrgetter("_params"))
+    order = property(attrgetter("_order"))
 
-    def __init__(self, function, inputs):
-        self._function = function
+    def __init__(self, function, inputs, params):
+        self._function, self._params = function, params
         self._dtype = None
         self._needs, self._inputs, self._shapes = [], [], []
         recording = _recording.get()
@@ -401,7 +406,7 @@ class Context:
 
     def free(self):
         self.__dict__.clear()
-        self._inputs = ()
+        self._inputs, self._params = (), None
         self._freed = True
 
 

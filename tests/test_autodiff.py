@@ -450,7 +450,7 @@ def test_repr_and_item():
     assert len(leaf(1.0, 2.0)) == 2 and [row.item() for row in leaf(1.0, 2.0)] == [1, 2]
 
 
-@pytest.mark.parametrize("name", ["order", "freed", "shape", "x", "cut"])
+@pytest.mark.parametrize("name", ["freed", "shape", "x", "cut", "data"])
 def test_a_forward_may_save_under_any_name_of_its_own(name):
     def forward(ctx, x):
         setattr(ctx, name, 3.0)
@@ -465,7 +465,9 @@ def test_a_forward_may_save_under_any_name_of_its_own(name):
     assert x.grad == pytest.approx(3 * np.exp(2))
 
 
-@pytest.mark.parametrize("name", ["function", "inputs", "needs", "shapes", "dtype"])
+@pytest.mark.parametrize(
+    "name", ["function", "inputs", "needs", "shapes", "dtype", "order", "params"]
+)
 def test_a_forward_that_overwrites_what_the_engine_needs_is_stopped(name):
     def forward(ctx, x):
         setattr(ctx, name, 3.0)

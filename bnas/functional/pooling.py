@@ -88,10 +88,15 @@ def adaptive_avg_pool2d(x, output_size):
     Shapes: (N, C, H, W) -> (N, C, Ho, Wo), output_size an int or a pair (Ho, Wo).
     """
     x = as_images(x, "adaptive_avg_pool2d")
-    for axis, parts in zip((2, 3), pair(output_size, "output_size", "adaptive_avg_pool2d", 1)):
+    output_size = pair(output_size, "output_size", "adaptive_avg_pool2d", 1)
+    if 0 in x.shape[2:]:
+        raise ValueError(f"adaptive_avg_pool2d: no pixels to average in images of {x.shape}")
+    if output_size == (1, 1):
+        return mean(x, axis=(2, 3), keepdims=True)
+    if not any(length % parts for length, parts in zip(x.shape[2:], output_size)):
+        return avg_pool2d(x, [length // parts for length, parts in zip(x.shape[2:], output_size)])
+    for axis, parts in zip((2, 3), output_size):
         length = x.shape[axis]
-        if length == 0:
-            raise ValueError(f"adaptive_avg_pool2d: no pixels to average in images of {x.shape}")
         cuts = [(i * length // parts, -(-(i + 1) * length // parts)) for i in range(parts)]
         before = (slice(None),) * axis
         x = stack([mean(x[(*before, slice(*cut))], axis=axis) for cut in cuts], axis=axis)

@@ -13,9 +13,15 @@ from bnas.packed.kernels import COUNTERS
 from bnas.packed.layers import (
     BitConv,
     Model,
+    PackedAffine,
     PackedCell,
+    PackedConcat,
     PackedPool,
     PackedSkip,
+    PackedStep,
+    PackedSteps,
+    PackedSum,
+    PackedWindowPool,
     PackedZero,
     RealConv,
     Rescale,
@@ -26,26 +32,53 @@ from bnas.packed.layers import (
 FARTHEST = 64  # padding, dilation and stride at most: a margin takes memory that no file pays for
 
 
+MOST_CHANNELS = 2**20  # that a concatenation makes, which could double them again and again
+
+
 class _Images(NamedTuple):
     channels: int
     size: tuple
+    bits: bool = False
 
 
 def check(model, shape):
-    """Raise ValueError unless `model` is a Model that takes images of `shape` (C, H, W)."""
-    _require(isinstance(model, Model), "no Model")
+    """Raise ValueError unless `model` is a Model or PackedSteps and takes images of `shape` (C, H, W)."""
+    _require(isinstance(model, (Model, PackedSteps)), "no Model")
     _require(len(shape) == 3 and all(_whole(n, 1) for n in shape), "image shape")
-    _require(_tuple(model.stem, 1) and isinstance(model.cells, tuple), "stem and cells")
-    older = newer = _join(model.stem, _Images(shape[0], tuple(shape[1:])), RealConv)
-    for cell in model.cells:
-        _require(isinstance(cell, PackedCell), "no PackedCell")
-        older, newer = newer, _cell(cell, older, newer)
+    last = _cells(model, shape) if isinstance(model, Model) else _steps(model, shape)
     _require(len(model.w) > 0, "no class")
-    _floats((len(model.w), newer.channels), model.w)
+    _floats((len(model.w), last.channels), model.w)
     _floats((len(model.w),), model.bias)
     names = [record.name for record in parts(model) if isinstance(record, BitConv)]
     _require(all(isinstance(name, str) for name in names), "names")
     _require(len(set(names)) == len(names), "names")
+
+
+def takes_bits(layer):
+    """Whether a layer of steps reads bits where it can: a 1-bit convolution but for most with groups."""
+    return isinstance(layer, BitConv) and (layer.groups == 1 or isinstance(layer.finish, Threshold))
+
+
+def gives_bits(layer):
+    """Whether a layer of steps can end in a threshold: a 1-bit convolution, if with groups a depthwise one."""
+    if not isinstance(layer, BitConv):
+        return False
+    depthwise = layer.w.shape[:2] == (layer.groups, 1) and layer.w[0].size + 1 < 2**COUNTERS
+    return layer.groups == 1 or depthwise
+
+
+def results(steps, shape):
+    """The sizes of the images (C, H, W) and of what each step makes of them: a list of (channels, size, bits).
+
+    Raises:
+        ValueError: a step does not fit.
+    """
+    found = [_Images(shape[0], tuple(shape[1:]))]
+    for step in steps:
+        _require(isinstance(step, PackedStep) and isinstance(step.sources, tuple), "step")
+        _require(all(_whole(source, 0, len(found) - 1) for source in step.sources), "sources")
+        found.append(_step(step.layer, [found[source] for source in step.sources]))
+    return found
 
 
 def _require(condition, what):
@@ -70,6 +103,64 @@ def _floats(shape, *arrays):
     for array in arrays:
         _array(array, np.float32, shape)
         _require(np.isfinite(array).all(), "NaN or infinity")
+
+
+def _steps(model, shape):
+    _require(isinstance(model.steps, tuple), "steps")
+    found = results(model.steps, shape)
+    read = {source for step in model.steps for source in step.sources}
+    _require(read == set(range(len(model.steps))), "results that nothing reads")
+    _require(not found[-1].bits, "bits at the end")
+    return found[-1]
+
+
+def _step(layer, sources):
+    """What a layer makes of the results that it reads."""
+    several = isinstance(layer, (PackedSum, PackedConcat))
+    _require(len(sources) == 2 if isinstance(layer, PackedSum) else sources, "sources")
+    _require(several or len(sources) == 1, "sources")
+    _require(takes_bits(layer) or not any(images.bits for images in sources), "bits")
+    first = sources[0]
+    if isinstance(layer, BitConv):
+        _require(isinstance(layer.finish, (Threshold, Rescale)), "finish")
+        return _bit_conv(layer, first)
+    if isinstance(layer, RealConv):
+        return _real_conv(layer, first)
+    if isinstance(layer, PackedWindowPool):
+        return _window_pool(layer, first)
+    if isinstance(layer, PackedAffine):
+        _floats((first.channels,), *layer)
+        return first
+    _require(several, "kind of a layer")
+    _require(all(images.size == first.size for images in sources), "sizes")
+    if isinstance(layer, PackedSum):
+        _require(first == sources[1], "sizes")
+        return first
+    channels = sum(images.channels for images in sources)
+    _require(channels <= MOST_CHANNELS, "channels")
+    return first._replace(channels=channels)
+
+
+def _window_pool(layer, images):
+    _require(layer.kind in ("max", "avg", "mean") and isinstance(layer.counted, bool), "pooling")
+    _floats((images.channels,), layer.scale, layer.shift)
+    window = layer.window
+    _window(window)
+    _require(window.skip == 0, "window")
+    if any(window.padding):
+        _require(
+            all(2 * p <= k <= FARTHEST for p, k in zip(window.padding, window.kernel)), "window"
+        )
+    return images._replace(size=_out_size(window, images.size))
+
+
+def _cells(model, shape):
+    _require(_tuple(model.stem, 1) and isinstance(model.cells, tuple), "stem and cells")
+    older = newer = _join(model.stem, _Images(shape[0], tuple(shape[1:])), RealConv)
+    for cell in model.cells:
+        _require(isinstance(cell, PackedCell), "no PackedCell")
+        older, newer = newer, _cell(cell, older, newer)
+    return newer
 
 
 def _cell(cell, older, newer):
@@ -112,12 +203,11 @@ def _branch(branch, images, kinds):
         if isinstance(layer, BitConv):
             finish = Rescale if layer is branch[-1] else Threshold
             _require(isinstance(layer.finish, finish), "finish")
-            images = _bit_conv(layer, images)
+            _require(finish is Threshold or layer.groups == 1, "groups")
+            images = _bit_conv(layer, images)._replace(bits=False)
         elif isinstance(layer, RealConv):
-            images = _conv(layer, images, np.float32)
             _require(layer.groups == 1, "groups")
-            _require(isinstance(layer.relu, bool), "ReLU")
-            _floats((images.channels,), layer.scale, layer.shift)
+            images = _real_conv(layer, images)
         elif isinstance(layer, PackedPool):
             _require(layer.kind in ("max", "avg") and _whole(layer.stride, 1, 2), "pooling")
             _floats((images.channels,), layer.scale, layer.shift)
@@ -132,19 +222,24 @@ def _strided(images, stride):
     return images._replace(size=tuple(-(-n // stride) for n in images.size))
 
 
+def _real_conv(layer, images):
+    images = _conv(layer, images, np.float32)
+    _require(isinstance(layer.relu, bool), "ReLU")
+    _floats((images.channels,), layer.scale, layer.shift)
+    return images
+
+
 def _bit_conv(layer, images):
     images = _conv(layer, images, np.bool_)
     if isinstance(layer.finish, Rescale):
-        _require(layer.groups == 1, "groups")
         _floats((images.channels,), *layer.finish)
     else:
         _array(layer.finish.least, np.int32, (images.channels,))
         _array(layer.finish.rising, np.bool_, (images.channels,))
         most = layer.w[0].size  # beyond that nothing changes, and int32 could overflow
         _require((abs(layer.finish.least.astype(np.int64)) <= most + 1).all(), "threshold")
-    if layer.groups > 1:  # depthwise: counters of so many bits
-        _require(layer.w.shape[:2] == (layer.groups, 1), "groups")
-        _require(layer.w[0].size + 1 < 2**COUNTERS, "taps")
+        _require(gives_bits(layer), "groups or taps")
+        return images._replace(bits=True)
     return images
 
 
@@ -154,12 +249,21 @@ def _conv(layer, images, dtype):
     _require(_whole(layer.groups, 1), "groups")
     _require(dtype == np.bool_ or np.isfinite(w).all(), "NaN or infinity")
     _require(w.size and w.shape[1] * layer.groups == images.channels, "channels")
-    _require(isinstance(window, Window) and window.kernel == w.shape[2:], "window")
+    _window(window)
+    _require(window.kernel == w.shape[2:], "window")
+    return _Images(w.shape[0], _out_size(window, images.size))
+
+
+def _window(window):
+    _require(isinstance(window, Window), "window")
     _require(all(_tuple(pair, 2) for pair in window[:4]), "window")
     _require(all(_whole(n, 1) for n in window.kernel), "window")
     _require(all(_whole(n, 1, FARTHEST) for n in window.stride + window.dilation), "window")
     _require(all(_whole(n, 0, FARTHEST) for n in window.padding), "window")
     _require(_whole(window.skip, 0, 1), "window")
-    size = window.out_size(images.size)
+
+
+def _out_size(window, size):
+    size = window.out_size(size)
     _require(min(size) > 0, "size of the images")
-    return _Images(w.shape[0], size)
+    return size

@@ -23,7 +23,10 @@ from bnas.packed.layers import (
     KINDS,
     BitConv,
     Model,
+    PackedAffine,
     PackedPool,
+    PackedSteps,
+    PackedWindowPool,
     RealConv,
     Rescale,
     Threshold,
@@ -177,9 +180,11 @@ def size_table(model):
         elif isinstance(record, RealConv):
             add("real convolutions", 32, record.w)
             add("real batch norms", 32, record.scale, record.shift)
-        elif isinstance(record, PackedPool):
+        elif isinstance(record, (PackedPool, PackedWindowPool)):
             add("real batch norms", 32, record.scale, record.shift)
-        elif isinstance(record, Model):
+        elif isinstance(record, PackedAffine):
+            add("real batch norms", 32, *record)
+        elif isinstance(record, (Model, PackedSteps)):
             add("classifier", 32, record.w, record.bias)
     rows["all"] = [sum(column) for column in zip(*rows.values())]
     lines = [f"{'part':<24}{'numbers':>10}{'bits':>12}{'in float32':>12}{'ratio':>8}"]

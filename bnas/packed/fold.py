@@ -8,7 +8,6 @@ from bnas.errors import InputError
 from bnas.functional.norm import evaluation_affine
 from bnas.nn import is_exactly
 from bnas.packed import layers
-from bnas.space.network import Network
 from bnas.space.operations import Chain, Factorized7, FactorizedReduce, Pool, Separable, Skip, Zero
 
 
@@ -19,11 +18,6 @@ def fold(network):
         InputError: the network is real, or its weights are still real (first of two stages), or it
             holds NaN or infinity.
     """
-    if not isinstance(network, Network):
-        raise InputError(
-            f"only the network of a genotype can be packed, not a {type(network).__name__}; "
-            "train one with bnas train, or give the `model` of a compiled one"
-        )
     names = {module: name for name, module in network.named_modules()}
     convolutions = [m for m in names if isinstance(m, nn.XnorConv2d)]
     if any(not m.binary_weights for m in convolutions):
@@ -31,6 +25,19 @@ def fold(network):
     operations = [m for cell in network.cells for m in cell.operations.modules()]
     if any(isinstance(m, nn.Conv2d) for m in operations):
         raise InputError("a real network has no bits to pack; train it with --precision binary")
+    require_finite_float32(network)
+    cells = tuple(_cell(cell, names) for cell in network.cells)
+    (conv, bn), linear = network.stem, network.classifier
+    return layers.Model(
+        ((_real_conv(conv, *_affine(bn), relu=False),),),
+        cells,
+        linear.weight.data.copy(),
+        linear.bias.data.copy(),
+    )
+
+
+def require_finite_float32(network):
+    """Raise InputError unless all numbers of a Module are finite and float32."""
     for name, array in network.state_dict().items():
         if array.dtype != np.float32:
             raise InputError(
@@ -40,14 +47,6 @@ def fold(network):
             raise InputError(
                 f"{name} of the network holds NaN or infinity; train it again with a smaller --lr"
             )
-    cells = tuple(_cell(cell, names) for cell in network.cells)
-    (conv, bn), linear = network.stem, network.classifier
-    return layers.Model(
-        ((_real_conv(conv, *_affine(bn), relu=False),),),
-        cells,
-        linear.weight.data.copy(),
-        linear.bias.data.copy(),
-    )
 
 
 def _cell(cell, names):
@@ -118,8 +117,8 @@ def _chain(operation, names, last):
         )
     affine = layers.Rescale(_beta(second), *_affine(operation.bn))
     return (
-        _bit_conv(first, names, _threshold(first, layers.Rescale(_beta(first), None, None))),
-        _bit_conv(second, names, affine if last else _threshold(second, affine)),
+        _bit_conv(first, names, _threshold(first, names, layers.Rescale(_beta(first), None, None))),
+        _bit_conv(second, names, affine if last else _threshold(second, names, affine)),
     )
 
 
@@ -153,21 +152,27 @@ def _real_conv(conv, scale, shift, skip=0, relu=True):
     return layers.RealConv(conv.weight.data.copy(), window, groups, relu, scale, shift)
 
 
-def _threshold(conv, affine):
+def _threshold(conv, names, affine):
+    return threshold(int(np.prod(conv.weight.shape[1:])), affine, names[conv])
+
+
+def threshold(most, affine, name):
     """The Threshold on the integer dot product that equals sign(batch norm(β dot)), to the bit.
+
+    The dot product is -`most` to `most`; `affine` is a Rescale, whose scale and shift may be None; `name` is what
+    an error calls the convolution.
 
     Every step of the float computation is monotone in the dot product, rounding included. So its values
     for all possible integers, computed as the training graph computes them, change sign at most once. That
     place is the threshold: exact for all β and γ, also where they are zero or negative.
     """
-    most = int(np.prod(conv.weight.shape[1:]))
     with np.errstate(over="ignore", invalid="ignore"):
         value = np.arange(-most, most + 1, dtype=np.float32)[:, None] * affine.beta
         if affine.scale is not None:
             value = value * affine.scale + affine.shift
     if not np.isfinite(value).all():
         raise InputError(
-            "β and batch norm of the network overflow; train it again with a smaller --lr"
+            f"β and batch norm of {name} overflow; train the network again with a smaller learning rate"
         )
     positive = value > 0
     rising = positive[-1] | ~positive[0]

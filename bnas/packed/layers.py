@@ -86,8 +86,58 @@ class PackedCell(NamedTuple):
     concat: tuple
 
 
+class PackedWindowPool(NamedTuple):
+    """Pooling over any window, then scale and shift.
+
+    Attributes:
+        kind: "max"; "avg", summed in float32; or "mean", an average that is summed in float64.
+        window: a Window.
+        counted: whether an average counts the zeros of the padding.
+    """
+
+    kind: str
+    window: Window
+    counted: bool
+    scale: np.ndarray
+    shift: np.ndarray
+
+
+class PackedAffine(NamedTuple):
+    """y = scale x + shift, and where that is negative, slope y: float32 (C,) each.
+
+    A batch norm on its own has a slope of 1, a ReLU one of 0, a PReLU one that it learned.
+    """
+
+    scale: np.ndarray
+    shift: np.ndarray
+    slope: np.ndarray
+
+
+class PackedSum(NamedTuple):
+    """The sum of two results."""
+
+
+class PackedConcat(NamedTuple):
+    """Results one after another along the channels."""
+
+
+class PackedStep(NamedTuple):
+    """A layer, and the results that it reads: 0 for the images, i for what the i-th step makes."""
+
+    sources: tuple
+    layer: NamedTuple
+
+
+class PackedSteps(NamedTuple):
+    """A network that was written layer by layer: steps, then mean over pixels and classifier as in a Model."""
+
+    steps: tuple
+    w: np.ndarray
+    bias: np.ndarray
+
+
 class Model(NamedTuple):
-    """A whole network: stem, cells, mean over pixels, linear classifier w (classes, C), bias (classes,)."""
+    """The network of a genotype: stem, cells, mean over pixels, classifier w (classes, C), bias (classes,)."""
 
     stem: tuple
     cells: tuple
@@ -106,6 +156,12 @@ _RECORDS = (
     Threshold,
     Rescale,
     Window,
+    PackedSteps,
+    PackedStep,
+    PackedWindowPool,
+    PackedAffine,
+    PackedSum,
+    PackedConcat,
 )
 KINDS = {kind.__name__: kind for kind in _RECORDS}
 

@@ -11,6 +11,8 @@ from bnas.kernels.threads import pool
 from bnas.packed import files
 from bnas.packed.fold import fold
 from bnas.packed.plan import Plan
+from bnas.packed.steps import fold_module
+from bnas.space.network import Network
 
 CHUNK = 8  # images that are computed together: their states fit the second-level cache
 
@@ -23,10 +25,10 @@ class PackedNetwork:
     Predictions are those of the network in evaluation mode.
 
     Args:
-        model: bnas.packed.layers.Model; see `pack` and `load`.
+        model: bnas.packed.layers.Model or PackedSteps; see `pack` and `load`.
         shape: (C, H, W) of the images.
         mean, std: of each channel of raw images (pixels 0 to 255), for their normalisation.
-        genotype: the text of the architecture.
+        genotype: the text of the architecture, "" for none.
 
     A call uses several threads, on chunks of images. Any number of threads may call an instance at a time.
     """
@@ -38,12 +40,14 @@ class PackedNetwork:
 
     @classmethod
     def pack(cls, network, shape, mean, std, genotype=""):
-        """Pack a trained bnas.space.network.Network; arguments as above.
+        """Pack a trained 1-bit network: that of a genotype, or any nn.Module; arguments as above.
 
         Raises:
-            InputError: the network is not 1-bit, or holds NaN.
+            InputError: the network is not 1-bit, or holds NaN; or a part of it, which is named, cannot be packed.
         """
-        return cls(fold(network), shape, mean, std, genotype)
+        is_network = isinstance(network, Network)
+        model = fold(network) if is_network else fold_module(network, shape)
+        return cls(model, shape, mean, std, genotype)
 
     @classmethod
     def load(cls, path):
@@ -114,9 +118,10 @@ class PackedNetwork:
         found = {}
         for number, (kernel, arguments) in enumerate(plan.calls, start=1):
             kernel(*arguments)
-            for name, (calls, bits) in plan.bits.items():
+            for name, (calls, parts) in plan.bits.items():
                 if calls == number:
-                    found[name] = bits.unpack(plan.images)[: len(images)]
+                    channels = [bits.unpack(plan.images)[: len(images)] for bits in parts]
+                    found[name] = np.concatenate(channels, axis=1)
         return found
 
     def _checked(self, images):

@@ -5,114 +5,55 @@ of the images, and every result is assigned a buffer. A buffer is used again onc
 needed. Running a plan allocates nothing.
 """
 
-from typing import NamedTuple
+from itertools import count
 
 import numpy as np
 
-from bnas.kernels.packing import WORD, pack_bits, unpack_bits
-from bnas.kernels.panels import PANEL, ROWS, tiled
-from bnas.kernels.planes import valid_taps
-from bnas.kernels.sites import sites
-from bnas.kernels.windows import POINT, Window
-from bnas.kernels.xnor import prepare
-from bnas.packed import kernels
-from bnas.packed.layers import BitConv, PackedPool, PackedSkip, PackedZero
+from bnas.packed.calls import Calls, Floats
+from bnas.packed.layers import (
+    BitConv,
+    PackedAffine,
+    PackedConcat,
+    PackedPool,
+    PackedSkip,
+    PackedSteps,
+    PackedSum,
+    PackedWindowPool,
+    PackedZero,
+    RealConv,
+    Threshold,
+)
 
 
-class Floats(NamedTuple):
-    """Real-valued images in panels of 32 pixels, flat: panel i begins at buffer[at + i pitch]."""
-
-    buffer: np.ndarray
-    at: int
-    pitch: int
-    channels: int
-    size: tuple
-
-    @property
-    def panels(self):
-        """How many panels an image has."""
-        return -(-self.size[0] * self.size[1] // PANEL)
-
-    def part(self, first, count):
-        """The same images, `count` channels from `first` on."""
-        return self._replace(at=self.at + first * PANEL, channels=count)
-
-
-class Bits(NamedTuple):
-    """Packed images in a flat buffer: planes of words (images, words, plane), with a margin of zeros."""
-
-    buffer: np.ndarray
-    channels: int
-    size: tuple
-    margin: tuple
-
-    @property
-    def words(self):
-        return -(-self.channels // WORD)
-
-    @property
-    def places(self):
-        return _interior(self.size, self.margin).interior
-
-    @property
-    def plane(self):
-        return _interior(self.size, self.margin).plane
-
-    def unpack(self, images):
-        """As bool (images, C, H, W)."""
-        words = self.buffer.reshape(images, self.words, self.plane)[:, :, self.places]
-        words = words.transpose(0, 2, 1).reshape(images, 1, *self.size, self.words)
-        return unpack_bits(np.ascontiguousarray(words), self.channels, np.int8) > 0
-
-
-def _interior(size, margin):
-    return sites(size, POINT, margin)
-
-
-class Plan:
+class Plan(Calls):
     """A packed network made ready for `images` images of `shape` (C, H, W).
 
     Attributes:
         input: float32 (images, C, H, W); write the images here.
         logits: float32 (images, classes); read the results here.
         calls: what `run` does, (kernel, arguments) in order.
-        bits: {name of a 1-bit convolution: (number of calls after which its input is complete, Bits)}.
+        bits: {name of a 1-bit convolution: (number of calls after which its input is complete, list of the
+            Bits that hold its channels)}.
     """
 
     def __init__(self, model, images, shape):
-        self.images, self.calls, self.bits, self._buffers = images, [], {}, {}
-        self.input = np.zeros((images, *shape), np.float32)
-        older = newer = self._stem(model.stem[0][0], tuple(shape[1:]))
-        for i, cell in enumerate(model.cells):
-            older, newer = newer, self._cell(cell, older, newer, f"cell {i % 3}")
-        self._head(model, newer)
-
-    def run(self):
-        """Compute `logits` from `input`."""
-        for kernel, arguments in self.calls:
-            kernel(*arguments)
-
-    def _call(self, kernel, *arguments):
-        self.calls.append((kernel, arguments))
-
-    def _buffer(self, use, size, dtype, fill=0):
-        """The buffer of `size` elements for this use: made at the first request, filled with `fill`."""
-        key = use, size, np.dtype(dtype)
-        if key not in self._buffers:
-            self._buffers[key] = np.full(size, fill, dtype)
-        return self._buffers[key]
-
-    def _floats(self, use, channels, size):
-        pitch, panels = channels * PANEL, self.images * -(-size[0] * size[1] // PANEL)
-        return Floats(self._buffer(use, panels * pitch, np.float32), 0, pitch, channels, size)
-
-    def _bit_buffer(self, use, channels, size, margin):
-        """Bits with a margin of zeros. No other shape shares the buffer, so kernels leave the margin alone."""
-        size_in_words = self.images * -(-channels // WORD) * _interior(size, margin).plane
-        use = use, channels, size, margin
-        return Bits(self._buffer(use, size_in_words, np.uint64), channels, size, margin)
+        super().__init__(images, shape)
+        if isinstance(model, PackedSteps):
+            self._head(model, self._steps(model.steps))
+        else:
+            self._head(model, self._cells(model))
 
     # Cells
+
+    def _cells(self, model):
+        """The output of the last cell."""
+        conv = model.stem[0][0]
+        size = conv.window.out_size(self.input.shape[2:])
+        older = newer = self._floats("stem", conv.w.shape[0], size)
+        self._stem(conv, newer)
+        for i, cell in enumerate(model.cells):
+            older, newer = newer, self._cell(cell, older, newer, f"cell {i % 3}")
+        return newer
 
     def _cell(self, cell, older, newer, use):
         inputs = [
@@ -163,246 +104,82 @@ class Plan:
             )
             self._copy(nothing, target, add)
 
-    # Real layers
+    # Steps
 
-    def _branches(self, branches, x, use):
-        """Branches of one `layers.RealConv` each: their outputs, concatenated along the channels."""
-        convolutions = [branch[0] for branch in branches]
-        channels = [conv.w.shape[0] for conv in convolutions]
-        out = self._floats(use, sum(channels), convolutions[0].window.out_size(x.size))
-        for i, conv in enumerate(convolutions):
-            self._real_conv(conv, x, out.part(sum(channels[:i]), channels[i]))
-        return out
+    def _steps(self, steps):
+        """The result of the last step, in panels.
 
-    def _stem(self, layer, size):
-        """The first convolution, which reads the NCHW input."""
-        channels, margin = self.input.shape[1], layer.window.padding
-        planes, _ = self._planes("input", channels, size, margin)
-        rows, cols = (slice(m, m + n) for m, n in zip(margin, size))
-        padded = planes.reshape(self.images, channels, *(n + 2 * m for n, m in zip(size, margin)))
-        self._call(np.copyto, padded[:, :, rows, cols], self.input)
-        out = self._floats("stem", layer.w.shape[0], layer.window.out_size(size))
-        self._window_conv(layer, planes, size, out)
-        return out
+        Results are in slots, of which each has buffers; a slot is used again after the last step that reads it.
+        """
+        last = {source: i for i, step in enumerate(steps, 1) for source in step.sources}
+        made, slots = {}, {}
+        for i, (sources, layer) in enumerate(steps, 1):
+            if 0 in sources and 0 not in made and not isinstance(layer, RealConv):
+                made[0] = self._image_panels()
+            done = [source for source in slots if last[source] == i]
+            in_place = isinstance(layer, (PackedSum, PackedAffine)) and sources[0] in done
+            slots[i] = next(n for n in count() if n not in slots.values())
+            if in_place:
+                slots[i] = slots[sources[0]]
+            made[i] = self._step(i, steps, made, slots)
+            for source in done:
+                del slots[source]
+        return made[len(steps)] if steps else self._image_panels()
 
-    def _real_conv(self, layer, x, target):
-        if layer.window == POINT:
-            sums = self._buffer("sums", ROWS * PANEL, np.float32)
-            self._call(
-                kernels.pointwise,
-                x.buffer,
-                x.at,
-                x.pitch,
-                x.channels,
-                _floor(layer),
-                tiled(layer.w.reshape(len(layer.w), -1)),
-                layer.scale,
-                layer.shift,
-                self.images * x.panels,
-                target.buffer,
-                target.at,
-                target.pitch,
-                sums,
-            )
-            return
-        planes, inner = self._planes("spread", x.channels, x.size, layer.window.padding)
-        self._call(
-            kernels.spread_panels,
-            x.buffer,
-            x.at,
-            x.pitch,
-            x.channels,
-            inner.interior,
-            inner.plane,
-            self.images,
-            planes,
-        )
-        self._window_conv(layer, planes, x.size, target)
-
-    def _window_conv(self, layer, planes, size, target):
-        w, site = layer.w, sites(size, layer.window)
-        where = (np.arange(w.shape[1])[:, None] * site.plane + site.taps).reshape(-1)
-        panel = self._buffer("real panel", where.size * PANEL, np.float32)
-        self._call(
-            kernels.window_conv,
-            planes,
-            site,
-            where,
-            _floor(layer),
-            tiled(w.reshape(len(w), -1)),
-            layer.scale,
-            layer.shift,
-            self.images,
-            target.buffer,
-            target.at,
-            target.pitch,
-            panel,
-            self._buffer("sums", ROWS * PANEL, np.float32),
-        )
-
-    def _planes(self, use, channels, size, margin):
-        """Planes of floats with a margin of zeros, and their Sites."""
-        inner = _interior(size, margin)
-        use = use, channels, size, margin
-        return self._buffer(use, self.images * channels * inner.plane, np.float32), inner
-
-    def _copy(self, x, target, add):
-        self._call(
-            kernels.add_panels,
-            x.buffer,
-            x.at,
-            x.pitch,
-            x.channels,
-            self.images * x.panels,
-            target.buffer,
-            target.at,
-            target.pitch,
-            add,
-        )
-
-    def _pool(self, layer, x, target, add):
-        window, mean = Window((3, 3), (layer.stride,) * 2, (1, 1)), layer.kind == "avg"
-        site, inner = sites(x.size, window), _interior(x.size, window.padding)
-        divisors = valid_taps(x.size, window).astype(np.float32).ravel()
-        divisors = np.pad(divisors, (0, -divisors.size % PANEL), constant_values=1)
-        plane = self._buffer(
-            ("pool", mean, x.size), inner.plane, np.float32, 0 if mean else -np.inf
-        )
-        self._call(
-            kernels.pool,
-            x.buffer,
-            x.at,
-            x.pitch,
-            inner.interior,
-            site,
-            int(mean),
-            divisors,
-            layer.scale,
-            layer.shift,
-            self.images,
-            target.buffer,
-            target.at,
-            target.pitch,
-            add,
-            plane,
-            self._buffer("spare", 16, np.float32),
-        )
-
-    def _head(self, model, x):
-        self.logits = np.empty((self.images, len(model.w)), np.float32)
-        self._call(
-            kernels.classify,
-            x.buffer,
-            x.size[0] * x.size[1],
-            model.w,
-            model.bias,
-            self.images,
-            np.empty(x.channels),
-            self.logits.reshape(-1),
-        )
-
-    # 1-bit layers
-
-    def _pack(self, x, use, margin):
-        bits = self._bit_buffer(use, x.channels, x.size, margin)
-        self._call(
-            kernels.pack_panels,
-            x.buffer,
-            x.at,
-            x.pitch,
-            x.channels,
-            bits.places,
-            bits.plane,
-            self.images,
-            bits.buffer,
-            self._spare(),
-        )
-        return bits
-
-    def _prepared(self, layer, bits):
-        self.bits[layer.name] = len(self.calls), bits
-        signs = np.where(layer.w, np.float32(1), np.float32(-1))
-        return prepare(signs, bits.size, layer.window, layer.groups, bits.margin)
-
-    def _scratch(self, length):
-        """A panel, and the counts of a tile."""
-        panel = self._buffer("panel", length * PANEL, np.uint64)
-        return panel, self._buffer("counts", ROWS * PANEL, np.int32)
-
-    def _spare(self):
-        return self._buffer("spare words", 8, np.uint64)
-
-    def _bits_to_bits(self, layer, bits, margin, use):
-        product = self._prepared(layer, bits)
-        out = self._bit_buffer(use, layer.w.shape[0], layer.window.out_size(bits.size), margin)
-        # dot = offset - 2 count >= least where count < limit
-        least = layer.finish.least
-        offsets = product.offsets.swapaxes(0, 1).reshape(-1, least.size)  # (classes, Cout)
-        limits = (offsets - least) // 2 + 1
-        flips = _words(~layer.finish.rising)
-        if layer.groups == 1:
-            panel, counts = self._scratch(product.where.size)
-            self._call(
-                kernels.conv_to_bits,
-                bits.buffer,
-                product.site,
-                product.where,
-                product.tiles,
-                limits[None].astype(np.int32),
-                flips,
-                self.images,
-                out.buffer,
-                out.plane,
-                out.places,
-                panel,
-                counts,
-                self._spare(),
-            )
+    def _step(self, i, steps, made, slots):
+        """Compute step i: its result, Floats or Bits."""
+        sources, layer = steps[i - 1]
+        if isinstance(layer, BitConv):
+            return self._bit_step(i, steps, made, slots)
+        if isinstance(layer, RealConv):
+            size = made[sources[0]].size if sources[0] else self.input.shape[2:]
+            channels, size = layer.w.shape[0], layer.window.out_size(size)
         else:
-            site = product.site
-            eights = site.border.reshape(-1, 8).astype(np.int64)
-            ranges = np.stack([eights.min(axis=1), eights.max(axis=1) + 1], axis=1)
-            self._call(
-                kernels.depthwise_to_bits,
-                bits.buffer,
-                site,
-                site.border.astype(np.uint64),
-                ranges,
-                _depthwise_words(layer.w),
-                _sliced(limits, site.taps.size),
-                flips,
-                self.images,
-                out.buffer,
-                out.plane,
-                out.places,
-                self._buffer("panel", site.taps.size * PANEL, np.uint64),
-                self._spare(),
-            )
-        return out
+            x = made[sources[0]]
+            channels, size = x.channels, x.size
+        if isinstance(layer, PackedWindowPool):
+            size = layer.window.out_size(size)
+        elif isinstance(layer, PackedConcat):
+            channels = sum(made[source].channels for source in sources)
+        target = self._floats(f"step {slots[i]}", channels, size)
+        if isinstance(layer, RealConv) and not sources[0]:
+            self._stem(layer, target)
+        elif isinstance(layer, RealConv):
+            self._real_conv(layer, x=made[sources[0]], target=target)
+        elif isinstance(layer, PackedWindowPool):
+            self._pool(layer, x, target)
+        elif isinstance(layer, PackedAffine):
+            self._affine(layer, x, target)
+        elif isinstance(layer, PackedSum):
+            if slots.get(sources[0]) != slots[i]:
+                self._copy(x, target, 0)
+            self._copy(made[sources[1]], target, 1)
+        else:
+            first = 0
+            for source in sources:
+                self._copy(made[source], target.part(first, made[source].channels), 0)
+                first += made[source].channels
+        return target
 
-    def _bits_to_floats(self, layer, bits, target, add):
-        product, finish = self._prepared(layer, bits), layer.finish
-        self._call(
-            kernels.conv_to_floats,
-            bits.buffer,
-            product.site,
-            product.where,
-            product.tiles,
-            product.offsets,
-            finish.beta,
-            finish.scale,
-            finish.shift,
-            self.images,
-            target.buffer,
-            target.at,
-            target.pitch,
-            add,
-            *self._scratch(product.where.size),
-        )
-
-
-def _floor(layer):
-    return np.float32(0 if layer.relu else -np.inf)
+    def _bit_step(self, i, steps, made, slots):
+        """A 1-bit convolution, whose input is packed unless it is bits already or has been packed before."""
+        (source,), layer = steps[i - 1]
+        x, use = made[source], f"bits {slots.get(source, 'of images')}"
+        target = None
+        if not isinstance(layer.finish, Threshold):
+            size = layer.window.out_size(x.size)
+            target = self._floats(f"step {slots[i]}", layer.w.shape[0], size)
+            if layer.groups > 1:
+                self._grouped_to_floats(layer, x, target, use)
+                return target
+        key = source, "bits"
+        if isinstance(x, Floats) and key not in made:
+            made[key] = self._pack(x, use, _step_margin(steps, source))
+        bits = made.get(key, x)
+        if target is not None:
+            self._bits_to_floats(layer, bits, target, 0)
+            return target
+        return self._bits_to_bits(layer, bits, _step_margin(steps, i), f"bits {slots[i]}")
 
 
 def _out_size(branches, size):
@@ -426,19 +203,11 @@ def _margin(cell, state):
     return tuple(map(max, zip(*paddings)))
 
 
-def _words(flags):
-    """Flags of channels (..., C) as words (..., words)."""
-    images = flags.reshape(-1, flags.shape[-1], 1, 1).astype(np.float32)
-    return np.ascontiguousarray(pack_bits(images).reshape(*flags.shape[:-1], -1))
-
-
-def _depthwise_words(w):
-    """Weights bool (C, 1, Kh, Kw) as words (words, T), flat."""
-    return np.ascontiguousarray(_words(w.reshape(w.shape[0], -1).T).T).reshape(-1)
-
-
-def _sliced(limits, taps):
-    """Limits (classes, C) as bit planes, 64 channels to a word: uint64 (classes, words, COUNTERS)."""
-    limits = np.clip(limits, 0, taps + 1)
-    planes = [_words(limits >> k & 1) for k in range(kernels.COUNTERS)]
-    return np.ascontiguousarray(np.stack(planes, axis=-1))
+def _step_margin(steps, source):
+    """The margin that the bits of a step's result need: the widest padding of what reads them."""
+    paddings = [
+        step.layer.window.padding
+        for step in steps
+        if source in step.sources and isinstance(step.layer, BitConv)
+    ]
+    return tuple(map(max, zip(*paddings)))

@@ -3,15 +3,46 @@
 import numpy as np
 
 from bnas import reference
-from bnas.packed.layers import BitConv, PackedPool, PackedSkip, PackedZero, RealConv, Threshold
+from bnas.packed.layers import (
+    BitConv,
+    PackedAffine,
+    PackedConcat,
+    PackedPool,
+    PackedSkip,
+    PackedSteps,
+    PackedSum,
+    PackedWindowPool,
+    PackedZero,
+    RealConv,
+    Threshold,
+)
 
 
 def logits(model, x):
     """Logits float64 (N, classes) of images (N, C, H, W)."""
-    older = newer = _join(model.stem, x.astype(np.float64))
+    x = x.astype(np.float64)
+    last = _steps(model.steps, x) if isinstance(model, PackedSteps) else _cells(model, x)
+    return last.mean(axis=(2, 3)) @ model.w.T.astype(np.float64) + model.bias
+
+
+def _cells(model, x):
+    older = newer = _join(model.stem, x)
     for cell in model.cells:
         older, newer = newer, _cell(cell, older, newer)
-    return newer.mean(axis=(2, 3)) @ model.w.T.astype(np.float64) + model.bias
+    return newer
+
+
+def _steps(steps, x):
+    made = [x]
+    for sources, layer in steps:
+        inputs = [made[source] for source in sources]
+        if isinstance(layer, PackedSum):
+            made.append(inputs[0] + inputs[1])
+        elif isinstance(layer, PackedConcat):
+            made.append(np.concatenate(inputs, axis=1))
+        else:
+            made.append(_layer(layer, inputs[0]))
+    return made[-1]
 
 
 def _cell(cell, older, newer):
@@ -45,6 +76,15 @@ def _layer(layer, x):
             y = reference.max_pool2d(x, (3, 3), stride, (1, 1), (1, 1))[0]
         else:
             y = reference.avg_pool2d(x, (3, 3), stride, (1, 1), False)
+    elif isinstance(layer, PackedWindowPool):
+        kernel, stride, padding, dilation, _ = layer.window
+        if layer.kind == "max":
+            y = reference.max_pool2d(x, kernel, stride, padding, dilation)[0]
+        else:
+            y = _average(layer, x)
+    elif isinstance(layer, PackedAffine):
+        y = x * layer.scale[:, None, None] + layer.shift[:, None, None]
+        return np.where(y < 0, layer.slope[:, None, None] * y, y)
     elif isinstance(layer, RealConv):
         y = _convolve(layer, np.maximum(x, 0) if layer.relu else x, layer.w.astype(np.float64))
     else:
@@ -57,6 +97,17 @@ def _layer(layer, x):
         y = dot * layer.finish.beta[:, None, None]
         layer = layer.finish
     return y * layer.scale[:, None, None] + layer.shift[:, None, None]
+
+
+def _average(layer, x):
+    """The mean of each window, which may be dilated."""
+    _, stride, padding, dilation, _ = layer.window
+    channels, taps = x.shape[1], np.ones((1, 1, *layer.window.kernel))
+    settings = None, stride, padding, dilation
+    sums = reference.conv2d(x, np.repeat(taps, channels, axis=0), *settings, channels)
+    inside = np.ones((1, 1, *x.shape[2:]))
+    counts = taps.size if layer.counted else reference.conv2d(inside, taps, *settings, 1)
+    return sums / np.maximum(counts, 1)
 
 
 def _convolve(layer, x, w):

@@ -13,7 +13,9 @@ from bnas.packed.kernels.bits import (
 )
 from bnas.packed.kernels.floats import (
     add_panels,
+    affine,
     classify,
+    mean_pool,
     pointwise,
     pool,
     spread_panels,
@@ -23,10 +25,12 @@ from bnas.packed.kernels.floats import (
 __all__ = [
     "COUNTERS",
     "add_panels",
+    "affine",
     "classify",
     "conv_to_bits",
     "conv_to_floats",
     "depthwise_to_bits",
+    "mean_pool",
     "pack_panels",
     "pointwise",
     "pool",

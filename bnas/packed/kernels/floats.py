@@ -96,6 +96,50 @@ def add_panels(x, x_at, x_pitch, channels, panels, y, y_at, y_pitch, add):
 
 
 @jit(allocates=False)
+def affine(x, x_at, x_pitch, scale, shift, slope, panels, y, y_at, y_pitch):
+    """y = scale x + shift, and slope y where that is negative, each step rounded by itself; y may be x."""
+    zero = broadcast(np.float32(0))
+    for panel in range(panels):
+        source, target = x_at + panel * x_pitch, y_at + panel * y_pitch
+        for c in range(scale.size):
+            a, b, s = broadcast(scale[c]), broadcast(shift[c]), broadcast(slope[c])
+            for p in range(c * PANEL, (c + 1) * PANEL, 16):
+                value = load(x, source + p) * a + b
+                above = maximum(value, zero)
+                store(y, target + p, above + (value - above) * s)
+
+
+@jit(allocates=False)
+def mean_pool(
+    x,
+    x_at,
+    x_pitch,
+    places,
+    site,
+    divisors,
+    scale,
+    shift,
+    images,
+    y,
+    y_at,
+    y_pitch,
+    plane,
+):
+    """As `pool` for averages, but summed in float64: for windows as large as images."""
+    panels_in, panels, taps = -(-places.size // PANEL), site.classes.shape[0], site.taps.size
+    for task in range(images * scale.size):
+        image, c = divmod(task, scale.size)
+        _spread(x, x_at + image * panels_in * x_pitch + c * PANEL, x_pitch, places, plane, 0)
+        for p in range(site.pixels):
+            total = 0.0
+            for t in range(taps):
+                total += np.float64(plane[site.base[p] + site.taps[t]])
+            mean = np.float32(total / np.float64(divisors[p]))
+            block = image * panels + p // PANEL
+            y[y_at + block * y_pitch + c * PANEL + p % PANEL] = mean * scale[c] + shift[c]
+
+
+@jit(allocates=False)
 def pool(
     x,
     x_at,

@@ -1,0 +1,415 @@
+"""The layers of a packed network as kernel calls, into buffers that are laid out beforehand.
+
+Everything that does not depend on the images is done here, once: weights are laid out for the size of the
+images, and every result is assigned a buffer. `plan` says which layer follows which.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from bnas.kernels.packing import WORD, pack_bits, unpack_bits
+from bnas.kernels.panels import PANEL, ROWS, tiled
+from bnas.kernels.planes import valid_taps
+from bnas.kernels.sites import sites
+from bnas.kernels.windows import POINT, Window
+from bnas.kernels.xnor import prepare
+from bnas.packed import kernels
+from bnas.packed.layers import PackedPool, Rescale
+
+
+class Floats(NamedTuple):
+    """Real-valued images in panels of 32 pixels, flat: panel i begins at buffer[at + i pitch]."""
+
+    buffer: np.ndarray
+    at: int
+    pitch: int
+    channels: int
+    size: tuple
+
+    @property
+    def panels(self):
+        """How many panels an image has."""
+        return -(-self.size[0] * self.size[1] // PANEL)
+
+    def part(self, first, count):
+        """The same images, `count` channels from `first` on."""
+        return self._replace(at=self.at + first * PANEL, channels=count)
+
+
+class Bits(NamedTuple):
+    """Packed images in a flat buffer: planes of words (images, words, plane), with a margin of zeros."""
+
+    buffer: np.ndarray
+    channels: int
+    size: tuple
+    margin: tuple
+
+    @property
+    def words(self):
+        return -(-self.channels // WORD)
+
+    @property
+    def places(self):
+        return _interior(self.size, self.margin).interior
+
+    @property
+    def plane(self):
+        return _interior(self.size, self.margin).plane
+
+    def unpack(self, images):
+        """As bool (images, C, H, W)."""
+        words = self.buffer.reshape(images, self.words, self.plane)[:, :, self.places]
+        words = words.transpose(0, 2, 1).reshape(images, 1, *self.size, self.words)
+        return unpack_bits(np.ascontiguousarray(words), self.channels, np.int8) > 0
+
+
+def _interior(size, margin):
+    return sites(size, POINT, margin)
+
+
+class Calls:
+    """Kernel calls in order, and the buffers that they read and write; see `bnas.packed.plan.Plan`."""
+
+    def __init__(self, images, shape):
+        self.images, self.calls, self.bits, self._buffers = images, [], {}, {}
+        self.input = np.zeros((images, *shape), np.float32)
+
+    def run(self):
+        """Compute `logits` from `input`."""
+        for kernel, arguments in self.calls:
+            kernel(*arguments)
+
+    def _call(self, kernel, *arguments):
+        self.calls.append((kernel, arguments))
+
+    def _buffer(self, use, size, dtype, fill=0):
+        """The buffer of `size` elements for this use: made at the first request, filled with `fill`."""
+        key = use, size, np.dtype(dtype)
+        if key not in self._buffers:
+            self._buffers[key] = np.full(size, fill, dtype)
+        return self._buffers[key]
+
+    def _floats(self, use, channels, size):
+        pitch, panels = channels * PANEL, self.images * -(-size[0] * size[1] // PANEL)
+        return Floats(self._buffer(use, panels * pitch, np.float32), 0, pitch, channels, size)
+
+    def _bit_buffer(self, use, channels, size, margin):
+        """Bits with a margin of zeros. No other shape shares the buffer, so kernels leave the margin alone."""
+        size_in_words = self.images * -(-channels // WORD) * _interior(size, margin).plane
+        use = use, channels, size, margin
+        return Bits(self._buffer(use, size_in_words, np.uint64), channels, size, margin)
+
+    # Real layers
+
+    def _branches(self, branches, x, use):
+        """Branches of one `layers.RealConv` each: their outputs, concatenated along the channels."""
+        convolutions = [branch[0] for branch in branches]
+        channels = [conv.w.shape[0] for conv in convolutions]
+        out = self._floats(use, sum(channels), convolutions[0].window.out_size(x.size))
+        for i, conv in enumerate(convolutions):
+            self._real_conv(conv, x, out.part(sum(channels[:i]), channels[i]))
+        return out
+
+    def _stem(self, layer, target):
+        """A convolution that reads the NCHW input."""
+        size = self.input.shape[2:]
+        channels, margin = self.input.shape[1], layer.window.padding
+        planes, _ = self._planes("input", channels, size, margin)
+        rows, cols = (slice(m, m + n) for m, n in zip(margin, size))
+        padded = planes.reshape(self.images, channels, *(n + 2 * m for n, m in zip(size, margin)))
+        self._call(np.copyto, padded[:, :, rows, cols], self.input)
+        self._window_conv(layer, planes, size, target)
+
+    def _image_panels(self):
+        """The NCHW input in panels."""
+        (n, channels, *size), pixels = self.input.shape, self.input[0, 0].size
+        x, images = (
+            self._floats("images", channels, tuple(size)),
+            self.input.reshape(n, channels, -1),
+        )
+        panels = x.buffer.reshape(n, x.panels, channels, PANEL)
+        whole = pixels // PANEL
+        if whole:
+            source = images[:, :, : whole * PANEL].reshape(n, channels, whole, PANEL)
+            self._call(np.copyto, panels[:, :whole], source.swapaxes(1, 2))
+        if pixels % PANEL:
+            rest = images[:, :, whole * PANEL :]
+            self._call(np.copyto, panels[:, whole, :, : pixels % PANEL], rest)
+        return x
+
+    def _real_conv(self, layer, x, target):
+        if layer.window == POINT:
+            sums = self._buffer("sums", ROWS * PANEL, np.float32)
+            for first, group, w, part in _groups(layer, target):
+                self._call(
+                    kernels.pointwise,
+                    x.buffer,
+                    x.at + first * PANEL,
+                    x.pitch,
+                    w.shape[1],
+                    _floor(layer),
+                    tiled(w.reshape(len(w), -1)),
+                    layer.scale[group],
+                    layer.shift[group],
+                    self.images * x.panels,
+                    part.buffer,
+                    part.at,
+                    part.pitch,
+                    sums,
+                )
+            return
+        planes, inner = self._planes("spread", x.channels, x.size, layer.window.padding)
+        self._call(
+            kernels.spread_panels,
+            x.buffer,
+            x.at,
+            x.pitch,
+            x.channels,
+            inner.interior,
+            inner.plane,
+            self.images,
+            planes,
+        )
+        self._window_conv(layer, planes, x.size, target)
+
+    def _window_conv(self, layer, planes, size, target):
+        site = sites(size, layer.window)
+        for first, group, w, part in _groups(layer, target):
+            channels = first + np.arange(w.shape[1])
+            where = (channels[:, None] * site.plane + site.taps).reshape(-1)
+            self._call(
+                kernels.window_conv,
+                planes,
+                site,
+                where,
+                _floor(layer),
+                tiled(w.reshape(len(w), -1)),
+                layer.scale[group],
+                layer.shift[group],
+                self.images,
+                part.buffer,
+                part.at,
+                part.pitch,
+                self._buffer("real panel", where.size * PANEL, np.float32),
+                self._buffer("sums", ROWS * PANEL, np.float32),
+            )
+
+    def _planes(self, use, channels, size, margin):
+        """Planes of floats with a margin of zeros, and their Sites."""
+        inner = _interior(size, margin)
+        use = use, channels, size, margin
+        return self._buffer(use, self.images * channels * inner.plane, np.float32), inner
+
+    def _copy(self, x, target, add):
+        self._call(
+            kernels.add_panels,
+            x.buffer,
+            x.at,
+            x.pitch,
+            x.channels,
+            self.images * x.panels,
+            target.buffer,
+            target.at,
+            target.pitch,
+            add,
+        )
+
+    def _affine(self, layer, x, target):
+        self._call(
+            kernels.affine,
+            x.buffer,
+            x.at,
+            x.pitch,
+            layer.scale,
+            layer.shift,
+            layer.slope,
+            self.images * x.panels,
+            target.buffer,
+            target.at,
+            target.pitch,
+        )
+
+    def _pool(self, layer, x, target, add=0):
+        """A `PackedPool` or a `PackedWindowPool`."""
+        if isinstance(layer, PackedPool):
+            window, counted = Window((3, 3), (layer.stride,) * 2, (1, 1)), False
+        else:
+            window, counted = layer.window, layer.counted
+        site, inner = sites(x.size, window), _interior(x.size, window.padding)
+        divisors = valid_taps(x.size, window).astype(np.float32).ravel()
+        divisors = np.pad(divisors, (0, -divisors.size % PANEL), constant_values=1)
+        if counted:
+            divisors[:] = site.taps.size
+        nothing = -np.inf if layer.kind == "max" else 0
+        use = "pool", nothing, x.size, window.padding
+        plane = self._buffer(use, inner.plane, np.float32, nothing)
+        before = x.buffer, x.at, x.pitch, inner.interior, site
+        after = layer.scale, layer.shift, self.images, target.buffer, target.at, target.pitch
+        if layer.kind == "mean":
+            self._call(kernels.mean_pool, *before, divisors, *after, plane)
+            return
+        spare = self._buffer("spare", 16, np.float32)
+        mean = int(layer.kind == "avg")
+        self._call(kernels.pool, *before, mean, divisors, *after, add, plane, spare)
+
+    def _head(self, model, x):
+        self.logits = np.empty((self.images, len(model.w)), np.float32)
+        self._call(
+            kernels.classify,
+            x.buffer,
+            x.size[0] * x.size[1],
+            model.w,
+            model.bias,
+            self.images,
+            np.empty(x.channels),
+            self.logits.reshape(-1),
+        )
+
+    # 1-bit layers
+
+    def _pack(self, x, use, margin):
+        bits = self._bit_buffer(use, x.channels, x.size, margin)
+        self._call(
+            kernels.pack_panels,
+            x.buffer,
+            x.at,
+            x.pitch,
+            x.channels,
+            bits.places,
+            bits.plane,
+            self.images,
+            bits.buffer,
+            self._spare(),
+        )
+        return bits
+
+    def _prepared(self, layer, bits):
+        self.bits[layer.name] = len(self.calls), [bits]
+        return prepare(_signs(layer.w), bits.size, layer.window, layer.groups, bits.margin)
+
+    def _scratch(self, length):
+        """A panel, and the counts of a tile."""
+        panel = self._buffer("panel", length * PANEL, np.uint64)
+        return panel, self._buffer("counts", ROWS * PANEL, np.int32)
+
+    def _spare(self):
+        return self._buffer("spare words", 8, np.uint64)
+
+    def _bits_to_bits(self, layer, bits, margin, use):
+        product = self._prepared(layer, bits)
+        out = self._bit_buffer(use, layer.w.shape[0], layer.window.out_size(bits.size), margin)
+        # dot = offset - 2 count >= least where count < limit
+        least = layer.finish.least
+        offsets = product.offsets.swapaxes(0, 1).reshape(-1, least.size)  # (classes, Cout)
+        limits = (offsets - least) // 2 + 1
+        flips = _words(~layer.finish.rising)
+        if layer.groups == 1:
+            panel, counts = self._scratch(product.where.size)
+            self._call(
+                kernels.conv_to_bits,
+                bits.buffer,
+                product.site,
+                product.where,
+                product.tiles,
+                limits[None].astype(np.int32),
+                flips,
+                self.images,
+                out.buffer,
+                out.plane,
+                out.places,
+                panel,
+                counts,
+                self._spare(),
+            )
+        else:
+            site = product.site
+            eights = site.border.reshape(-1, 8).astype(np.int64)
+            ranges = np.stack([eights.min(axis=1), eights.max(axis=1) + 1], axis=1)
+            self._call(
+                kernels.depthwise_to_bits,
+                bits.buffer,
+                site,
+                site.border.astype(np.uint64),
+                ranges,
+                _depthwise_words(layer.w),
+                _sliced(limits, site.taps.size),
+                flips,
+                self.images,
+                out.buffer,
+                out.plane,
+                out.places,
+                self._buffer("panel", site.taps.size * PANEL, np.uint64),
+                self._spare(),
+            )
+        return out
+
+    def _bits_to_floats(self, layer, bits, target, add):
+        product, finish = self._prepared(layer, bits), layer.finish
+        self._conv_to_floats(product, bits, finish, target, add)
+
+    def _grouped_to_floats(self, layer, x, target, use):
+        """A 1-bit convolution with groups, each of which has its channels packed and multiplied alone."""
+        groups = list(_groups(layer, target))
+        packed = [
+            self._pack(x.part(first, w.shape[1]), f"{use}, group {g}", layer.window.padding)
+            for g, (first, _, w, _) in enumerate(groups)
+        ]
+        self.bits[layer.name] = len(self.calls), packed
+        for bits, (_, group, w, part) in zip(packed, groups):
+            finish = Rescale(*(array[group] for array in layer.finish))
+            product = prepare(_signs(w), bits.size, layer.window, 1)
+            self._conv_to_floats(product, bits, finish, part, 0)
+
+    def _conv_to_floats(self, product, bits, finish, target, add):
+        self._call(
+            kernels.conv_to_floats,
+            bits.buffer,
+            product.site,
+            product.where,
+            product.tiles,
+            product.offsets,
+            finish.beta,
+            finish.scale,
+            finish.shift,
+            self.images,
+            target.buffer,
+            target.at,
+            target.pitch,
+            add,
+            *self._scratch(product.where.size),
+        )
+
+
+def _groups(layer, target):
+    """(first input channel, slice of output channels, their weights, their part of the target) of each group."""
+    outputs, inputs = len(layer.w) // layer.groups, layer.w.shape[1]
+    for g in range(layer.groups):
+        group = slice(g * outputs, (g + 1) * outputs)
+        yield g * inputs, group, layer.w[group], target.part(g * outputs, outputs)
+
+
+def _signs(w):
+    return np.where(w, np.float32(1), np.float32(-1))
+
+
+def _floor(layer):
+    return np.float32(0 if layer.relu else -np.inf)
+
+
+def _words(flags):
+    """Flags of channels (..., C) as words (..., words)."""
+    images = flags.reshape(-1, flags.shape[-1], 1, 1).astype(np.float32)
+    return np.ascontiguousarray(pack_bits(images).reshape(*flags.shape[:-1], -1))
+
+
+def _depthwise_words(w):
+    """Weights bool (C, 1, Kh, Kw) as words (words, T), flat."""
+    return np.ascontiguousarray(_words(w.reshape(w.shape[0], -1).T).T).reshape(-1)
+
+
+def _sliced(limits, taps):
+    """Limits (classes, C) as bit planes, 64 channels to a word: uint64 (classes, words, COUNTERS)."""
+    limits = np.clip(limits, 0, taps + 1)
+    planes = [_words(limits >> k & 1) for k in range(kernels.COUNTERS)]
+    return np.ascontiguousarray(np.stack(planes, axis=-1))
