@@ -50,7 +50,10 @@ def search(options):
     given = _given(options, SearchConfig, QUICK_SEARCH)
     config = SearchConfig(**given)
     default = f"runs/{config.dataset}-seed{config.seed}"
-    path = Path(default if options.out is None else options.out)
+    folders = [Path(folder) for folder in (options.folder, options.out) if folder is not None]
+    if len(set(folders)) > 1:
+        raise InputError(f"RUN is {folders[0]} and --out {folders[1]}; give one of them")
+    path = folders[0] if folders else Path(default)
     resume = options.resume and _has_run(path)
     if resume:
         config = _resumed(SearchConfig, path, given)
@@ -109,7 +112,7 @@ def evaluate(options):
     networks = []
     if root in found:
         job = Search(found[root], dataset)
-        state = _finished(root, job.epochs, _command("search", "--out", root))
+        state = _finished(root, job.epochs, _command("search", root))
         with fitting(root):
             job.load_state(*state)
         networks += [("Parent (supernet)", job.parent), ("Child (supernet)", job.child)]
@@ -297,7 +300,7 @@ def _require_kinship(root, config):
     if not config.genotype or searching:
         raise InputError(
             f"there is no {root / 'genotype.txt'}: finish the search with "
-            f"{_command('search', '--out', root, '--resume')}, "
+            f"{_command('search', root, '--resume')}, "
             "or name an architecture with --genotype in a new folder"
         )
     kin = _inherited(root)
@@ -334,7 +337,7 @@ def _runs(root):
         if _has_run(root / name):
             found[root / name] = _saved(TrainConfig, root / name)
     if not found:
-        raise InputError(f"{root} holds no run; make one with {_command('search', '--out', root)}")
+        raise InputError(f"{root} holds no run; make one with {_command('search', root)}")
     return found
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import bnas.functional as F
 from bnas import backend, fused
 from bnas.data import Split, batches
-from bnas.errors import InputError
+from bnas.errors import InputError, Wording
 from bnas.nn import join_states, part_of, require_alike, without
 from bnas.optim import Adam, cosine_schedule, descend
 from bnas.runs.jobs import RunningMeans, epoch_rng, locate
@@ -66,7 +66,8 @@ class Training:
     def __init__(self, config, dataset, teacher=None):
         if config.distil and teacher is None:
             raise InputError(
-                "distillation needs the real twin; train it first with --precision real"
+                "distillation needs the real twin; ",
+                Wording("give it as `teacher`", "train it first with --precision real"),
             )
         self.config, self.dataset, self.teacher = config, dataset, teacher
         self.network = build_network(config, dataset)

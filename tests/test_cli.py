@@ -15,6 +15,7 @@ from helpers.processes import run_python
 
 from bnas import commands
 from bnas.config import SearchConfig, TrainConfig
+from bnas.errors import option
 from bnas.runs import RunFolder
 from bnas.space import PUBLISHED, format_genotype, parse_genotype
 
@@ -87,7 +88,8 @@ def test_the_first_help_names_every_command_and_a_session():
     out = succeed("--help")
     for command in COMMANDS:
         assert re.search(rf"^    {command} +\w", out, re.M)
-    assert "bnas search --out runs/mine" in out
+    assert "bnas search runs/mine" in out
+    assert bnas() == (0, out, "")  # as pip and cargo do
     assert re.fullmatch(r"bnas \d+\.\d+\.\d+\n", succeed("--version"))
 
 
@@ -96,7 +98,7 @@ def test_every_setting_is_an_option_with_its_default(command, kind):
     text = " ".join(succeed(command, "--help").split())
     for name, f in kind.__dataclass_fields__.items():
         if name != "genotype":
-            flag = "--lambda" if name == "lam" else "--" + name.replace("_", "-")
+            flag = option(name)
             default = "(yes)" if f.default is True else f"({f.default})"
             found = re.search(rf" {flag}\b.*?{re.escape(f.metadata['help'])}", text)
             assert found, flag
@@ -233,6 +235,16 @@ def test_the_default_folder(tmp_path, monkeypatch):
 
 
 @no_figures
+def test_the_folder_of_a_search_stands_where_that_of_the_others_does(tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    assert "give one of them" in fail(*SEARCH, two, one, says=[str(one), f"--out {two}"])
+    assert not one.exists() and not two.exists()
+    succeed("search", one, *SEARCH[1:-1])
+    succeed(*SEARCH, one, one, "--resume")
+    assert f"bnas search {two} --resume" in fail("train", two, says=str(two))
+
+
+@no_figures
 def test_the_same_seed_finds_the_same(session, tmp_path):
     root, _ = session
     for seed in (0, 1):
@@ -299,7 +311,7 @@ def test_resuming_names_every_option_that_conflicts(copy):
         "0.25",
         "--seed",
         "3",
-        says=["lam: the run has 0.005, you gave 0.25", "seed: the run has 0, you gave 3"],
+        says=["--lambda: the run has 0.005, you gave 0.25", "--seed: the run has 0, you gave 3"],
     )
     fail("train", copy, "--resume", "--epochs", "9", says="epochs: the run has 2, you gave 9")
     succeed(*SEARCH, copy, "--resume")  # the same options again are fine
@@ -315,7 +327,7 @@ def test_an_unfinished_run_says_how_to_go_on(copy):
     short = copy.parent / "short"
     with RunFolder.create(short, {**RunFolder.open(copy).config, "rounds": 2}) as folder:
         folder.save(RunFolder.open(copy).load()[0], {"epochs_done": 1})
-    again = f"bnas search --out {short} --resume"
+    again = f"bnas search {short} --resume"
     fail("evaluate", short, says=["1 of 4 epochs", again])
     fail("train", short, says=["genotype.txt", again])
     (short / "checkpoint.npz").unlink()
@@ -340,7 +352,7 @@ def test_occupied_folders(copy):
 @pytest.mark.parametrize("command", ["evaluate", "plot", "train"])
 def test_a_folder_that_is_no_run(tmp_path, command):
     for path in (tmp_path, tmp_path / "missing"):
-        fail(command, path, says=[re.escape(str(path)), "bnas search --out"])
+        fail(command, path, says=[re.escape(str(path)), "bnas search "])
     assert not (tmp_path / "missing").exists()
 
 
@@ -361,22 +373,25 @@ def test_the_folder_of_one_network_is_not_the_run(session, arguments):
 @pytest.mark.parametrize(
     "option, says",
     [
-        ("--lambda=-1", "lambda must be at least 0.* got -1"),
-        ("--lr=0", "lr must be above 0.* got 0"),
+        ("--lambda=-1", "--lambda must be at least 0 and finite, got -1"),
+        ("--lr=0", "--lr must be above 0.* got 0"),
         ("--lr=nan", "lr .* got nan"),
         ("--mu=inf", "mu .* finite, got inf"),
         ("--lr=fast", "--lr.*'fast'"),
-        ("--nodes=0", "nodes must be at least 1.* got 0"),
-        ("--channels=-4", "channels must be at least 1.* got -4"),
+        ("--nodes=0", "--nodes must be at least 1, got 0"),
+        ("--channels=-4", "--channels must be at least 1, got -4"),
         ("--channels=2.5", "--channels.*'2.5'"),
-        ("--batch-size=1", "batch_size must be at least 2.* got 1"),
-        ("--momentum=1", "momentum must be at most 0.999, got 1"),
-        ("--seed=-1", "seed must be at least 0.* got -1"),
+        ("--batch-size=1", "--batch-size must be at least 2, got 1"),
+        ("--momentum=1", "--momentum must be at most 0.999, got 1"),
+        ("--seed=-1", "--seed must be at least 0, got -1"),
         ("--threads=0", "--threads.*from 1 up, got '0'"),
         ("--threads=two", "--threads.*got 'two'"),
         ("--dataset=svhn", "svhn.*digits.*mnist.*cifar10"),
         ("--distance=l2", "l2.*frobenius.*l1.*cosine"),
-        ("--epoch=3", "unrecognized.*--epoch=3.*--help"),
+        ("--epoch=3", "unrecognized.*--epoch=3.*; see bnas search --help"),
+        ("--chanels=3", r"unrecognized.*--chanels=3 \(did you mean --channels\?\)"),
+        ("--no-augmnet", r"\(did you mean --no-augment\?\)"),
+        ("--distance=cosin", r"'cosin'.*\(did you mean cosine\?\)"),
     ],
 )
 def test_bad_values(tmp_path, option, says):
@@ -385,8 +400,9 @@ def test_bad_values(tmp_path, option, says):
 
 
 def test_bad_commands():
-    fail(says="COMMAND.*bnas --help")
-    fail("serach", says="serach.*search.*bnas --help")
+    fail("serach", says=r"serach.*\(did you mean search\?\); see bnas --help")
+    assert "did you mean" not in fail("xyz", says="xyz.*search.*bnas --help")
+    fail("--verison", says=r"--verison \(did you mean --version\?\)")
     fail("train", says="RUN.*bnas train --help")
     fail("gradcheck", "--seed", "-1", says="from 0 up, got '-1'")
 
@@ -395,10 +411,16 @@ def test_bad_commands():
     "options, says",
     [
         (("--stages=3",), "--stages.*1.*2"),
-        (("--stages=2", "--epochs=1"), "2 stages need at least as many epochs, got 1"),
-        (("--precision=real", "--distil=0.5"), "for binary networks"),
-        (("--distil=1.5",), "distil must be at most 1.* got 1.5"),
-        (("--drop-path=-0.1",), "drop_path must be at least 0"),
+        (
+            ("--stages=2", "--epochs=1"),
+            "2 stages need at least as many epochs, got 1; give more --epochs",
+        ),
+        (
+            ("--precision=real", "--distil=0.5"),
+            "for binary networks; leave them out for --precision real",
+        ),
+        (("--distil=1.5",), "--distil must be at most 1.* got 1.5"),
+        (("--drop-path=-0.1",), "--drop-path must be at least 0"),
         (("--genotype=DARTS_V9",), "DARTS_V9 is no file.*DARTS_V1"),
         (("--genotype=.",), "cannot read.*directory"),
     ],
@@ -632,7 +654,7 @@ def test_a_checkpoint_of_another_run(copy, tmp_path):
         (("rounds", 10**6), "rounds must be at most 1000"),
         (("data_dir", "a\0b"), "data_dir holds a zero character"),
         (("lr", float("nan")), "NaN is no number in JSON"),
-        (("lam", -1), "lambda must be at least 0"),
+        (("lam", -1), "lam must be at least 0"),
         (("dataset", "svhn"), "dataset must be one of digits"),
         (("dataset", ["digits"]), "dataset must be text"),
     ],

@@ -166,7 +166,7 @@ def test_every_cut_and_every_added_tail_is_noticed(tmp_path):
 
 def test_other_files_are_no_checkpoints(tmp_path, monkeypatch):
     path = tmp_path / "c.npz"
-    with pytest.raises(InputError, match="No such file.*without --resume"):
+    with pytest.raises(InputError, match="No such file.*start the run again"):
         load_checkpoint(path)
     with pytest.raises(InputError, match="cannot read"):
         load_checkpoint(tmp_path)
@@ -375,7 +375,9 @@ def test_create_then_open(tmp_path):
 
 def test_create_refuses_an_occupied_folder(tmp_path):
     RunFolder.create(tmp_path / "run", CONFIG).close()
-    with pytest.raises(InputError, match="already holds a run; continue it with --resume, or"):
+    with pytest.raises(
+        InputError, match="already holds a run; continue it with RunFolder.open.*, or"
+    ):
         RunFolder.create(tmp_path / "run", {"layers": 5})
     assert RunFolder.open(tmp_path / "run").config == CONFIG
     with pytest.raises(InputError, match=r"already holds other files \(run, ...\)"):

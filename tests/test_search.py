@@ -274,9 +274,10 @@ def test_weights_that_overflow_in_the_last_step_of_an_epoch_are_not_kept(tmp_pat
     ],
 )
 def test_a_bad_setting_is_refused_by_name(kind, field, value):
-    name = "lambda" if field == "lam" else field
-    with pytest.raises(InputError, match=f"^{name} must be"):
+    with pytest.raises(InputError, match=f"^{field} must be") as caught:
         kind(**{field: value})
+    name = "lambda" if field == "lam" else field.replace("_", "-")
+    assert caught.value.on_command_line().startswith(f"--{name} must be")
 
 
 @pytest.mark.parametrize(
@@ -378,7 +379,7 @@ def test_a_state_that_does_not_fit_is_blamed_on_what_it_is(searched):
         (
             "parent.classifier.bias",
             np.zeros(4, np.float32),
-            "other channels or classes .*--data-dir",
+            "other channels or classes .*with data_dir",
         ),
     ):
         with pytest.raises(InputError, match=says), fitting(path):

@@ -13,7 +13,7 @@ import json
 import os
 from pathlib import Path
 
-from bnas.errors import InputError
+from bnas.errors import InputError, Wording, argument
 from bnas.runs.files import (
     atomic_write,
     explain,
@@ -41,16 +41,17 @@ def require_same_config(saved, given, ignore=()):
     saved: the dict a run was started with (from its folder); given: the one asked for now.
     """
     given = json.loads(to_json(given, "the configuration"))  # tuples compare as the lists saved
-    differences = [
-        f"{key}: the run has {saved.get(key, 'none')}, you gave {given.get(key, 'none')}"
-        for key in {**saved, **given}
-        if key not in ignore and (key not in saved or key not in given or saved[key] != given[key])
-    ]
+    differences = []
+    for key in {**saved, **given}:
+        if key in ignore or (key in saved and key in given and saved[key] == given[key]):
+            continue
+        values = f": the run has {saved.get(key, 'none')}, you gave {given.get(key, 'none')}"
+        differences += ["; " if differences else "", argument(key), values]
     if differences:
         raise InputError(
-            "the run was started with another configuration ("
-            + "; ".join(differences)
-            + "). Give the same options, or another folder"
+            "the run was started with another configuration (",
+            *differences,
+            "). Give the same settings, or another folder",
         )
 
 
@@ -110,8 +111,9 @@ class RunFolder:
             names = {p.name for p in self.path.iterdir()}
         if "config.json" in names:
             raise InputError(
-                f"{self.path} already holds a run; "
-                "continue it with --resume, or choose another folder"
+                f"{self.path} already holds a run; continue it with ",
+                Wording("RunFolder.open(path, write=True)", "--resume"),
+                ", or choose another folder",
             )
         # A run that was killed while it was being created leaves no more than these.
         others = [n for n in sorted(names) if n != ".lock" and not n.startswith(".config.json.")]
@@ -191,7 +193,7 @@ class RunFolder:
             raise ValueError(f'a history record needs an int "epoch", got {record.get("epoch")!r}')
         line = to_json(record, "the history record") + "\n"
         path = self.path / "history.jsonl"
-        with explain("write", path, "free some space, then continue with --resume"):
+        with explain("write", path, "free some space, then resume the run"):
             with open(path, "ab") as file:
                 file.write(line.encode())
                 file.flush()

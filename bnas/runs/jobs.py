@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from bnas.errors import DivergedError, InputError
+from bnas.errors import DivergedError, InputError, argument
 from bnas.nn import ShapeMismatch
 from bnas.optim import require_finite
 from bnas.space.genotype import shorten
@@ -45,8 +45,9 @@ def fitting(path):
     except ShapeMismatch as error:
         raise InputError(
             f"{path} comes from a data set of other channels or classes ({error}); "
-            "give the one that it was made from with --data-dir. If that is it, checkpoint.npz is not "
-            "from this run: put back the file that was there"
+            "give the one that it was made from with ",
+            argument("data_dir"),
+            ". If that is it, checkpoint.npz is not from this run: put back the file that was there",
         ) from error
     except ValueError as error:
         raise InputError(
