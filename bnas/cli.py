@@ -190,7 +190,8 @@ a first session:
   bnas search runs/mine             find an architecture on the bundled digits
   bnas train runs/mine              train it from scratch as a 1-bit network
   bnas evaluate runs/mine           test accuracy, parameters, size
-The same with --quick after search and train takes seconds, and finds nothing good.
+The same with --quick after search and train takes seconds: a trial, in which the
+supernets have hardly begun to learn.
 
 `bnas COMMAND --help` explains a command and its options.
 """
@@ -218,7 +219,13 @@ examples:
 TRAIN = """\
 Train an architecture from scratch: that of RUN/genotype.txt, or of --genotype. As a
 1-bit network it goes into RUN/binary, as its real twin (--precision real) into
-RUN/real. Data set, --data-dir and --limit are those of the search unless given.
+RUN/real, with --name into RUN/NAME, beside the others. Data set, --data-dir, --limit
+and --seed are those of the search unless given.
+
+--genotype random and skips are baselines for a run: a genotype drawn with --seed, and
+one that only adds up the inputs of its cells. They go into RUN/random and RUN/skips and
+are trained with the settings of RUN/binary, if it is there, so that all that differs is
+the genotype. A search has found something if its network beats them.
 
 Train and validation images train together; the test images wait for bnas evaluate.
 """
@@ -228,11 +235,15 @@ examples:
   bnas train runs/mine --precision real       its real twin, to compare with
   bnas train runs/darts --genotype DARTS_V2   a published architecture
   bnas train runs/mine --distil 0.5           led by the real twin, trained before
+  bnas train runs/mine --name long --epochs 60    once more, to compare
+  bnas train runs/mine --genotype random      what would chance have found?
 """
 EVALUATE = """\
 Evaluate every network of a run on the test images: the Parent and the Child (both
-supernets), the trained 1-bit network and its real twin. Prints accuracy with its 95 %
-interval, parameters, size in bits, and the genotype; also in RUN/evaluation.json.
+supernets), and all that was trained, baselines too. Prints test accuracy with its 95 %
+interval, parameters, size in bits, and the genotype; also in RUN/evaluation.json. For
+comparison, the label of the training image with the nearest pixels: no learning at all
+(of large data sets evenly chosen ones, so that it takes seconds).
 After --limit the test images are fewer in proportion, and the interval is wider.
 """
 EXPORT = """\
@@ -345,7 +356,11 @@ def build_parser():
         "--genotype",
         metavar="G",
         dest="architecture",
-        help="DARTS_V1, DARTS_V2, AmoebaNet, NASNet, or a file with a genotype",
+        help="DARTS_V1, DARTS_V2, AmoebaNet, NASNet, or a file with a genotype; random or skips: a "
+        "baseline for the run",
+    )
+    train.add_argument(
+        "--name", metavar="NAME", help="subfolder of RUN (binary, real, random or skips, as it is)"
     )
     _run_options(train, QUICK_TRAIN)
     _settings(train, TrainConfig, skip=("genotype",))
@@ -360,11 +375,17 @@ def build_parser():
         "export",
         "compile the trained 1-bit network to bits",
         EXPORT,
-        usage="bnas export RUN [-o FILE]",
+        usage="bnas export RUN [options]",
         epilog=EXPORT_EPILOG,
     )
     export.add_argument("folder", metavar="RUN", help="run folder with a trained 1-bit network")
-    export.add_argument("-o", "--out", metavar="FILE", help="the packed network (RUN/packed.npz)")
+    export.add_argument("--name", metavar="NAME", help="the training of that name (binary)")
+    export.add_argument(
+        "-o",
+        "--out",
+        metavar="FILE",
+        help="the packed network (RUN/packed.npz, or packed-NAME.npz)",
+    )
     export.add_argument(
         "--data-dir", metavar="PATH", help="folder of the data (npz: the file), if it has moved"
     )

@@ -106,7 +106,7 @@ class Training:
         network.set_temperature(FINAL_TEMPERATURE ** (number / max(self.epochs - 1, 1)))
         network.train()
         rng = network.path_rng = epoch_rng(config.seed, number)
-        label = f"train epoch {number + 1} of {self.epochs}"
+        label = f"epoch {number + 1} of {self.epochs}"
         means = RunningMeans()
         steps = batches(self.split, self.batch_size, rng, self.augment, drop_last=True)
         for step, (images, labels) in enumerate(steps):

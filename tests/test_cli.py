@@ -40,18 +40,8 @@ def session(tmp_path_factory):
     printed = {"search": succeed(*SEARCH, root)}
     printed["before"] = succeed("evaluate", root)
     for precision in ("real", "binary"):
-        printed[precision] = succeed(
-            "train",
-            root,
-            "--channels",
-            "2",
-            "--layers",
-            "2",
-            "--epochs",
-            "2",
-            "--precision",
-            precision,
-        )
+        small = ("--channels", "2", "--layers", "2", "--epochs", "2")
+        printed[precision] = succeed("train", root, *small, "--precision", precision)
     printed["after"] = succeed("evaluate", root)
     return root, printed
 
@@ -151,7 +141,8 @@ def test_evaluate_compares_all_networks(session):
     assert "Found" not in printed["before"] and "Next" not in printed["after"]
     figures = json.loads((root / "evaluation.json").read_text())
     labels = ["Parent (supernet)", "Child (supernet)", "Found 1-bit network", "Its real twin"]
-    assert list(figures) == labels
+    assert list(figures) == [*labels, "Nearest neighbour, pixels"]
+    assert set(figures["Nearest neighbour, pixels"]) == {"test_accuracy", "low", "high"}
     for label in labels:
         (row,) = (line for line in printed["after"].splitlines() if line.startswith(label))
         accuracy, low, high = map(float, re.findall(r"\d+\.\d+", row)[:3])
@@ -180,6 +171,152 @@ def test_evaluate_gives_the_test_accuracy_of_the_trained_network(session):
         assert figures[label]["test_accuracy"] == pytest.approx(right.mean())
 
 
+def test_evaluate_says_how_to_read_what_it_prints(session):
+    """The genotype, the bits, the accuracy; and which baselines there could be."""
+    root, printed = session
+    for name in ("search", "before", "after"):
+        assert "To read it: a line is a node" in printed[name]
+        assert re.search(r"Of 4 operations, \d are skips and poolings", printed[name])
+    assert "test accuracy" in printed["after"] and "Bits: a weight of a 1-bit" in printed["after"]
+    for name in ("random", "skips"):
+        command = f"bnas train {root} --genotype {name}"
+        assert command in printed["after"] and command not in printed["before"]
+
+
+@no_figures
+def test_a_found_network_that_is_larger_than_the_child_says_why(copy):
+    why = "takes more than the Child, though it has fewer operations"
+    assert why not in succeed("evaluate", copy)
+    shutil.rmtree(copy / "binary")
+    succeed("train", copy, *TINY, "--channels", "8", "--epochs", "1")
+    out = succeed("evaluate", copy)
+    assert why in out and re.search(r"8\s+channels and 2 cells to the Child's 2 and 2", out)
+
+
+SHAPES = {"random": "Random genotype, 1-bit", "skips": "Skips alone, 1-bit"}
+
+
+@no_figures
+def test_baselines_are_trained_as_the_found_network_and_stand_beside_it(copy):
+    for name in SHAPES:
+        succeed("train", copy, "--genotype", name)
+    found = RunFolder.open(copy / "binary").config
+    for name in SHAPES:
+        config = RunFolder.open(copy / name).config
+        assert config["genotype"] != found["genotype"]
+        assert {**config, "genotype": ""} == {**found, "genotype": ""}
+        assert (copy / name / "genotype.txt").read_text() == config["genotype"]
+        succeed("train", copy, "--genotype", name, "--resume")
+    skips = parse_genotype(RunFolder.open(copy / "skips").config["genotype"])
+    assert {pair for pair in skips.normal + skips.reduce} == {
+        ("skip_connect", 0),
+        ("skip_connect", 1),
+    }
+    before = (copy / "genotype.txt").read_text()
+    succeed("train", copy, "--genotype", "random", "--seed", "3", "--name", "random3")
+    assert RunFolder.open(copy / "random3").config["genotype"] != found["genotype"]
+    out = succeed("evaluate", copy)
+    assert before.strip() in out and (copy / "genotype.txt").read_text() == before
+    labels = list(json.loads((copy / "evaluation.json").read_text()))
+    assert labels[4:] == [
+        "random3 (another genotype, 1-bit)",
+        *SHAPES.values(),
+        "Nearest neighbour, pixels",
+    ]
+    assert "--genotype" not in out  # none is missing
+    fail("train", copy, "--genotype", "random", says="already holds a training")
+    fail(
+        "train",
+        copy,
+        "--genotype",
+        "random",
+        "--resume",
+        "--seed",
+        "9",
+        says="--seed: the run has 0",
+    )
+
+
+def test_a_baseline_needs_what_it_is_compared_with(tmp_path):
+    fail(
+        "train", tmp_path / "new", "--genotype", "random", says=["to be compared with", "has none"]
+    )
+    fail("train", tmp_path / "new", "--genotype", "randm", says=r"did you mean random\?")
+    assert not (tmp_path / "new").exists()
+
+
+@no_figures
+def test_several_trainings_of_one_genotype_in_one_folder(copy):
+    train = ("train", copy, *TINY, "--epochs", "1", "--name")
+    succeed(*train, "more.2")
+    succeed(*train, "twin", "--precision", "real")
+    assert RunFolder.open(copy / "more.2").config["genotype"] == (copy / "genotype.txt").read_text()
+    fail(*train, "more.2", says=["already holds a training", "another --name"])
+    succeed("train", copy, "--name", "more.2", "--resume")
+    succeed("evaluate", copy)
+    labels = list(json.loads((copy / "evaluation.json").read_text()))
+    assert labels[4:6] == ["more.2 (1-bit)", "twin (real)"]
+    out = succeed("export", copy, "--name", "more.2")
+    assert (copy / "packed-more.2.npz").exists() and str(copy / "packed-more.2.npz") in out
+    fail(
+        "export",
+        copy,
+        "--name",
+        "other",
+        says="no trained .* called other .but binary, real, more.2",
+    )
+    fail("export", copy, "--name", "../copy/binary", says="no trained")
+    fail(*train, "third", "--genotype", "NASNet", says="another architecture")
+    (copy / "more.2" / "checkpoint.npz").unlink()
+    fail("evaluate", copy, says=f"bnas train {copy} --name more.2 --resume")
+
+
+@pytest.mark.parametrize("name", "binary real random Skips figures packed.npz genotype.txt".split())
+def test_names_that_mean_something_else_are_refused(copy, name):
+    fail("train", copy, *TINY, "--name", name, says="means something else in a run folder")
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "a/b", "../x", ".hidden", "-x", "a b", "a\\b", "x" * 101]
+)
+def test_names_that_are_no_folder_of_the_run_are_refused(copy, name):
+    fail("train", copy, *TINY, f"--name={name}", says="cannot name a training; give letters")
+
+
+@no_figures
+def test_a_training_takes_the_seed_of_its_search(tmp_path):
+    root = tmp_path / "run"
+    succeed(*SEARCH, root, "--seed", "5")
+    succeed("train", root, *TINY, "--epochs", "1")
+    assert RunFolder.open(root / "binary").config["seed"] == 5
+    succeed("train", root, *TINY, "--epochs", "1", "--seed", "6", "--name", "six")
+    assert RunFolder.open(root / "six").config["seed"] == 6
+
+
+@pytest.mark.slow
+@no_figures
+def test_the_quick_trial_is_far_better_than_chance(tmp_path):
+    root = tmp_path / "run"
+    succeed("search", root, "--quick")
+    succeed("train", root, "--quick")
+    succeed("evaluate", root)
+    figures = json.loads((root / "evaluation.json").read_text())
+    assert figures["Parent (supernet)"]["low"] > 0.2
+    assert figures["Found 1-bit network"]["low"] > 0.8
+
+
+@pytest.mark.slow
+def test_what_takes_long_is_announced(copy):
+    _, _, err = bnas("evaluate", copy)
+    assert re.findall(r"Evaluating: (.*) \.\.\.", err)[2:] == [
+        *("Found 1-bit network", "Its real twin", "Nearest neighbour, pixels")
+    ]
+    _, _, err = bnas("plot", copy)
+    assert f"Drawing the figures of {copy / 'binary'} ..." in err
+    _, _, err = bnas("export", copy)
+    assert f"Packing {copy / 'binary'} ..." in err
+
+
 @pytest.mark.slow
 def test_plot_draws_what_there_is(copy):
     shutil.rmtree(copy / "figures")
@@ -200,6 +337,11 @@ def test_a_published_genotype_trains_in_a_folder_of_its_own(tmp_path):
     assert format_genotype(PUBLISHED["DARTS_V2"]).strip() in out
     succeed("train", root, "--resume")  # the genotype is that of the run
     fail("train", root, "--resume", "--genotype", "NASNet", says="another architecture")
+    succeed("train", root, *TINY, "--epochs", "1", "--name", "more")
+    config = RunFolder.open(root / "more").config
+    assert parse_genotype(config["genotype"]) == PUBLISHED["DARTS_V2"]
+    succeed("train", root, "--genotype", "skips")
+    assert format_genotype(PUBLISHED["DARTS_V2"]).strip() in succeed("evaluate", root)
 
 
 @no_figures
@@ -260,7 +402,11 @@ def test_a_log_file_gets_a_line_an_epoch(tmp_path):
     _, _, err = bnas(*SEARCH, tmp_path / "run", "--rounds", "2", "--limit", "200")
     labels = [line.split(":")[0] for line in err.splitlines()]
     assert labels == [
-        f"round {r} {phase} epoch 1 of 1" for r in (1, 2) for phase in ("parent", "child")
+        *(
+            f"epoch {1 + i} of 4 (round {1 + i // 2}, {'parent child'.split()[i % 2]})"
+            for i in range(4)
+        ),
+        f"Drawing the figures of {tmp_path / 'run'} ...",
     ]
 
 
@@ -672,7 +818,7 @@ def test_a_broken_config(copy, text, says):
 
 
 def test_a_broken_history(copy):
-    (copy / "history.jsonl").write_text('{"epoch": 0}\nrubbish\n')
+    (copy / "history.jsonl").write_text('{"epoch": 1}\nrubbish\n')
     for command in (("plot", copy), ("search", "--out", copy, "--resume")):
         fail(*command, says=["history.jsonl, line 2", "mend that line, or restore"])
 
@@ -859,13 +1005,13 @@ def test_the_help_tells_what_threads_are_without_the_option():
 
 def test_divergence_stops_the_run_and_keeps_the_last_epoch(session, tmp_path):
     root = tmp_path / "run"
-    where = r"became (nan|NaN|inf).* in round 1 parent epoch 1 of 1, step \d of 3"
+    where = r"became (nan|NaN|inf).* in epoch 1 of 2 .round 1, parent., step \d of 3"
     says = [where, "smaller learning rate"]
     fail(*SEARCH, root, "--lr", "1e30", "--limit", "200", status=1, says=says)
     assert not (root / "checkpoint.npz").exists() and RunFolder.open(root).history() == []
     genotype = ("--genotype", session[0] / "genotype.txt")
     train = ("train", root / "train", *TINY, *genotype, "--lr", "1e30")
-    fail(*train, status=1, says="train epoch 1 of 2")
+    fail(*train, status=1, says="in epoch 1 of ")
 
 
 @no_figures

@@ -34,6 +34,7 @@ FLOORS = {
     "bnas.plots": 6,
     "bnas.bench": 6,
     "bnas.progress": 6,
+    "bnas.contents": 6,
     "bnas.commands": 6,
     "bnas.cli": 6,
     "bnas.__main__": 6,

@@ -184,7 +184,7 @@ class RunFolder:
         self.close()
 
     def append_history(self, record):
-        """Add one epoch's record, a dict with an int "epoch"; it is on disk on return.
+        """Add one epoch's record, a dict with an int "epoch", from 1; it is on disk on return.
 
         Floats come back equal to the bit; NaN and inf are refused with ValueError.
         """
@@ -200,10 +200,11 @@ class RunFolder:
                 os.fsync(file.fileno())
 
     def history(self):
-        """The records of all epochs from 0 on, a list of dicts; [] before the first.
+        """The records of all epochs from 1 on, a list of dicts; [] before the first.
 
-        A last line without its newline was cut off by a kill and is left out. Raises InputError
-        with the line number for any other line that cannot be read or is not that of the next epoch.
+        Earlier versions counted from 0: such a history is counted anew. A last line without its newline
+        was cut off by a kill and is left out. Raises InputError with the line number for any other line
+        that cannot be read or is not that of the next epoch.
         """
         path = self.path / "history.jsonl"
         if not path.exists():
@@ -222,12 +223,14 @@ class RunFolder:
                     f"{path}, line {number} is no record of an epoch; mend that line, or restore the "
                     "file from a copy"
                 )
-            if epoch != number - 1:
+            if not records:
+                shift = 1 if epoch == 0 else 0
+            if epoch + shift != number:
                 raise InputError(
-                    f"{path}, line {number} is not the record of epoch {number - 1}: lines were lost, "
+                    f"{path}, line {number} is not the record of epoch {number - shift}: lines were lost, "
                     "doubled or moved; restore the file from a copy"
                 )
-            records.append(record)
+            records.append({**record, "epoch": number})
         return records
 
     def truncate_history(self, epochs):

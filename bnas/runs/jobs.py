@@ -125,7 +125,7 @@ def run(job, folder, progress):
     folder.truncate_history(done)
     for number in range(done, job.epochs):
         with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is looked for below
-            record = {"epoch": number, **job.run_epoch(number, progress)}
+            record = {"epoch": number + 1, **job.run_epoch(number, progress)}
         state = job.state()
         with locate(f"epoch {number + 1} of {job.epochs}"):
             for name, value in {**record, **state}.items():
