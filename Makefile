@@ -19,15 +19,19 @@ help:
 	@echo "PYTHON=$(PYTHON) is the interpreter that .venv is made from (3.10 or newer)"
 
 demo: .venv/.installed
-	.venv/bin/bnas search --out $(RUN) --resume
+	.venv/bin/bnas search $(RUN) --resume
 	.venv/bin/bnas train $(RUN) --resume
+	.venv/bin/bnas train $(RUN) --genotype random --resume
+	.venv/bin/bnas train $(RUN) --genotype skips --resume
 	.venv/bin/bnas evaluate $(RUN)
 
 table: .venv/.installed
 	for seed in 0 1 2; do \
-	    .venv/bin/bnas search --seed $$seed --out runs/table$$seed --resume && \
-	    .venv/bin/bnas train runs/table$$seed --seed $$seed --resume && \
-	    .venv/bin/bnas train runs/table$$seed --seed $$seed --precision real --resume && \
+	    .venv/bin/bnas search runs/table$$seed --seed $$seed --resume && \
+	    .venv/bin/bnas train runs/table$$seed --resume && \
+	    .venv/bin/bnas train runs/table$$seed --precision real --resume && \
+	    .venv/bin/bnas train runs/table$$seed --genotype random --resume && \
+	    .venv/bin/bnas train runs/table$$seed --genotype skips --resume && \
 	    .venv/bin/bnas evaluate runs/table$$seed || exit; \
 	done
 

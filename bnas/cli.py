@@ -6,7 +6,9 @@ SciPy's own BLAS and Numba start their threads when they are first imported.
 """
 
 import argparse
+import difflib
 import os
+import re
 import sys
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import fields
@@ -20,7 +22,7 @@ from bnas.config import (
     SearchConfig,
     TrainConfig,
 )
-from bnas.errors import DivergedError, InputError
+from bnas.errors import DivergedError, InputError, option
 
 # What a library reads before OMP_NUM_THREADS when it is imported.
 OWN_VARIABLES = (
@@ -32,7 +34,7 @@ OWN_VARIABLES = (
 
 
 def main(arguments=None):
-    """Run one command.
+    """Run one command; without any, print the help.
 
     Returns:
         The exit status: 0, 1 (a run diverged, a gradient is wrong), 2 (bad input), 130 (Ctrl-C) or
@@ -46,7 +48,11 @@ def _run(arguments):
     options = None
     try:
         with _output():
-            options = build_parser().parse_args(arguments)
+            parser = build_parser()
+            options = parser.parse_args(arguments)
+            if options.command is None:
+                parser.print_help()
+                return 0
             with _threads(options.threads):
                 from bnas import commands
 
@@ -62,7 +68,9 @@ def _run(arguments):
         return _fail(f"interrupted{kept}", 130)
     except DivergedError as error:
         return _fail(error, 1)
-    except (InputError, OSError) as error:
+    except InputError as error:
+        return _fail(error.on_command_line(), 2)
+    except OSError as error:
         return _fail(error, 2)
     except MemoryError as error:  # files that claim too much end as an InputError
         learns = options and options.command in ("search", "train")
@@ -140,13 +148,30 @@ def _output():
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose help keeps its line breaks, and whose errors take one line."""
+    """A parser whose help keeps its line breaks, and whose errors take one line and guess what was meant."""
 
     def __init__(self, **options):
         super().__init__(formatter_class=_Formatter, **options)
 
+    def parse_known_args(self, args=None, namespace=None):
+        namespace, unknown = super().parse_known_args(args, namespace)
+        if unknown:  # said here, where it is known which command has no such option
+            options = [name for action in self._actions for name in action.option_strings]
+            guess = _guess(unknown[0].split("=")[0], options)
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{guess}")
+        return namespace, unknown
+
     def error(self, message):
+        choice = re.search(r"invalid choice: '(.+?)' \(choose from (.+)\)$", message)
+        if choice:
+            message += _guess(choice[1], re.findall(r"[\w-]+", choice[2]))
         self.exit(2, f"bnas: {message}; see {self.prog} --help\n")
+
+
+def _guess(word, known):
+    """What may have been meant by a misspelt word, as a part of an error message."""
+    nearest = difflib.get_close_matches(word, known, n=1)
+    return f" (did you mean {nearest[0]}?)" if nearest else ""
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
@@ -162,10 +187,11 @@ a network whose weights and activations are single bits.
 """
 EPILOG = """\
 a first session:
-  bnas search --out runs/mine       find an architecture on the bundled digits
+  bnas search runs/mine             find an architecture on the bundled digits
   bnas train runs/mine              train it from scratch as a 1-bit network
   bnas evaluate runs/mine           test accuracy, parameters, size
-The same with --quick after search and train takes seconds, and finds nothing good.
+The same with --quick after search and train takes seconds: a trial, in which the
+supernets have hardly begun to learn.
 
 `bnas COMMAND --help` explains a command and its options.
 """
@@ -183,8 +209,8 @@ Equations (Eq. 4.x) and symbols are those of Zhang et al., Binary Neural Network
 
 examples:
   bnas search --quick                         a trial, into runs/digits-seed0
-  bnas search --seed 1 --out runs/one
-  bnas search --resume --out runs/one         go on with it
+  bnas search runs/one --seed 1
+  bnas search runs/one --resume               go on with it
   bnas search --dataset cifar10 --data-dir DIR --limit 5000
   bnas search --dataset npz --data-dir FILE.npz
 
@@ -193,7 +219,13 @@ examples:
 TRAIN = """\
 Train an architecture from scratch: that of RUN/genotype.txt, or of --genotype. As a
 1-bit network it goes into RUN/binary, as its real twin (--precision real) into
-RUN/real. Data set, --data-dir and --limit are those of the search unless given.
+RUN/real, with --name into RUN/NAME, beside the others. Data set, --data-dir, --limit
+and --seed are those of the search unless given.
+
+--genotype random and skips are baselines for a run: a genotype drawn with --seed, and
+one that only adds up the inputs of its cells. They go into RUN/random and RUN/skips and
+are trained with the settings of RUN/binary, if it is there, so that all that differs is
+the genotype. A search has found something if its network beats them.
 
 Train and validation images train together, so the accuracy on the latter tells nothing of
 new images; --hold-out keeps them apart. The test images wait for bnas evaluate.
@@ -204,13 +236,17 @@ examples:
   bnas train runs/mine --precision real       its real twin, to compare with
   bnas train runs/darts --genotype DARTS_V2   a published architecture
   bnas train runs/mine --distil 0.5           led by the real twin, trained before
+  bnas train runs/mine --name long --epochs 60    once more, to compare
+  bnas train runs/mine --genotype random      what would chance have found?
 """
 EVALUATE = """\
 Evaluate every network of a run on the test images: the Parent and the Child (both
-supernets), the trained 1-bit network and its real twin. Prints accuracy with its 95 %
-interval, parameters, size in bits, and the genotype; also in RUN/evaluation.json.
+supernets), and all that was trained, baselines too. Prints test accuracy with its 95 %
+interval, parameters, size in bits, and the genotype; also in RUN/evaluation.json. For
+comparison, the label of the training image with the nearest pixels: no learning at all
+(of large data sets evenly chosen ones, so that it takes seconds).
 Draws samples of the data, and of each trained network what it takes for what (confusion),
-its mistakes and where its bits are, into RUN/binary/figures and RUN/real/figures.
+its mistakes and where its bits are, into the figures of its folder.
 After --limit the test images are fewer in proportion, and the interval is wider.
 """
 EXPORT = """\
@@ -291,7 +327,7 @@ def build_parser():
     )
     parser.add_argument("--version", action="version", version=f"bnas {__version__}")
     commands = parser.add_subparsers(
-        title="commands", metavar="COMMAND ...", dest="command", required=True, prog="bnas"
+        title="commands", metavar="COMMAND ...", dest="command", prog="bnas"
     )
 
     def command(name, summary, description, **texts):
@@ -308,10 +344,13 @@ def build_parser():
         "search",
         "find an architecture with DCP-NAS",
         SEARCH,
-        usage="bnas search [options]",
+        usage="bnas search [RUN] [options]",
         epilog=SEARCH_EPILOG,
     )
-    search.add_argument("--out", metavar="DIR", help="run folder (runs/DATASET-seedSEED)")
+    search.add_argument(
+        "folder", metavar="RUN", nargs="?", help="run folder (runs/DATASET-seedSEED)"
+    )
+    search.add_argument("--out", metavar="DIR", help="the run folder again, for RUN")
     _run_options(search, QUICK_SEARCH)
     _settings(search, SearchConfig)
 
@@ -327,7 +366,11 @@ def build_parser():
         "--genotype",
         metavar="G",
         dest="architecture",
-        help="DARTS_V1, DARTS_V2, AmoebaNet, NASNet, or a file with a genotype",
+        help="DARTS_V1, DARTS_V2, AmoebaNet, NASNet, or a file with a genotype; random or skips: a "
+        "baseline for the run",
+    )
+    train.add_argument(
+        "--name", metavar="NAME", help="subfolder of RUN (binary, real, random or skips, as it is)"
     )
     _run_options(train, QUICK_TRAIN)
     _settings(train, TrainConfig, skip=("genotype",))
@@ -342,11 +385,17 @@ def build_parser():
         "export",
         "compile the trained 1-bit network to bits",
         EXPORT,
-        usage="bnas export RUN [-o FILE]",
+        usage="bnas export RUN [options]",
         epilog=EXPORT_EPILOG,
     )
     export.add_argument("folder", metavar="RUN", help="run folder with a trained 1-bit network")
-    export.add_argument("-o", "--out", metavar="FILE", help="the packed network (RUN/packed.npz)")
+    export.add_argument("--name", metavar="NAME", help="the training of that name (binary)")
+    export.add_argument(
+        "-o",
+        "--out",
+        metavar="FILE",
+        help="the packed network (RUN/packed.npz, or packed-NAME.npz)",
+    )
     export.add_argument(
         "--data-dir", metavar="PATH", help="folder of the data (npz: the file), if it has moved"
     )
@@ -428,7 +477,7 @@ def _run_options(parser, quick):
     parser.add_argument(
         "--resume", action="store_true", help="go on with the run in the folder, if there is one"
     )
-    stands_for = ", ".join(f"{_flag(name)[2:]} {value}" for name, value in quick.items())
+    stands_for = ", ".join(f"{option(name)[2:]} {value}" for name, value in quick.items())
     parser.add_argument(
         "--quick", action="store_true", help=f"a trial of seconds: {stands_for}, unless given"
     )
@@ -445,7 +494,7 @@ def _settings(parser, kind, only=None, skip=()):
         if f.type is bool:
             text = f"{text} ({'yes' if f.default else 'no'})"
             group.add_argument(
-                _flag(f.name), action=argparse.BooleanOptionalAction, help=text, **common
+                option(f.name), action=argparse.BooleanOptionalAction, help=text, **common
             )
             continue
         choices = f.metadata["choices"]
@@ -457,7 +506,7 @@ def _settings(parser, kind, only=None, skip=()):
         if f.default is not None:
             text = f"{text} ({f.default})"
         group.add_argument(
-            _flag(f.name), type=read, choices=choices, metavar=metavar, help=text, **common
+            option(f.name), type=read, choices=choices, metavar=metavar, help=text, **common
         )
 
 
@@ -469,8 +518,3 @@ _READERS = {
     str: (str, "NAME"),
     str | None: (str, "PATH"),
 }
-
-
-def _flag(name):
-    """The option of a setting."""
-    return "--lambda" if name == "lam" else "--" + name.replace("_", "-")

@@ -1,11 +1,6 @@
-"""What the commands of `bnas` do: each is a function of the options that bnas.cli has read.
-
-A run folder holds a search and, in binary/ and real/, the trained networks of its architecture. The
-two can also stand in a folder without a search. All in a folder share data set and architecture.
-"""
+"""What the commands of `bnas` do: each is a function of the options that bnas.cli has read."""
 
 import os
-import shlex
 import sys
 import time
 from contextlib import suppress
@@ -20,8 +15,24 @@ from bnas.config import (
     QUICK_TRAIN,
     SearchConfig,
     TrainConfig,
-    config_from_dict,
     names_in,
+)
+from bnas.contents import (
+    BASELINES,
+    FOUND,
+    TRAINED,
+    architecture,
+    checked_name,
+    command_line,
+    drawn_genotype,
+    has_run,
+    inherited,
+    label_of,
+    named_genotype,
+    require_kinship,
+    runs_in,
+    saved_config,
+    trainings,
 )
 from bnas.data import ascii_image, describe, load_dataset, read_images
 from bnas.errors import InputError
@@ -29,12 +40,12 @@ from bnas.evaluation import predict as logits_of
 from bnas.evaluation import report
 from bnas.gradcheck import check_all, functions_of, gather_cases
 from bnas.packed import PackedNetwork
-from bnas.progress import Progress
+from bnas.progress import Progress, announce
 from bnas.runs import RunFolder, explain, require_same_config, run
 from bnas.runs.jobs import fitting, saved_state
 from bnas.search.dcp import Search
 from bnas.space import (
-    PUBLISHED,
+    explain_genotype,
     format_genotype,
     parse_genotype,
     read_genotype,
@@ -42,16 +53,22 @@ from bnas.space import (
 )
 from bnas.train import Training, trained_network
 
+BITS = """\
+Bits: a weight of a 1-bit convolution takes one; all else 32 a number, and in every network the stem, the 1x1
+convolutions at the inputs of cells, batch norms and the classifier are real."""
+CHILD = "Child (supernet)"
 CHECKED = 1000  # images at most, on which an exported network is compared with the run's
-TRAINED = {"binary": "1-bit network", "real": "Its real twin"}  # subfolder, also the precision
 
 
 def search(options):
     given = _given(options, SearchConfig, QUICK_SEARCH)
     config = SearchConfig(**given)
     default = f"runs/{config.dataset}-seed{config.seed}"
-    path = Path(default if options.out is None else options.out)
-    resume = options.resume and _has_run(path)
+    folders = [Path(folder) for folder in (options.folder, options.out) if folder is not None]
+    if len(set(folders)) > 1:
+        raise InputError(f"RUN is {folders[0]} and --out {folders[1]}; give one of them")
+    path = folders[0] if folders else Path(default)
+    resume = options.resume and has_run(path)
     if resume:
         config = _resumed(SearchConfig, path, given)
     job = Search(config, load_dataset(config.dataset, config.data_dir, config.limit))
@@ -67,87 +84,119 @@ def search(options):
         write_genotype(path / "genotype.txt", job.genotype())
         _draw(folder)
     print(
-        f"{format_genotype(job.genotype())}\nThe search is in {path}, its figures in {folder.figures}."
+        f"{format_genotype(job.genotype())}\n{explain_genotype(job.genotype())}\n\n"
+        f"The search is in {path}, its figures in {folder.figures}."
     )
-    print(f"Next: {_command('train', path)}")
+    print(f"Next: {command_line('train', path)}")
 
 
 def train(options):
     root = Path(options.folder)
     given = _given(options, TrainConfig, QUICK_TRAIN)
-    if options.architecture is not None:
-        given["genotype"] = _named_genotype(options.architecture)
-    path = root / given.get("precision", TrainConfig.precision)
-    resume = options.resume and _has_run(path)
+    precision = given.get("precision", TrainConfig.precision)
+    baseline = options.architecture if options.architecture in BASELINES else None
+    path = root / (checked_name(options.name, baseline) or baseline or precision)
+    resume = options.resume and has_run(path)
+    if not resume and has_run(path):
+        raise InputError(
+            f"{path} already holds a training; go on with --resume, move it away to start anew, "
+            "or give another --name"
+        )
+    kin = asdict(saved_config(TrainConfig, path)) if resume else inherited(root)
+    if baseline:
+        if not resume and has_run(root / precision):  # trained as what it is compared with
+            kin |= asdict(saved_config(TrainConfig, root / precision))
+        seed = (kin if resume else {**kin, **given}).get("seed", 0)  # another is refused below
+        given["genotype"] = drawn_genotype(root, baseline, seed)
+    elif options.architecture is not None:
+        given["genotype"] = named_genotype(options.architecture)
     if resume:
         config = _resumed(TrainConfig, path, given)
-    elif _has_run(path):
-        raise InputError(
-            f"{path} already holds a training; go on with --resume, or move it away to start anew"
-        )
     else:
-        config = TrainConfig(**{**_inherited(root), **given})
-        _require_kinship(root, config)
+        config = TrainConfig(**{**kin, **given})
+        require_kinship(root, config, baseline)
     dataset = load_dataset(config.dataset, config.data_dir, config.limit)
     teacher = _trained(root, "real", dataset) if config.distil else None
-    if teacher and config.hold_out and not _saved(TrainConfig, root / "real").hold_out:
+    if teacher and config.hold_out and not saved_config(TrainConfig, root / "real").hold_out:
         raise InputError(
             "the real twin has learnt the validation images; train one with --hold-out in another folder"
         )
     job = Training(config, dataset, teacher)
     with _open(path, config, resume) as folder:
         write_genotype(path / "genotype.txt", parse_genotype(config.genotype))
+        if not baseline and not (root / "genotype.txt").exists():  # the first one, without a search
+            write_genotype(root / "genotype.txt", parse_genotype(config.genotype))
         _carry_out(job, folder)
         _draw(folder)
-    print(f"The network is in {path}.\nNext: {_command('evaluate', root)}")
+    print(f"The network is in {path}.\nNext: {command_line('evaluate', root)}")
 
 
 def evaluate(options):
     root = Path(options.folder)
-    found = _runs(root)
+    found = runs_in(root)
     config = list(found.values())[-1]  # the data may have moved between two runs
     # The same test images for all: those of the run with the most.
     limits = [c.limit for c in found.values()]
     limit = None if None in limits else max(limits)
     dataset = load_dataset(config.dataset, options.data_dir or config.data_dir, limit)
-    networks, trained = [], {}
+    networks = []
     if root in found:
         job = Search(found[root], dataset)
-        state = _finished(root, job.epochs, _command("search", "--out", root))
+        state = _finished(root, job.epochs, command_line("search", root))
         with fitting(root):
             job.load_state(*state)
-        networks += [("Parent (supernet)", job.parent), ("Child (supernet)", job.child)]
-        genotype = format_genotype(job.genotype())
+        networks += [("Parent (supernet)", job.parent), (CHILD, job.child)]
+        reference = job.genotype()
     else:
-        genotype = config.genotype
-    for name, label in TRAINED.items():
-        if root / name in found:
-            label = f"Found {label}" if root in found and name == "binary" else label
-            trained[name] = _trained(root, name, dataset)
-            networks.append((label, trained[name]))
-    table, figures = report(networks, dataset)
-    print(f"{table}\n\n{genotype.rstrip()}")
+        reference = architecture(root)
+    configs, trained = trainings(root), {}
+    for name, config in configs.items():
+        label = label_of(name, config, root in found, reference)
+        trained[name] = _trained(root, name, dataset)
+        networks.append((label, trained[name]))
+    table, figures = report(networks, dataset, lambda label: announce(f"Evaluating: {label}"))
     RunFolder(root).write_result("evaluation.json", figures)
+    print(f"{table}\n\n{BITS}")
+    if {CHILD, FOUND} <= figures.keys() and figures[FOUND]["bits"] > figures[CHILD]["bits"]:
+        small, large = found[root], configs["binary"]
+        print(
+            f"The found network takes more than the Child, though it has fewer operations: it is built anew, with "
+            f"{large.channels}\nchannels and {large.layers} cells to the Child's {small.channels} and "
+            f"{small.layers}, and the real parts grow with both."
+        )
+    print(f"\n{format_genotype(reference)}\n{explain_genotype(reference)}")
     for name, network in trained.items():
+        announce(f"Drawing: {name}")
         _draw_evaluation(network, dataset, root / name)
-    if root / "binary" not in found:
-        print(f"\nNext: {_command('train', root)}")
+    if "binary" not in trained:
+        print(f"\nNext: {command_line('train', root)}")
+    missing = [name for name in BASELINES if name not in trained]
+    if "binary" in trained and missing:
+        print("\nIs that more than chance finds? Train the baselines, then evaluate again:")
+        for name in missing:
+            print(f"  {command_line('train', root, '--genotype', name)}")
 
 
 def export(options):
     root = Path(options.folder)
-    config = _saved(TrainConfig, root / "binary") if _has_run(root / "binary") else None
-    if config is None:
+    name = options.name or "binary"
+    if name not in trainings(root):
+        there = ", ".join(trainings(root))
         raise InputError(
-            f"{root} has no trained 1-bit network; train it first with {_command('train', root)}"
+            f"{root} has no trained 1-bit network called {name} (but {there})"
+            if options.name and there
+            else f"{root} has no trained 1-bit network; train it first with {command_line('train', root)}"
         )
-    path = root / "packed.npz" if options.out is None else Path(options.out)
+    config = saved_config(TrainConfig, root / name)
+    path = root / ("packed.npz" if options.name is None else f"packed-{name}.npz")
+    path = path if options.out is None else Path(options.out)
     if path.exists() and not _is_packed(path):
         raise InputError(
             f"{path} is there and no packed network; move it away or give another -o FILE"
         )
     dataset = load_dataset(config.dataset, options.data_dir or config.data_dir, config.limit)
-    network = _trained(root, "binary", dataset)
+    network = _trained(root, name, dataset)
+    announce(f"Packing {root / name}")
     packed = PackedNetwork.pack(
         network, dataset.image_shape, dataset.mean, dataset.std, config.genotype
     )
@@ -163,7 +212,7 @@ def export(options):
         return 1
     packed.save(path)
     print(f"{packed.size_table()}\n\n{path}: {path.stat().st_size:,} bytes. {checked}")
-    print(f"Next: {_command('predict', path, 'IMAGES')}")
+    print(f"Next: {command_line('predict', path, 'IMAGES')}")
     return 0
 
 
@@ -222,7 +271,7 @@ def plot(options):
     if options.folder is None or options.out is not None:
         raise InputError("name a RUN to draw, or an architecture with --genotype (-o goes with it)")
     root = Path(options.folder)
-    drawn = [picture for path in _runs(root) for picture in _draw(RunFolder.open(path))]
+    drawn = [picture for path in runs_in(root) for picture in _draw(RunFolder.open(path))]
     if not drawn:
         raise InputError(f"{root} has no finished epoch to draw yet; go on with the run first")
     print(*drawn, sep="\n")
@@ -234,7 +283,7 @@ def _plot_genotype(options):
 
     if options.folder is not None:
         raise InputError("give a RUN or --genotype, not both")
-    genotype = parse_genotype(_named_genotype(options.architecture))
+    genotype = parse_genotype(named_genotype(options.architecture))
     path = options.out or f"{Path(options.architecture).stem}.png"
     draw_genotype(genotype, path)
     print(path)
@@ -272,20 +321,9 @@ def _given(options, kind, quick=None):
     return {**quick, **given} if quick and options.quick else given
 
 
-def _saved(kind, path):
-    """The configuration of the run in the folder `path`."""
-    values = RunFolder.open(path).config
-    if kind is SearchConfig and "genotype" in values:
-        raise InputError(f"{path} holds one trained network, no search; give the folder above it")
-    try:
-        return config_from_dict(kind, values)
-    except InputError as error:
-        raise InputError(f"{path / 'config.json'}: {error}") from error
-
-
 def _resumed(kind, path, given):
     """The configuration of the run to go on with; its data may have moved, all else must agree."""
-    saved = _saved(kind, path)
+    saved = saved_config(kind, path)
     if given.get("genotype", "") not in ("", getattr(saved, "genotype", "")):
         raise InputError(
             f"{path} trains another architecture; leave out --genotype, or give a new folder"
@@ -294,72 +332,7 @@ def _resumed(kind, path, given):
     return replace(saved, data_dir=given.get("data_dir", saved.data_dir))
 
 
-def _inherited(root):
-    """The settings that a training takes over from the search in `root`, if there is one."""
-    inherited = {}
-    if _has_run(root):
-        searched = _saved(SearchConfig, root)
-        inherited = {name: getattr(searched, name) for name in ("dataset", "data_dir", "limit")}
-    if (root / "genotype.txt").exists():
-        inherited["genotype"] = format_genotype(read_genotype(root / "genotype.txt"))
-    return inherited
-
-
-def _named_genotype(name):
-    """The text of a published genotype, or of the one in a file."""
-    if name in PUBLISHED:
-        return format_genotype(PUBLISHED[name])
-    if not Path(name).exists():
-        known = ", ".join(PUBLISHED)
-        raise InputError(f"{name} is no file and no published genotype; those are {known}")
-    return format_genotype(read_genotype(name))
-
-
-def _require_kinship(root, config):
-    """Raise InputError unless a network of TrainConfig `config` may join what `root` holds."""
-    searching = _has_run(root) and not (root / "genotype.txt").exists()
-    if not config.genotype or searching:
-        raise InputError(
-            f"there is no {root / 'genotype.txt'}: finish the search with "
-            f"{_command('search', '--out', root, '--resume')}, "
-            "or name an architecture with --genotype in a new folder"
-        )
-    kin = _inherited(root)
-    for name in TRAINED:
-        if _has_run(root / name):
-            kin |= asdict(_saved(TrainConfig, root / name))
-    for name, what in (("dataset", "data set"), ("genotype", "architecture")):
-        if kin.get(name, getattr(config, name)) != getattr(config, name):
-            raise InputError(
-                f"{root} holds networks of another {what}, and one folder compares like with like; "
-                f"give a new one: bnas train NEW --genotype ... --dataset {config.dataset}"
-            )
-
-
 # Runs
-
-
-def _command(*words):
-    """A command of bnas as text that a shell takes apart into these words; paths among them stay paths."""
-    words = [
-        f".{os.sep}{w}" if isinstance(w, Path) and str(w).startswith("-") else str(w) for w in words
-    ]
-    return shlex.join(["bnas", *words])
-
-
-def _has_run(path):
-    return (path / "config.json").exists()
-
-
-def _runs(root):
-    """{folder: configuration} of the search in `root` and of the trained networks below it."""
-    found = {root: _saved(SearchConfig, root)} if _has_run(root) else {}
-    for name in TRAINED:
-        if _has_run(root / name):
-            found[root / name] = _saved(TrainConfig, root / name)
-    if not found:
-        raise InputError(f"{root} holds no run; make one with {_command('search', '--out', root)}")
-    return found
 
 
 def _open(path, config, resume):
@@ -384,10 +357,11 @@ def _finished(path, epochs, command):
 
 def _trained(root, name, dataset):
     """The trained Network in the folder root/name."""
-    command = _command("train", root, "--precision", name)
-    if not _has_run(root / name):
+    kind = {**dict.fromkeys(TRAINED, "--precision"), **dict.fromkeys(BASELINES, "--genotype")}
+    command = command_line("train", root, kind.get(name, "--name"), name)
+    if not has_run(root / name):
         raise InputError(f"{root / name} is missing; train it first with {command}")
-    config = _saved(TrainConfig, root / name)
+    config = saved_config(TrainConfig, root / name)
     arrays, _ = _finished(root / name, config.epochs, command)
     with fitting(root / name):
         return trained_network(config, dataset, arrays)
@@ -395,6 +369,7 @@ def _trained(root, name, dataset):
 
 def _draw(folder):
     """Draw the figures of one folder; returns their paths."""
+    announce(f"Drawing the figures of {folder.path}")
     _import_matplotlib()
     from bnas.plots import draw_run
 
@@ -402,8 +377,8 @@ def _draw(folder):
     if "genotype" in folder.config:  # a training, of a search or of its own
         root = root.parent
     operations = names_in(SearchConfig.operations)
-    if _has_run(root):
-        operations = _saved(SearchConfig, root).operation_names
+    if has_run(root):
+        operations = saved_config(SearchConfig, root).operation_names
     genotype = read_genotype(path, operations) if path.exists() else None
     return draw_run(folder.history(), genotype, folder.figures, operations)
 

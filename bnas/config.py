@@ -6,7 +6,7 @@ Symbols in brackets are those of the equations.
 
 from dataclasses import dataclass, field, fields
 
-from bnas.errors import InputError
+from bnas.errors import InputError, argument
 
 DATASETS = ("digits", "mnist", "cifar10", "npz")
 DISTANCES = ("frobenius", "l1", "cosine")
@@ -37,7 +37,7 @@ LATER = (
     "hold_out",
 )  # settings that runs of the first versions lack
 
-# What --quick stands for: small enough for seconds.
+# What --quick stands for: small enough for seconds, and enough for far more than chance on the digits.
 QUICK_SEARCH = {
     "channels": 4,
     "layers": 3,
@@ -45,9 +45,10 @@ QUICK_SEARCH = {
     "rounds": 1,
     "parent_epochs": 1,
     "child_epochs": 1,
-    "limit": 256,
+    "batch_size": 32,
+    "limit": 1024,
 }
-QUICK_TRAIN = {"channels": 8, "layers": 3, "epochs": 2, "limit": 256}
+QUICK_TRAIN = {"channels": 8, "layers": 3, "epochs": 6, "batch_size": 32, "limit": 1024}
 
 _TYPES = {
     int: (int, "a whole number"),
@@ -84,27 +85,29 @@ def check(config):
         if value is None and f.default is None:
             continue
         wanted, kind = _TYPES[f.type]
-        name = {"lam": "lambda"}.get(f.name, f.name)  # as everywhere but in Python
+        name = argument(f.name)
         if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
-            raise InputError(f"{name} must be {kind}, got {value!r:.60}")
+            raise InputError(name, f" must be {kind}, got {value!r:.60}")
         if isinstance(value, int) and abs(value) >= 2**63:  # too large for arrays, some for floats
-            raise InputError(f"{name} must be less than 2**63")
+            raise InputError(name, " must be less than 2**63")
         if isinstance(value, str) and "\0" in value:  # which no path or name can hold
-            raise InputError(f"{name} holds a zero character")
-        limits = f.metadata
+            raise InputError(name, " holds a zero character")
+        limits, finite = f.metadata, " and finite" if f.type is float else ""
         if limits["choices"] and value not in limits["choices"]:
             allowed = ", ".join(str(choice) for choice in limits["choices"])
-            raise InputError(f"{name} must be one of {allowed}; got {value!r}")
+            raise InputError(name, f" must be one of {allowed}; got {value!r}")
         if limits["least"] is not None and not limits["least"] <= value < float("inf"):
-            raise InputError(f"{name} must be at least {limits['least']} and finite, got {value}")
+            raise InputError(name, f" must be at least {limits['least']}{finite}, got {value}")
         if limits["above"] is not None and not limits["above"] < value < float("inf"):
-            raise InputError(f"{name} must be above {limits['above']} and finite, got {value}")
+            raise InputError(name, f" must be above {limits['above']}{finite}, got {value}")
         if limits["most"] is not None and not value <= limits["most"]:
-            raise InputError(f"{name} must be at most {limits['most']}, got {value}")
+            raise InputError(name, f" must be at most {limits['most']}, got {value}")
     if config.kernels == "numpy" and config.engine != "plain":
         raise InputError(
-            "kernels numpy goes with engine plain alone: the fused engine has kernels of its own; "
-            "give --engine plain too, or leave out --kernels"
+            "kernels numpy goes with engine plain alone: the fused engine has kernels of its own; give ",
+            argument("engine", "plain"),
+            " too, or leave out ",
+            argument("kernels"),
         )
 
 
@@ -246,9 +249,11 @@ class TrainConfig:
         check(self)
         if self.stages > self.epochs:
             raise InputError(
-                f"{self.stages} stages need at least as many epochs, got {self.epochs}"
+                f"{self.stages} stages need at least as many epochs, got {self.epochs}; give more ",
+                argument("epochs"),
             )
         if self.precision == "real" and (self.stages == 2 or self.distil or self.mu):
             raise InputError(
-                "stages, distil and mu are for binary networks; leave them out for real"
+                "stages, distil and mu are for binary networks; leave them out for ",
+                argument("precision", "real"),
             )

@@ -8,6 +8,11 @@ from tqdm import tqdm
 ESTIMATED = 2  # steps after which the time of a whole run can be told; the first may compile
 
 
+def announce(what):
+    """Say in a line what begins and may take a while, where no bar moves."""
+    print(f"{what} ...", file=sys.stderr, flush=True)
+
+
 class Progress:
     """A report for `bnas.runs.run`: phase, epoch, loss, accuracy, time left of the whole job.
 
@@ -37,7 +42,7 @@ class Progress:
 
     def step(self, label, loss, accuracy):
         """Called after every step with the epoch's label and the running means over it."""
-        figures = f"loss {loss:.3f}, accuracy {100 * accuracy:.1f} %"
+        figures = f"loss {loss:.3f}, training accuracy {100 * accuracy:.1f} %"
         self.count += 1
         if self.engine == "plain" and self.count <= ESTIMATED:
             self._estimate()

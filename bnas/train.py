@@ -11,7 +11,7 @@ import numpy as np
 import bnas.functional as F
 from bnas import backend, fused
 from bnas.data import Split, batches
-from bnas.errors import InputError
+from bnas.errors import InputError, Wording
 from bnas.evaluation import accuracy
 from bnas.kernels import buffers
 from bnas.nn import join_states, part_of, require_alike, without
@@ -68,7 +68,8 @@ class Training:
     def __init__(self, config, dataset, teacher=None):
         if config.distil and teacher is None:
             raise InputError(
-                "distillation needs the real twin; train it first with --precision real"
+                "distillation needs the real twin; ",
+                Wording("give it as `teacher`", "train it first with --precision real"),
             )
         self.config, self.dataset, self.teacher = config, dataset, teacher
         self.network = build_network(config, dataset)
@@ -113,7 +114,7 @@ class Training:
         network.set_temperature(FINAL_TEMPERATURE ** (number / max(self.epochs - 1, 1)))
         network.train()
         rng = network.path_rng = epoch_rng(config.seed, number)
-        label = f"train epoch {number + 1} of {self.epochs}"
+        label = f"epoch {number + 1} of {self.epochs}"
         means = RunningMeans()
         steps = batches(self.split, self.batch_size, rng, self.augment, drop_last=True)
         for step, (images, labels) in enumerate(steps):

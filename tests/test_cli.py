@@ -17,6 +17,7 @@ from helpers.processes import run_python
 from bnas import commands
 from bnas.config import SearchConfig, TrainConfig
 from bnas.data import load_dataset
+from bnas.errors import option
 from bnas.runs import RunFolder, run
 from bnas.space import PUBLISHED, format_genotype, parse_genotype
 from bnas.train import Training
@@ -42,18 +43,8 @@ def session(tmp_path_factory):
     printed = {"search": succeed(*SEARCH, root)}
     printed["before"] = succeed("evaluate", root)
     for precision in ("real", "binary"):
-        printed[precision] = succeed(
-            "train",
-            root,
-            "--channels",
-            "2",
-            "--layers",
-            "2",
-            "--epochs",
-            "2",
-            "--precision",
-            precision,
-        )
+        small = ("--channels", "2", "--layers", "2", "--epochs", "2")
+        printed[precision] = succeed("train", root, *small, "--precision", precision)
     printed["after"] = succeed("evaluate", root)
     return root, printed
 
@@ -91,7 +82,8 @@ def test_the_first_help_names_every_command_and_a_session():
     out = succeed("--help")
     for command in COMMANDS:
         assert re.search(rf"^    {command} +\w", out, re.M)
-    assert "bnas search --out runs/mine" in out
+    assert "bnas search runs/mine" in out
+    assert bnas() == (0, out, "")  # as pip and cargo do
     assert re.fullmatch(r"bnas \d+\.\d+\.\d+\n", succeed("--version"))
 
 
@@ -100,7 +92,7 @@ def test_every_setting_is_an_option_with_its_default(command, kind):
     text = " ".join(succeed(command, "--help").split())
     for name, f in kind.__dataclass_fields__.items():
         if name != "genotype":
-            flag = "--lambda" if name == "lam" else "--" + name.replace("_", "-")
+            flag = option(name)
             shown = ("no", "yes")[f.default] if isinstance(f.default, bool) else f.default
             default = f"({shown})"
             found = re.search(rf" {flag}\b.*?{re.escape(f.metadata['help'])}", text)
@@ -154,7 +146,8 @@ def test_evaluate_compares_all_networks(session):
     assert "Found" not in printed["before"] and "Next" not in printed["after"]
     figures = json.loads((root / "evaluation.json").read_text())
     labels = ["Parent (supernet)", "Child (supernet)", "Found 1-bit network", "Its real twin"]
-    assert list(figures) == labels
+    assert list(figures) == [*labels, "Nearest neighbour, pixels"]
+    assert set(figures["Nearest neighbour, pixels"]) == {"test_accuracy", "low", "high"}
     for label in labels:
         (row,) = (line for line in printed["after"].splitlines() if line.startswith(label))
         accuracy, low, high = map(float, re.findall(r"\d+\.\d+", row)[:3])
@@ -188,6 +181,152 @@ def test_evaluate_gives_the_test_accuracy_of_the_trained_network(session):
         right = job.network.eval()(dataset.test.images).data.argmax(axis=1) == dataset.test.labels
         figures = json.loads((root / "evaluation.json").read_text())
         assert figures[label]["test_accuracy"] == pytest.approx(right.mean())
+
+
+def test_evaluate_says_how_to_read_what_it_prints(session):
+    """The genotype, the bits, the accuracy; and which baselines there could be."""
+    root, printed = session
+    for name in ("search", "before", "after"):
+        assert "To read it: a line is a node" in printed[name]
+        assert re.search(r"Of 4 operations, \d are skips and poolings", printed[name])
+    assert "test accuracy" in printed["after"] and "Bits: a weight of a 1-bit" in printed["after"]
+    for name in ("random", "skips"):
+        command = f"bnas train {root} --genotype {name}"
+        assert command in printed["after"] and command not in printed["before"]
+
+
+@no_figures
+def test_a_found_network_that_is_larger_than_the_child_says_why(copy):
+    why = "takes more than the Child, though it has fewer operations"
+    assert why not in succeed("evaluate", copy)
+    shutil.rmtree(copy / "binary")
+    succeed("train", copy, *TINY, "--channels", "8", "--epochs", "1")
+    out = succeed("evaluate", copy)
+    assert why in out and re.search(r"8\s+channels and 2 cells to the Child's 2 and 2", out)
+
+
+SHAPES = {"random": "Random genotype, 1-bit", "skips": "Skips alone, 1-bit"}
+
+
+@no_figures
+def test_baselines_are_trained_as_the_found_network_and_stand_beside_it(copy):
+    for name in SHAPES:
+        succeed("train", copy, "--genotype", name)
+    found = RunFolder.open(copy / "binary").config
+    for name in SHAPES:
+        config = RunFolder.open(copy / name).config
+        assert config["genotype"] != found["genotype"]
+        assert {**config, "genotype": ""} == {**found, "genotype": ""}
+        assert (copy / name / "genotype.txt").read_text() == config["genotype"]
+        succeed("train", copy, "--genotype", name, "--resume")
+    skips = parse_genotype(RunFolder.open(copy / "skips").config["genotype"])
+    assert {pair for pair in skips.normal + skips.reduce} == {
+        ("skip_connect", 0),
+        ("skip_connect", 1),
+    }
+    before = (copy / "genotype.txt").read_text()
+    succeed("train", copy, "--genotype", "random", "--seed", "3", "--name", "random3")
+    assert RunFolder.open(copy / "random3").config["genotype"] != found["genotype"]
+    out = succeed("evaluate", copy)
+    assert before.strip() in out and (copy / "genotype.txt").read_text() == before
+    labels = list(json.loads((copy / "evaluation.json").read_text()))
+    assert labels[4:] == [
+        "random3 (another genotype, 1-bit)",
+        *SHAPES.values(),
+        "Nearest neighbour, pixels",
+    ]
+    assert "--genotype" not in out  # none is missing
+    fail("train", copy, "--genotype", "random", says="already holds a training")
+    fail(
+        "train",
+        copy,
+        "--genotype",
+        "random",
+        "--resume",
+        "--seed",
+        "9",
+        says="--seed: the run has 0",
+    )
+
+
+def test_a_baseline_needs_what_it_is_compared_with(tmp_path):
+    fail(
+        "train", tmp_path / "new", "--genotype", "random", says=["to be compared with", "has none"]
+    )
+    fail("train", tmp_path / "new", "--genotype", "randm", says=r"did you mean random\?")
+    assert not (tmp_path / "new").exists()
+
+
+@no_figures
+def test_several_trainings_of_one_genotype_in_one_folder(copy):
+    train = ("train", copy, *TINY, "--epochs", "1", "--name")
+    succeed(*train, "more.2")
+    succeed(*train, "twin", "--precision", "real")
+    assert RunFolder.open(copy / "more.2").config["genotype"] == (copy / "genotype.txt").read_text()
+    fail(*train, "more.2", says=["already holds a training", "another --name"])
+    succeed("train", copy, "--name", "more.2", "--resume")
+    succeed("evaluate", copy)
+    labels = list(json.loads((copy / "evaluation.json").read_text()))
+    assert labels[4:6] == ["more.2 (1-bit)", "twin (real)"]
+    out = succeed("export", copy, "--name", "more.2")
+    assert (copy / "packed-more.2.npz").exists() and str(copy / "packed-more.2.npz") in out
+    fail(
+        "export",
+        copy,
+        "--name",
+        "other",
+        says="no trained .* called other .but binary, real, more.2",
+    )
+    fail("export", copy, "--name", "../copy/binary", says="no trained")
+    fail(*train, "third", "--genotype", "NASNet", says="another architecture")
+    (copy / "more.2" / "checkpoint.npz").unlink()
+    fail("evaluate", copy, says=f"bnas train {copy} --name more.2 --resume")
+
+
+@pytest.mark.parametrize("name", "binary real random Skips figures packed.npz genotype.txt".split())
+def test_names_that_mean_something_else_are_refused(copy, name):
+    fail("train", copy, *TINY, "--name", name, says="means something else in a run folder")
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "a/b", "../x", ".hidden", "-x", "a b", "a\\b", "x" * 101]
+)
+def test_names_that_are_no_folder_of_the_run_are_refused(copy, name):
+    fail("train", copy, *TINY, f"--name={name}", says="cannot name a training; give letters")
+
+
+@no_figures
+def test_a_training_takes_the_seed_of_its_search(tmp_path):
+    root = tmp_path / "run"
+    succeed(*SEARCH, root, "--seed", "5")
+    succeed("train", root, *TINY, "--epochs", "1")
+    assert RunFolder.open(root / "binary").config["seed"] == 5
+    succeed("train", root, *TINY, "--epochs", "1", "--seed", "6", "--name", "six")
+    assert RunFolder.open(root / "six").config["seed"] == 6
+
+
+@pytest.mark.slow
+@no_figures
+def test_the_quick_trial_is_far_better_than_chance(tmp_path):
+    root = tmp_path / "run"
+    succeed("search", root, "--quick")
+    succeed("train", root, "--quick")
+    succeed("evaluate", root)
+    figures = json.loads((root / "evaluation.json").read_text())
+    assert figures["Parent (supernet)"]["low"] > 0.2
+    assert figures["Found 1-bit network"]["low"] > 0.8
+
+
+@pytest.mark.slow
+def test_what_takes_long_is_announced(copy):
+    _, _, err = bnas("evaluate", copy)
+    assert re.findall(r"Evaluating: (.*) \.\.\.", err)[2:] == [
+        *("Found 1-bit network", "Its real twin", "Nearest neighbour, pixels")
+    ]
+    _, _, err = bnas("plot", copy)
+    assert f"Drawing the figures of {copy / 'binary'} ..." in err
+    _, _, err = bnas("export", copy)
+    assert f"Packing {copy / 'binary'} ..." in err
 
 
 @pytest.mark.slow
@@ -234,6 +373,11 @@ def test_a_published_genotype_trains_in_a_folder_of_its_own(tmp_path):
     assert format_genotype(PUBLISHED["DARTS_V2"]).strip() in out
     succeed("train", root, "--resume")  # the genotype is that of the run
     fail("train", root, "--resume", "--genotype", "NASNet", says="another architecture")
+    succeed("train", root, *TINY, "--epochs", "1", "--name", "more")
+    config = RunFolder.open(root / "more").config
+    assert parse_genotype(config["genotype"]) == PUBLISHED["DARTS_V2"]
+    succeed("train", root, "--genotype", "skips")
+    assert format_genotype(PUBLISHED["DARTS_V2"]).strip() in succeed("evaluate", root)
 
 
 @no_figures
@@ -272,6 +416,16 @@ def test_the_default_folder(tmp_path, monkeypatch):
 
 
 @no_figures
+def test_the_folder_of_a_search_stands_where_that_of_the_others_does(tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    assert "give one of them" in fail(*SEARCH, two, one, says=[str(one), f"--out {two}"])
+    assert not one.exists() and not two.exists()
+    succeed("search", one, *SEARCH[1:-1])
+    succeed(*SEARCH, one, one, "--resume")
+    assert f"bnas search {two} --resume" in fail("train", two, says=str(two))
+
+
+@no_figures
 def test_the_same_seed_finds_the_same(session, tmp_path):
     root, _ = session
     for seed in (0, 1):
@@ -287,7 +441,11 @@ def test_a_log_file_gets_a_line_an_epoch(tmp_path):
     _, _, err = bnas(*SEARCH, tmp_path / "run", "--rounds", "2", "--limit", "200")
     labels = [line.split(":")[0] for line in err.splitlines()]
     assert labels == [
-        f"round {r} {phase} epoch 1 of 1" for r in (1, 2) for phase in ("parent", "child")
+        *(
+            f"epoch {1 + i} of 4 (round {1 + i // 2}, {'parent child'.split()[i % 2]})"
+            for i in range(4)
+        ),
+        f"Drawing the figures of {tmp_path / 'run'} ...",
     ]
 
 
@@ -338,7 +496,7 @@ def test_resuming_names_every_option_that_conflicts(copy):
         "0.25",
         "--seed",
         "3",
-        says=["lam: the run has 0.005, you gave 0.25", "seed: the run has 0, you gave 3"],
+        says=["--lambda: the run has 0.005, you gave 0.25", "--seed: the run has 0, you gave 3"],
     )
     fail("train", copy, "--resume", "--epochs", "9", says="epochs: the run has 2, you gave 9")
     succeed(*SEARCH, copy, "--resume")  # the same options again are fine
@@ -354,7 +512,7 @@ def test_an_unfinished_run_says_how_to_go_on(copy):
     short = copy.parent / "short"
     with RunFolder.create(short, {**RunFolder.open(copy).config, "rounds": 2}) as folder:
         folder.save(RunFolder.open(copy).load()[0], {"epochs_done": 1})
-    again = f"bnas search --out {short} --resume"
+    again = f"bnas search {short} --resume"
     fail("evaluate", short, says=["1 of 4 epochs", again])
     fail("train", short, says=["genotype.txt", again])
     (short / "checkpoint.npz").unlink()
@@ -382,7 +540,7 @@ def test_occupied_folders(copy):
         ((), "name a RUN"),
         (("run", "--genotype", "NASNet"), "not both"),
         (("run", "-o", "cells.png"), "-o goes with it"),
-        (("--genotype", "NASNet9"), "no file and no published genotype"),
+        (("--genotype", "NASNet9"), "no file and no genotype that has a name"),
         (("--genotype", "NASNet", "-o", "notes"), "notes is there and no figure of bnas"),
     ],
 )
@@ -396,7 +554,7 @@ def test_plot_needs_one_thing_to_draw(tmp_path, monkeypatch, options, says):
 @pytest.mark.parametrize("command", ["evaluate", "plot", "train"])
 def test_a_folder_that_is_no_run(tmp_path, command):
     for path in (tmp_path, tmp_path / "missing"):
-        fail(command, path, says=[re.escape(str(path)), "bnas search --out"])
+        fail(command, path, says=[re.escape(str(path)), "bnas search "])
     assert not (tmp_path / "missing").exists()
 
 
@@ -417,22 +575,25 @@ def test_the_folder_of_one_network_is_not_the_run(session, arguments):
 @pytest.mark.parametrize(
     "option, says",
     [
-        ("--lambda=-1", "lambda must be at least 0.* got -1"),
-        ("--lr=0", "lr must be above 0.* got 0"),
+        ("--lambda=-1", "--lambda must be at least 0 and finite, got -1"),
+        ("--lr=0", "--lr must be above 0.* got 0"),
         ("--lr=nan", "lr .* got nan"),
         ("--mu=inf", "mu .* finite, got inf"),
         ("--lr=fast", "--lr.*'fast'"),
-        ("--nodes=0", "nodes must be at least 1.* got 0"),
-        ("--channels=-4", "channels must be at least 1.* got -4"),
+        ("--nodes=0", "--nodes must be at least 1, got 0"),
+        ("--channels=-4", "--channels must be at least 1, got -4"),
         ("--channels=2.5", "--channels.*'2.5'"),
-        ("--batch-size=1", "batch_size must be at least 2.* got 1"),
-        ("--momentum=1", "momentum must be at most 0.999, got 1"),
-        ("--seed=-1", "seed must be at least 0.* got -1"),
+        ("--batch-size=1", "--batch-size must be at least 2, got 1"),
+        ("--momentum=1", "--momentum must be at most 0.999, got 1"),
+        ("--seed=-1", "--seed must be at least 0, got -1"),
         ("--threads=0", "--threads.*from 1 up, got '0'"),
         ("--threads=two", "--threads.*got 'two'"),
         ("--dataset=svhn", "svhn.*digits.*mnist.*cifar10"),
         ("--distance=l2", "l2.*frobenius.*l1.*cosine"),
-        ("--epoch=3", "unrecognized.*--epoch=3.*--help"),
+        ("--epoch=3", "unrecognized.*--epoch=3.*; see bnas search --help"),
+        ("--chanels=3", r"unrecognized.*--chanels=3 \(did you mean --channels\?\)"),
+        ("--no-augmnet", r"\(did you mean --no-augment\?\)"),
+        ("--distance=cosin", r"'cosin'.*\(did you mean cosine\?\)"),
     ],
 )
 def test_bad_values(tmp_path, option, says):
@@ -441,8 +602,9 @@ def test_bad_values(tmp_path, option, says):
 
 
 def test_bad_commands():
-    fail(says="COMMAND.*bnas --help")
-    fail("serach", says="serach.*search.*bnas --help")
+    fail("serach", says=r"serach.*\(did you mean search\?\); see bnas --help")
+    assert "did you mean" not in fail("xyz", says="xyz.*search.*bnas --help")
+    fail("--verison", says=r"--verison \(did you mean --version\?\)")
     fail("train", says="RUN.*bnas train --help")
     fail("gradcheck", "--seed", "-1", says="from 0 up, got '-1'")
 
@@ -451,10 +613,16 @@ def test_bad_commands():
     "options, says",
     [
         (("--stages=3",), "--stages.*1.*2"),
-        (("--stages=2", "--epochs=1"), "2 stages need at least as many epochs, got 1"),
-        (("--precision=real", "--distil=0.5"), "for binary networks"),
-        (("--distil=1.5",), "distil must be at most 1.* got 1.5"),
-        (("--drop-path=-0.1",), "drop_path must be at least 0"),
+        (
+            ("--stages=2", "--epochs=1"),
+            "2 stages need at least as many epochs, got 1; give more --epochs",
+        ),
+        (
+            ("--precision=real", "--distil=0.5"),
+            "for binary networks; leave them out for --precision real",
+        ),
+        (("--distil=1.5",), "--distil must be at most 1.* got 1.5"),
+        (("--drop-path=-0.1",), "--drop-path must be at least 0"),
         (("--genotype=DARTS_V9",), "DARTS_V9 is no file.*DARTS_V1"),
         (("--genotype=.",), "cannot read.*directory"),
     ],
@@ -688,7 +856,7 @@ def test_a_checkpoint_of_another_run(copy, tmp_path):
         (("rounds", 10**6), "rounds must be at most 1000"),
         (("data_dir", "a\0b"), "data_dir holds a zero character"),
         (("lr", float("nan")), "NaN is no number in JSON"),
-        (("lam", -1), "lambda must be at least 0"),
+        (("lam", -1), "lam must be at least 0"),
         (("dataset", "svhn"), "dataset must be one of digits"),
         (("dataset", ["digits"]), "dataset must be text"),
     ],
@@ -706,7 +874,7 @@ def test_a_broken_config(copy, text, says):
 
 
 def test_a_broken_history(copy):
-    (copy / "history.jsonl").write_text('{"epoch": 0}\nrubbish\n')
+    (copy / "history.jsonl").write_text('{"epoch": 1}\nrubbish\n')
     for command in (("plot", copy), ("search", "--out", copy, "--resume")):
         fail(*command, says=["history.jsonl, line 2", "mend that line, or restore"])
 
@@ -893,13 +1061,13 @@ def test_the_help_tells_what_threads_are_without_the_option():
 
 def test_divergence_stops_the_run_and_keeps_the_last_epoch(session, tmp_path):
     root = tmp_path / "run"
-    where = r"became (nan|NaN|inf).* in round 1 parent epoch 1 of 1, step \d of 3"
+    where = r"became (nan|NaN|inf).* in epoch 1 of 2 .round 1, parent., step \d of 3"
     says = [where, "smaller learning rate"]
     fail(*SEARCH, root, "--lr", "1e30", "--limit", "200", status=1, says=says)
     assert not (root / "checkpoint.npz").exists() and RunFolder.open(root).history() == []
     genotype = ("--genotype", session[0] / "genotype.txt")
     train = ("train", root / "train", *TINY, *genotype, "--lr", "1e30")
-    fail(*train, status=1, says="train epoch 1 of 2")
+    fail(*train, status=1, says="in epoch 1 of ")
 
 
 @no_figures

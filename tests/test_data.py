@@ -428,9 +428,9 @@ def test_too_few_images_to_train_on_are_refused(tmp_path):
     "arguments, message",
     [
         (("imagenet",), "unknown data set 'imagenet'.*digits, mnist, cifar10, npz"),
-        (("mnist",), "mnist is not bundled.*--data-dir"),
-        (("cifar10",), "cifar10 is not bundled.*--data-dir"),
-        (("digits", "."), "bundled.*leave out --data-dir"),
+        (("mnist",), 'mnist is not bundled.*data_dir="FOLDER"'),
+        (("cifar10",), 'cifar10 is not bundled.*data_dir="FOLDER"'),
+        (("digits", "."), "bundled.*leave out data_dir"),
         (("mnist", "no/such/folder"), "no/such/folder: no such folder"),
         (("digits", None, 0), "limit is 0"),
     ],
@@ -786,9 +786,9 @@ def test_any_damage_to_an_npz_file_is_told_or_harmless(tmp_path_factory, place, 
 @pytest.mark.parametrize(
     "path, message",
     [
-        (None, "--data-dir FILE.npz"),
-        (".", "cannot be read.*--data-dir FILE.npz"),
-        ("no/file.npz", "no/file.npz: cannot be read.*--data-dir FILE.npz"),
+        (None, 'data_dir="FILE.npz"'),
+        (".", 'cannot be read.*data_dir="FILE.npz"'),
+        ("no/file.npz", 'no/file.npz: cannot be read.*data_dir="FILE.npz"'),
     ],
 )
 def test_npz_needs_a_file(path, message):

@@ -67,7 +67,7 @@ def test_optimisers_schedules_and_runs_are_printed(tmp_path):
     schedule.step()
     assert repr(schedule) == "StepLR(lr=0.05 after 1 steps of 0.1)"
     with RunFolder.create(tmp_path / "run", {}) as run:
-        run.append_history({"epoch": 0})
+        run.append_history({"epoch": 1})
         assert repr(run) == f"RunFolder({str(run.path)!r}, 1 epochs, held for writing)"
     assert repr(run) == f"RunFolder({str(run.path)!r}, 1 epochs)"
 

@@ -18,9 +18,12 @@ from bnas.space import (
     Genotype,
     discretise,
     edges,
+    explain_genotype,
     format_genotype,
     parse_genotype,
+    random_genotype,
     read_genotype,
+    skip_genotype,
     validate_genotype,
     write_genotype,
 )
@@ -61,6 +64,52 @@ def test_text_round_trip(genotype):
         == genotype
     )
     assert validate_genotype(as_lists(genotype)) == genotype
+
+
+@pytest.mark.parametrize(
+    "cell, idle, collapsed",
+    [
+        (["skip_connect", "max_pool_3x3", "avg_pool_3x3", "avg_pool_3x3"], 8, True),
+        (["sep_conv_3x3", "max_pool_3x3", "avg_pool_3x3", "avg_pool_3x3"], 6, False),
+        (["dil_conv_3x3", "sep_conv_5x5", "conv_7x1_1x7", "skip_connect"], 2, False),
+    ],
+)
+def test_a_collapse_into_operations_without_weights_is_told(cell, idle, collapsed):
+    """Not into skips alone."""
+    pairs = tuple((name, k % 2) for k, name in enumerate(cell))
+    text = explain_genotype(Genotype(pairs, (2, 3), pairs, (2, 3)))
+    assert f"Of 8 operations, {idle} are skips and poolings" in text
+    assert ("collapse" in text) == collapsed
+
+
+def test_the_best_of_the_literature_are_no_collapse():
+    assert not any("collapse" in explain_genotype(genotype) for genotype in PUBLISHED.values())
+
+
+# Baselines --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("nodes", [1, 2, 4, 7])
+def test_baselines_are_genotypes(nodes):
+    operations = ("none", "skip_connect", "sep_conv_3x3", "max_pool_3x3")
+    drawn = random_genotype(nodes, np.random.default_rng(0), operations)
+    assert validate_genotype(drawn) == drawn and len(drawn.normal) == 2 * nodes
+    assert {name for name, _ in drawn.normal + drawn.reduce} <= set(operations[1:])
+    for pairs in (drawn.normal, drawn.reduce):
+        assert all(pairs[k][1] < pairs[k + 1][1] for k in range(0, 2 * nodes, 2))
+    assert drawn == random_genotype(nodes, np.random.default_rng(0), operations)
+    skips = skip_genotype(nodes)
+    assert validate_genotype(skips) == skips
+    assert set(skips.normal + skips.reduce) == {("skip_connect", 0), ("skip_connect", 1)}
+
+
+def test_random_genotypes_take_every_operation_and_edge_equally_often():
+    drawn = [random_genotype(4, np.random.default_rng(seed)) for seed in range(400)]
+    names = [name for g in drawn for name, _ in g.normal + g.reduce]
+    shares = [names.count(name) / len(names) for name in PRIMITIVES]
+    assert shares[0] == 0 and np.abs(np.array(shares[1:]) - 1 / 7).max() < 0.02
+    into_last = [predecessor for g in drawn for _, predecessor in g.normal[-2:]]
+    assert np.abs(np.bincount(into_last) / 400 - 2 / 5).max() < 0.1
 
 
 def test_format_has_one_line_per_node():

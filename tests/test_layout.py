@@ -2,6 +2,7 @@
 
 import ast
 import graphlib
+import re
 
 import pytest
 from helpers import ROOT
@@ -33,6 +34,7 @@ FLOORS = {
     "bnas.plots": 6,
     "bnas.bench": 6,
     "bnas.progress": 6,
+    "bnas.contents": 6,
     "bnas.commands": 6,
     "bnas.cli": 6,
     "bnas.__main__": 6,
@@ -199,6 +201,36 @@ def repeated_classes(root):
 
 def test_imports_run_downward():
     faults = layout_faults(ROOT)
+    assert not faults, "\n".join(faults)
+
+
+OPTION = re.compile(r"(?<![\w-])--[a-z]")
+SPELT_FOR_BOTH = ("Wording", "option", "setting")  # calls whose texts are for the command line
+
+
+def option_faults(root):
+    """Every text of a module below the faces that tells a user of Python to give an option."""
+    faults = []
+    for name, (tree, _) in parse_tree(root).items():
+        if floor_of(name) == FACES or name == "bnas.errors":  # which makes options of names
+            continue
+        allowed = set()
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Expr):  # docstrings
+                allowed.add(node.value)
+            elif isinstance(node, ast.Call) and ast.unparse(node.func) in SPELT_FOR_BOTH:
+                allowed |= set(ast.walk(node))
+        faults += [
+            f"{name}:{node.lineno} speaks of options: use bnas.errors.argument or Wording"
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Constant) and node not in allowed
+            if isinstance(node.value, str) and OPTION.search(node.value)
+        ]
+    return faults
+
+
+def test_messages_of_the_library_speak_python_to_a_user_of_python():
+    faults = [fault for fault in option_faults(ROOT) if not fault.startswith("bnas.packed")]
     assert not faults, "\n".join(faults)
 
 
@@ -397,6 +429,19 @@ def test_the_walk_notices_a_fault_in_the_layout(tmp_path, name, text, fault):
 def test_the_walk_notices_unsafe_code(tmp_path, text):
     build(tmp_path, {**HOUSE, "autodiff.py": text})
     assert safety_faults(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text, found",
+    [
+        ('raise ValueError(f"give {x} with --lr")', True),
+        ('raise ValueError("give it with ", argument("lr"))', False),
+        ('"""See --help."""', False),
+    ],
+)
+def test_the_walk_notices_a_message_that_speaks_of_options(tmp_path, text, found):
+    build(tmp_path, {"train.py": text})
+    assert bool(option_faults(tmp_path)) == found
 
 
 def test_the_walk_notices_a_class_name_that_occurs_twice(tmp_path):

@@ -5,13 +5,11 @@ import pytest
 from helpers import packed_twin
 from helpers.arrays import images, seeds
 from helpers.modules import ENDS, KINDS, random_module
-from helpers.networks import CLASSES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bnas import nn
 from bnas.autodiff import Tensor
-from bnas.errors import InputError
 from bnas.evaluation import predict
 from bnas.packed import PackedNetwork
 

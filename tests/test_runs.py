@@ -166,7 +166,7 @@ def test_every_cut_and_every_added_tail_is_noticed(tmp_path):
 
 def test_other_files_are_no_checkpoints(tmp_path, monkeypatch):
     path = tmp_path / "c.npz"
-    with pytest.raises(InputError, match="No such file.*without --resume"):
+    with pytest.raises(InputError, match="No such file.*start the run again"):
         load_checkpoint(path)
     with pytest.raises(InputError, match="cannot read"):
         load_checkpoint(tmp_path)
@@ -242,7 +242,7 @@ with RunFolder.open(sys.argv[1], write=True) as run:
     run.truncate_history(start)
     print("ready", flush=True)
     for epoch in itertools.count(start):
-        run.append_history({"epoch": epoch, "loss": 1 / (epoch + 1)})
+        run.append_history({"epoch": epoch + 1, "loss": 1 / (epoch + 1)})
         run.save({"w": np.full((200, 1000), epoch)}, {"epochs_done": epoch + 1})
 """
 
@@ -268,9 +268,9 @@ def test_kill_9_loses_at_most_the_current_epoch(tmp_path):
         arrays, meta = run.load()
         done, history = meta["epochs_done"], run.history()
         assert arrays["w"].shape == (200, 1000) and (arrays["w"] == done - 1).all()
-        assert [r["epoch"] for r in history] == list(range(len(history)))
+        assert [r["epoch"] for r in history] == list(range(1, len(history) + 1))
         assert len(history) in (done, done + 1)
-        assert all(r["loss"] == 1 / (r["epoch"] + 1) for r in history)
+        assert all(r["loss"] == 1 / r["epoch"] for r in history)
     with RunFolder.open(folder, write=True):  # the kernel gave the lock back
         assert names(folder) == [".lock", "checkpoint.npz", "config.json", "history.jsonl"]
 
@@ -295,7 +295,7 @@ def test_a_full_disk_leaves_the_previous_checkpoint(tmp_path):
     pytest.importorskip("resource", reason="needs Unix")
     folder = tmp_path / "run"
     with RunFolder.create(folder, CONFIG) as run:
-        run.append_history({"epoch": 0})
+        run.append_history({"epoch": 1})
         run.save({"w": np.arange(3)}, {"epochs_done": 1})
     done = run_python("-c", FULL_DISK, folder)
     assert not done.stderr
@@ -303,7 +303,7 @@ def test_a_full_disk_leaves_the_previous_checkpoint(tmp_path):
     assert "checkpoint.npz: File too large" in checkpoint and "is intact" in checkpoint
     assert "Free some space" in checkpoint
     assert "history.jsonl: File too large" in history and "free some space" in history
-    assert run.load()[1] == {"epochs_done": 1} and run.history() == [{"epoch": 0}]
+    assert run.load()[1] == {"epochs_done": 1} and run.history() == [{"epoch": 1}]
     assert names(folder) == [".lock", "checkpoint.npz", "config.json", "history.jsonl"]
 
 
@@ -375,7 +375,9 @@ def test_create_then_open(tmp_path):
 
 def test_create_refuses_an_occupied_folder(tmp_path):
     RunFolder.create(tmp_path / "run", CONFIG).close()
-    with pytest.raises(InputError, match="already holds a run; continue it with --resume, or"):
+    with pytest.raises(
+        InputError, match="already holds a run; continue it with RunFolder.open.*, or"
+    ):
         RunFolder.create(tmp_path / "run", {"layers": 5})
     assert RunFolder.open(tmp_path / "run").config == CONFIG
     with pytest.raises(InputError, match=r"already holds other files \(run, ...\)"):
@@ -513,7 +515,7 @@ def test_a_second_writer_is_locked_out_and_readers_are_not(tmp_path):
 
 def test_a_reader_cannot_change_the_run(tmp_path):
     with RunFolder.create(tmp_path / "run", CONFIG) as run:
-        run.append_history({"epoch": 0})
+        run.append_history({"epoch": 1})
     for reader in (run, RunFolder.open(run.path)):  # closed, and opened for reading
         for write in (
             lambda: reader.append_history({"epoch": 1}),
@@ -522,7 +524,7 @@ def test_a_reader_cannot_change_the_run(tmp_path):
         ):
             with pytest.raises(RuntimeError, match="write=True"):
                 write()
-        assert reader.history() == [{"epoch": 0}] and not reader.has_checkpoint
+        assert reader.history() == [{"epoch": 1}] and not reader.has_checkpoint
 
 
 @settings(deadline=None, max_examples=20)
@@ -531,8 +533,8 @@ def test_a_reader_cannot_change_the_run(tmp_path):
     text=st.text(max_size=5),
 )
 def test_history_comes_back_exactly_also_without_its_torn_end(tmp_path_factory, losses, text):
-    records = [{"epoch": i, "loss": loss, text: text} for i, loss in enumerate(losses)]
-    records = [{**record, "epoch": i} for i, record in enumerate(records)]
+    records = [{"epoch": i, "loss": loss, text: text} for i, loss in enumerate(losses, start=1)]
+    records = [{**record, "epoch": i} for i, record in enumerate(records, start=1)]
     with RunFolder.create(tmp_path_factory.mktemp("run"), CONFIG) as run:
         for record in records:
             run.append_history(record)
@@ -553,9 +555,9 @@ def test_truncate_history_keeps_the_epochs_before(tmp_path):
         run.truncate_history(0)  # nothing there yet
         assert run.history() == []
         for epoch in range(5):
-            run.append_history({"epoch": epoch, "x": 0.1 * epoch})
+            run.append_history({"epoch": epoch + 1, "x": 0.1 * epoch})
         run.truncate_history(3)
-        assert run.history() == [{"epoch": e, "x": 0.1 * e} for e in range(3)]
+        assert run.history() == [{"epoch": e + 1, "x": 0.1 * e} for e in range(3)]
 
 
 @pytest.mark.parametrize(
@@ -576,8 +578,19 @@ def test_a_broken_line_within_the_history_is_named(tmp_path, line):
             run.truncate_history(1)
 
 
+def test_a_history_of_a_version_that_counted_from_0_is_counted_anew(tmp_path):
+    with RunFolder.create(tmp_path / "run", CONFIG) as run:
+        for epoch in range(3):
+            run.append_history({"epoch": epoch})
+        assert run.history() == [{"epoch": 1}, {"epoch": 2}, {"epoch": 3}]
+        run.truncate_history(2)
+        run.append_history({"epoch": 3})
+        assert [record["epoch"] for record in run.history()] == [1, 2, 3]
+
+
 @pytest.mark.parametrize(
-    "epochs", [[1], [0, 0], [0, 2], [0, 1, 1, 2], [1, 0], [0, -1], [0, 10**400]]
+    "epochs",
+    [[2], [1, 1], [1, 3], [1, 2, 2, 3], [2, 1], [1, -1], [1, 10**400], [0, 0], [0, 2], [-1]],
 )
 def test_a_history_with_holes_or_doubles_is_refused(tmp_path, epochs):
     with RunFolder.create(tmp_path / "run", CONFIG) as run:

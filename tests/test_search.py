@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import shutil
 from dataclasses import replace
 
@@ -68,7 +69,7 @@ def test_a_search_leaves_a_complete_and_finite_history(tmp_path):
     assert meta["epochs_done"] == search.epochs == len(history) == 6
     for number, (record, epoch) in enumerate(zip(history, search.schedule)):
         place = record["epoch"], record["round"], record["phase"]
-        assert place == (number, epoch.round, epoch.step.name)
+        assert place == (number + 1, epoch.round, epoch.step.name)
         figures = {"loss", "train_accuracy", "validation_accuracy"}
         if epoch.step.name == "child":
             figures |= {"distance", "angle", "kl", "reconstruction", "objective"}
@@ -203,7 +204,7 @@ def test_a_batch_size_above_the_size_of_the_data_takes_all_of_it():
 
 
 @pytest.mark.parametrize(
-    "epoch, where", [(1, "round 1 child epoch 1 of 2"), (3, "round 2 parent epoch 1 of 1")]
+    "epoch, where", [(1, "epoch 2 of 6 (round 1, child)"), (3, "epoch 4 of 6 (round 2, parent)")]
 )
 def test_a_search_that_diverges_says_where_and_keeps_the_last_checkpoint(tmp_path, epoch, where):
     search = Search(TINY, DIGITS)
@@ -215,7 +216,9 @@ def test_a_search_that_diverges_says_where_and_keeps_the_last_checkpoint(tmp_pat
             kept.append((tmp_path / "run" / "checkpoint.npz").read_bytes())
 
     kept = []
-    with pytest.raises(DivergedError, match=f"α became NaN or infinite in {where}, step 2 of 3"):
+    with pytest.raises(
+        DivergedError, match=f"α became NaN or infinite in {re.escape(where)}, step 2 of 3"
+    ):
         finish(search, tmp_path / "run", Steps(poison))
     assert (tmp_path / "run" / "checkpoint.npz").read_bytes() == kept[0]
     history, (arrays, meta) = outcome(tmp_path / "run")
@@ -227,7 +230,7 @@ def test_weights_that_overflow_in_the_last_step_of_an_epoch_are_not_kept(tmp_pat
     search = Search(replace(TINY, batch_size=1000), DIGITS)  # one step an epoch
 
     def poison(label):
-        if label == "round 1 child epoch 2 of 2":
+        if label == "epoch 3 of 6 (round 1, child)":
             search.child.stem[0].weight.data[0] = np.inf
 
     with pytest.raises(DivergedError, match="epoch 3 of 6"):
@@ -274,9 +277,10 @@ def test_weights_that_overflow_in_the_last_step_of_an_epoch_are_not_kept(tmp_pat
     ],
 )
 def test_a_bad_setting_is_refused_by_name(kind, field, value):
-    name = "lambda" if field == "lam" else field
-    with pytest.raises(InputError, match=f"^{name} must be"):
+    with pytest.raises(InputError, match=f"^{field} must be") as caught:
         kind(**{field: value})
+    name = "lambda" if field == "lam" else field.replace("_", "-")
+    assert caught.value.on_command_line().startswith(f"--{name} must be")
 
 
 @pytest.mark.parametrize(
@@ -378,7 +382,7 @@ def test_a_state_that_does_not_fit_is_blamed_on_what_it_is(searched):
         (
             "parent.classifier.bias",
             np.zeros(4, np.float32),
-            "other channels or classes .*--data-dir",
+            "other channels or classes .*with data_dir",
         ),
     ):
         with pytest.raises(InputError, match=says), fitting(path):

@@ -165,8 +165,8 @@ def test_the_next_command_can_be_pasted(tmp_path, monkeypatch, name, no_figures)
 @pytest.mark.parametrize(
     "command, words",
     [
-        (("evaluate", "a b"), ["bnas", "search", "--out", "a b"]),
-        (("train", "a b"), ["bnas", "search", "--out", "a b", "--resume"]),
+        (("evaluate", "a b"), ["bnas", "search", "a b"]),
+        (("train", "a b"), ["bnas", "search", "a b", "--resume"]),
         (("export", "a b"), ["bnas", "train", "a b"]),
     ],
 )

@@ -16,16 +16,16 @@ from helpers.jobs import (
     outcome,
 )
 
-from bnas import nn
+from bnas import evaluation, nn
 from bnas.autodiff import Tensor
 from bnas.config import TrainConfig
 from bnas.data import Augmentation
 from bnas.errors import DivergedError, InputError
-from bnas.evaluation import accuracy, predict, report
+from bnas.evaluation import NEIGHBOUR, accuracy, predict, report
 from bnas.runs.jobs import Silent
 from bnas.search.objectives import teacher_probabilities
 from bnas.space import Genotype, format_genotype
-from bnas.train import Training, build_network, trained_network
+from bnas.train import Training, build_network, join, trained_network
 
 GENOTYPE = format_genotype(
     Genotype(
@@ -86,7 +86,7 @@ def test_every_epoch_ends_with_the_accuracy_on_the_validation_images(tmp_path, h
 def test_the_loss_falls_and_the_history_is_complete(tmp_path, precision):
     settings = {"precision": precision, "epochs": 10, "augment": False}
     history, _ = train(settings, tmp_path)
-    assert [record["epoch"] for record in history] == list(range(10))
+    assert [record["epoch"] for record in history] == list(range(1, 11))
     assert history[-1]["loss"] < 0.85 * history[0]["loss"]
     assert history[-1]["train_accuracy"] > history[0]["train_accuracy"] + 0.2
 
@@ -179,10 +179,10 @@ def test_a_training_that_diverges_says_where(tmp_path):
     job = Training(TRAIN, DIGITS)
 
     def poison(label):
-        if label == "train epoch 2 of 4":
+        if label == "epoch 2 of 4":
             job.network.classifier.bias.data[0] = np.inf
 
-    with pytest.raises(DivergedError, match="train epoch 2 of 4, step 2 of 4"):
+    with pytest.raises(DivergedError, match="epoch 2 of 4, step 2 of 4"):
         finish(job, tmp_path / "run", Steps(poison))
     assert outcome(tmp_path / "run")[1][1]["epochs_done"] == 1
 
@@ -214,8 +214,27 @@ def test_the_numbers_of_the_report():
     assert math.isclose(row["high"], (centre + spread) / (1 + z * z / n))
     assert row["parameters"] == 1 + 54
     assert row["bits"] == 32 * (1 + 2) + 54 + 32 * 3
-    head, line = text.splitlines()
-    assert f"{n} test images" in head and "always 3" in line and f"{100 * p:.2f} %" in line
+    head, line, neighbour = text.splitlines()
+    assert f"{n} test images" in head and "test accuracy" in head
+    assert "always 3" in line and f"{100 * p:.2f} %" in line
+    assert f"{100 * figures[NEIGHBOUR]['test_accuracy']:.2f} %" in neighbour
+
+
+@pytest.mark.parametrize("block", [7, 4096])
+def test_the_nearest_neighbour_is_that_of_all_distances(monkeypatch, block):
+    monkeypatch.setattr(evaluation, "BLOCK", block)
+    known = join(DIGITS.train, DIGITS.validation)
+    flat, images = (
+        a.reshape(len(a), -1).astype(np.float64) for a in (known.images, DIGITS.test.images)
+    )
+    squares = ((images[:, None] - flat[None]) ** 2).sum(axis=2)
+    expected = known.labels[squares.argmin(axis=1)]
+    pairs = [(split.images, split.labels) for split in (DIGITS.train, DIGITS.validation)]
+    np.testing.assert_array_equal(evaluation.nearest_labels(pairs, DIGITS.test.images), expected)
+    share = (expected == DIGITS.test.labels).mean()
+    assert evaluation.neighbour_accuracy(DIGITS) == share
+    monkeypatch.setattr(evaluation, "PRODUCTS", len(flat) * images.size // 4)  # a quarter of them
+    assert 0.1 < evaluation.neighbour_accuracy(DIGITS) < share
 
 
 def test_a_state_of_something_else_is_refused():

@@ -7,7 +7,7 @@ import os
 
 import numpy as np
 
-from bnas.errors import InputError
+from bnas.errors import InputError, argument
 from bnas.npy import read_archive
 
 _KEYS = ("train_images", "train_labels", "test_images", "test_labels")
@@ -25,7 +25,9 @@ def read_npz(path) -> dict[str, np.ndarray]:
     or an array of Python objects.
     """
     if path is None:
-        raise InputError("npz is a file of your own: pass it with --data-dir FILE.npz")
+        raise InputError(
+            "npz is a file of your own: give it with ", argument("data_dir", "FILE.npz")
+        )
     try:
         with open(path, "rb") as file:
             if file.read(4) not in _ZIP_MAGIC:
@@ -38,8 +40,8 @@ def read_npz(path) -> dict[str, np.ndarray]:
         raise
     except OSError as error:
         raise InputError(
-            f"{path}: cannot be read ({error.strerror or error}); "
-            "pass your file with --data-dir FILE.npz"
+            f"{path}: cannot be read ({error.strerror or error}); give your file with ",
+            argument("data_dir", "FILE.npz"),
         ) from error
     except ValueError as error:
         raise InputError(

@@ -14,7 +14,7 @@ import numpy as np
 from bnas.data.arrays import check_arrays, read_npz
 from bnas.data.augmentation import Augmentation
 from bnas.data.formats import CLASSES, check_labels, read_cifar10, read_digits, read_idx
-from bnas.errors import InputError
+from bnas.errors import InputError, argument
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 # The first place is that of an installed package, the second that of the source tree.
@@ -229,7 +229,7 @@ def _assemble(name: str, classes: int, raw, limit: int | None, augmentation) -> 
 
 def _load_digits(data_dir) -> tuple[_Raw, _Raw, _Raw]:
     if data_dir is not None:
-        raise InputError("the digits are bundled with bnas: leave out --data-dir")
+        raise InputError("the digits are bundled with bnas: leave out ", argument("data_dir"))
     path = _first_file(_DIGITS_PLACES, "the bundled digits (reinstall bnas)")
     images, labels = read_digits(path)
     turn = _rank_in_class(labels) % 5
@@ -282,7 +282,10 @@ _LOADERS = {"digits": _load_digits, "mnist": _load_mnist, "cifar10": _load_cifar
 
 def _folder(name: str, data_dir) -> Path:
     if data_dir is None:
-        raise InputError(f"{name} is not bundled: pass the folder of its files with --data-dir")
+        raise InputError(
+            f"{name} is not bundled: give the folder of its files with ",
+            argument("data_dir", "FOLDER"),
+        )
     if not os.path.isdir(data_dir):
         raise InputError(f"{data_dir}: no such folder, expected the one with the files of {name}")
     return Path(data_dir)

@@ -182,7 +182,7 @@ def _zip(members, comment):
     return b"".join([*bodies, listed, *tail, comment])
 
 
-def load_checkpoint(path, advice="restore it from a copy or start the run again without --resume"):
+def load_checkpoint(path, advice="restore it from a copy or start the run again, in a new folder"):
     """Read what `save_checkpoint` wrote: (arrays, meta), equal to the bit.
 
     `advice` tells the user of a bad file what to do. Raises InputError for a file that is missing,

@@ -13,7 +13,7 @@ import json
 import os
 from pathlib import Path
 
-from bnas.errors import InputError
+from bnas.errors import InputError, Wording, argument
 from bnas.runs.files import (
     atomic_write,
     explain,
@@ -41,16 +41,17 @@ def require_same_config(saved, given, ignore=()):
     saved: the dict a run was started with (from its folder); given: the one asked for now.
     """
     given = json.loads(to_json(given, "the configuration"))  # tuples compare as the lists saved
-    differences = [
-        f"{key}: the run has {saved.get(key, 'none')}, you gave {given.get(key, 'none')}"
-        for key in {**saved, **given}
-        if key not in ignore and (key not in saved or key not in given or saved[key] != given[key])
-    ]
+    differences = []
+    for key in {**saved, **given}:
+        if key in ignore or (key in saved and key in given and saved[key] == given[key]):
+            continue
+        values = f": the run has {saved.get(key, 'none')}, you gave {given.get(key, 'none')}"
+        differences += ["; " if differences else "", argument(key), values]
     if differences:
         raise InputError(
-            "the run was started with another configuration ("
-            + "; ".join(differences)
-            + "). Give the same options, or another folder"
+            "the run was started with another configuration (",
+            *differences,
+            "). Give the same settings, or another folder",
         )
 
 
@@ -110,8 +111,9 @@ class RunFolder:
             names = {p.name for p in self.path.iterdir()}
         if "config.json" in names:
             raise InputError(
-                f"{self.path} already holds a run; "
-                "continue it with --resume, or choose another folder"
+                f"{self.path} already holds a run; continue it with ",
+                Wording("RunFolder.open(path, write=True)", "--resume"),
+                ", or choose another folder",
             )
         # A run that was killed while it was being created leaves no more than these.
         others = [n for n in sorted(names) if n != ".lock" and not n.startswith(".config.json.")]
@@ -182,7 +184,7 @@ class RunFolder:
         self.close()
 
     def append_history(self, record):
-        """Add one epoch's record, a dict with an int "epoch"; it is on disk on return.
+        """Add one epoch's record, a dict with an int "epoch", from 1; it is on disk on return.
 
         Floats come back equal to the bit; NaN and inf are refused with ValueError.
         """
@@ -191,17 +193,18 @@ class RunFolder:
             raise ValueError(f'a history record needs an int "epoch", got {record.get("epoch")!r}')
         line = to_json(record, "the history record") + "\n"
         path = self.path / "history.jsonl"
-        with explain("write", path, "free some space, then continue with --resume"):
+        with explain("write", path, "free some space, then resume the run"):
             with open(path, "ab") as file:
                 file.write(line.encode())
                 file.flush()
                 os.fsync(file.fileno())
 
     def history(self):
-        """The records of all epochs from 0 on, a list of dicts; [] before the first.
+        """The records of all epochs from 1 on, a list of dicts; [] before the first.
 
-        A last line without its newline was cut off by a kill and is left out. Raises InputError
-        with the line number for any other line that cannot be read or is not that of the next epoch.
+        Earlier versions counted from 0: such a history is counted anew. A last line without its newline
+        was cut off by a kill and is left out. Raises InputError with the line number for any other line
+        that cannot be read or is not that of the next epoch.
         """
         path = self.path / "history.jsonl"
         if not path.exists():
@@ -220,12 +223,14 @@ class RunFolder:
                     f"{path}, line {number} is no record of an epoch; mend that line, or restore the "
                     "file from a copy"
                 )
-            if epoch != number - 1:
+            if not records:
+                shift = 1 if epoch == 0 else 0
+            if epoch + shift != number:
                 raise InputError(
-                    f"{path}, line {number} is not the record of epoch {number - 1}: lines were lost, "
+                    f"{path}, line {number} is not the record of epoch {number - shift}: lines were lost, "
                     "doubled or moved; restore the file from a copy"
                 )
-            records.append(record)
+            records.append({**record, "epoch": number})
         return records
 
     def truncate_history(self, epochs):

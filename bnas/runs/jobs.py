@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from bnas.errors import DivergedError, InputError
+from bnas.errors import DivergedError, InputError, argument
 from bnas.nn import ShapeMismatch
 from bnas.optim import require_finite
 from bnas.space.genotype import shorten
@@ -45,8 +45,9 @@ def fitting(path):
     except ShapeMismatch as error:
         raise InputError(
             f"{path} comes from a data set of other channels or classes ({error}); "
-            "give the one that it was made from with --data-dir. If that is it, checkpoint.npz is not "
-            "from this run: put back the file that was there"
+            "give the one that it was made from with ",
+            argument("data_dir"),
+            ". If that is it, checkpoint.npz is not from this run: put back the file that was there",
         ) from error
     except ValueError as error:
         raise InputError(
@@ -124,7 +125,7 @@ def run(job, folder, progress):
     folder.truncate_history(done)
     for number in range(done, job.epochs):
         with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is looked for below
-            record = {"epoch": number, **job.run_epoch(number, progress)}
+            record = {"epoch": number + 1, **job.run_epoch(number, progress)}
         state = job.state()
         with locate(f"epoch {number + 1} of {job.epochs}"):
             for name, value in {**record, **state}.items():

@@ -49,9 +49,7 @@ class Epoch(NamedTuple):
     before: tuple
 
     def __str__(self):
-        return (
-            f"round {self.round + 1} {self.step.name} epoch {self.index + 1} of {self.step.epochs}"
-        )
+        return f"round {self.round + 1}, {self.step.name}"
 
 
 def schedule(steps):
@@ -102,8 +100,9 @@ class PhasedSearch:
         if epoch.index == 0:
             self.phase = epoch.step.do(epoch.step.epochs)
         rng = epoch_rng(self.config.seed, number)
+        label = f"epoch {number + 1} of {self.epochs} ({epoch})"
         figures = self.phase.run_epoch(
-            epoch.index, self.dataset, self.augment, rng, str(epoch), progress
+            epoch.index, self.dataset, self.augment, rng, label, progress
         )
         buffers.release()  # what follows comes in batches of other sizes
         if epoch.step.then is not None and epoch.index == epoch.step.epochs - 1:

@@ -5,6 +5,7 @@ These modules are the only definition of a network. They know nothing of how it 
 """
 
 from bnas.config import PRIMITIVES
+from bnas.space.baselines import random_genotype, skip_genotype
 from bnas.space.genotype import Genotype, discretise, edges, validate_genotype
 from bnas.space.network import Network
 from bnas.space.operations import (
@@ -19,7 +20,13 @@ from bnas.space.operations import (
 )
 from bnas.space.published import PUBLISHED
 from bnas.space.supernet import Supernet
-from bnas.space.text import format_genotype, parse_genotype, read_genotype, write_genotype
+from bnas.space.text import (
+    explain_genotype,
+    format_genotype,
+    parse_genotype,
+    read_genotype,
+    write_genotype,
+)
 
 __all__ = [
     "BINARY",
@@ -34,12 +41,15 @@ __all__ = [
     "Supernet",
     "discretise",
     "edges",
+    "explain_genotype",
     "format_genotype",
     "make_operation",
     "parse_genotype",
+    "random_genotype",
     "read_genotype",
     "register_operation",
     "search_space",
+    "skip_genotype",
     "validate_genotype",
     "write_genotype",
 ]

@@ -218,6 +218,8 @@ OPERATIONS = {
     "sep_conv_7x7": partial(sep_conv, kernel_size=7),
     "conv_7x1_1x7": Factorized7,
 }
+# Those of them that learn nothing themselves, but for batch norm; a skip of stride 2 does.
+WEIGHTLESS = ("skip_connect", "max_pool_3x3", "avg_pool_3x3")
 
 
 def register_operation(name: str, build: Callable):

@@ -8,7 +8,12 @@ import ast
 from bnas.errors import InputError
 from bnas.runs.files import atomic_write
 from bnas.space.genotype import Genotype, shorten, validate_genotype
+from bnas.space.operations import WEIGHTLESS
 
+HOW_TO_READ = """\
+To read it: a line is a node, the sum of two operations on the states that their numbers name. 0 and 1 are
+the outputs of the last cell but one and of the last cell, node 2 makes state 2, and so on."""
+COLLAPSED = 3 / 4  # a larger share of operations without weights than this is a collapse
 MAX_TEXT = 100_000  # characters; a genotype of 4 nodes takes about 600
 
 
@@ -109,6 +114,26 @@ def format_genotype(genotype):
         lines.append("    ],")
         lines.append(f"    {cell}_concat={list(getattr(genotype, f'{cell}_concat'))},")
     return "\n".join(lines) + "\n)\n"
+
+
+def explain_genotype(genotype):
+    """What a reader of `format_genotype` needs to know: how to read it, and how much of it learns nothing.
+
+    It warns of a collapse, the known failure of differentiable search: skips and poolings, which have no
+    weights, are good from the first step on and take the place of convolutions.
+    """
+    names = [name for name, _ in (*genotype.normal, *genotype.reduce)]
+    idle = sum(name in WEIGHTLESS for name in names)
+    lines = [
+        HOW_TO_READ,
+        f"Of {len(names)} operations, {idle} are skips and poolings, without weights.",
+    ]
+    if idle > COLLAPSED * len(names):
+        lines.append(
+            "Warning: that is a collapse. What such a network can do comes from its stem and from the 1x1\n"
+            "convolutions at the inputs of its cells, which all genotypes have."
+        )
+    return "\n".join(lines)
 
 
 def read_genotype(path, own=()):
