@@ -400,6 +400,7 @@ def test_the_same_seed_finds_the_same(session, tmp_path):
 @no_figures
 def test_a_log_file_gets_a_line_an_epoch(tmp_path):
     _, _, err = bnas(*SEARCH, tmp_path / "run", "--rounds", "2", "--limit", "200")
+    assert err.count(", training accuracy ") == 4
     labels = [line.split(":")[0] for line in err.splitlines()]
     assert labels == [
         *(
