@@ -465,6 +465,13 @@ def test_resuming_names_every_option_that_conflicts(copy):
 
 
 @no_figures
+def test_a_training_writes_no_genotype_in_the_place_of_the_search(copy):
+    (copy / "genotype.txt").unlink()  # as before the search has ended
+    succeed("train", copy, "--resume")
+    assert not (copy / "genotype.txt").exists()
+
+
+@no_figures
 def test_resume_without_a_run_starts_one(tmp_path):
     succeed(*SEARCH, tmp_path / "new", "--resume")
     assert (tmp_path / "new" / "genotype.txt").exists()
