@@ -8,7 +8,7 @@ PIP := .venv/bin/python -m pip --quiet --disable-pip-version-check
 
 help:
 	@echo "make demo    search an architecture on the bundled digits, train and evaluate it"
-	@echo "             (2 to 3 minutes on 2 cores; RUN=$(RUN) is the run folder)"
+	@echo "             (3 to 4 minutes on 2 cores; RUN=$(RUN) is the run folder)"
 	@echo "make table   the same for three seeds, with the real twins: the table in the README"
 	@echo "make test    run the test suite in two processes (some 7 minutes on 2 cores, the first run,"
 	@echo "             which compiles all kernels; 5 later)"

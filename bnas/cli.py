@@ -350,7 +350,7 @@ def build_parser():
     search.add_argument(
         "folder", metavar="RUN", nargs="?", help="run folder (runs/DATASET-seedSEED)"
     )
-    search.add_argument("--out", metavar="DIR", help="the run folder again, for RUN")
+    search.add_argument("--out", metavar="DIR", help="the same as RUN")
     _run_options(search, QUICK_SEARCH)
     _settings(search, SearchConfig)
 
@@ -370,7 +370,7 @@ def build_parser():
         "baseline for the run",
     )
     train.add_argument(
-        "--name", metavar="NAME", help="subfolder of RUN (binary, real, random or skips, as it is)"
+        "--name", metavar="NAME", help="its folder in RUN (else binary, real, random or skips)"
     )
     _run_options(train, QUICK_TRAIN)
     _settings(train, TrainConfig, skip=("genotype",))

@@ -124,7 +124,7 @@ def train(options):
     job = Training(config, dataset, teacher)
     with _open(path, config, resume) as folder:
         write_genotype(path / "genotype.txt", parse_genotype(config.genotype))
-        if not baseline and not (root / "genotype.txt").exists():  # the first one, without a search
+        if not (baseline or has_run(root) or (root / "genotype.txt").exists()):  # the first of all
             write_genotype(root / "genotype.txt", parse_genotype(config.genotype))
         _carry_out(job, folder)
         _draw(folder)

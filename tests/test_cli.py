@@ -439,6 +439,7 @@ def test_the_same_seed_finds_the_same(session, tmp_path):
 @no_figures
 def test_a_log_file_gets_a_line_an_epoch(tmp_path):
     _, _, err = bnas(*SEARCH, tmp_path / "run", "--rounds", "2", "--limit", "200")
+    assert err.count(", training accuracy ") == 4
     labels = [line.split(":")[0] for line in err.splitlines()]
     assert labels == [
         *(
@@ -500,6 +501,13 @@ def test_resuming_names_every_option_that_conflicts(copy):
     )
     fail("train", copy, "--resume", "--epochs", "9", says="epochs: the run has 2, you gave 9")
     succeed(*SEARCH, copy, "--resume")  # the same options again are fine
+
+
+@no_figures
+def test_a_training_writes_no_genotype_in_the_place_of_the_search(copy):
+    (copy / "genotype.txt").unlink()  # as before the search has ended
+    succeed("train", copy, "--resume")
+    assert not (copy / "genotype.txt").exists()
 
 
 @no_figures

@@ -168,8 +168,8 @@ def test_a_training_killed_again_and_again_ends_in_the_same_bits(tmp_path, refer
 @pytest.mark.parametrize(
     "tail",
     [
-        json.dumps({"epoch": 3, "phase": "child", "loss": 0.5}) + "\n",
-        '{"epoch": 3, "phase": "chi',
+        json.dumps({"epoch": 4, "phase": "child", "loss": 0.5}) + "\n",
+        '{"epoch": 4, "phase": "chi',
     ],
     ids=["whole line", "torn line"],
 )
