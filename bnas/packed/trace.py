@@ -3,6 +3,8 @@
 from copy import deepcopy
 from typing import NamedTuple
 
+import numpy as np
+
 from bnas.autodiff import Context, Tensor
 from bnas.errors import InputError
 
@@ -44,7 +46,8 @@ def trace(network, images):
     x, modules = Tensor(images, requires_grad=True), {}
     _note_callers(network, modules)
     try:
-        y = network(x)
+        with np.errstate(all="ignore"):  # what comes out does not matter
+            y = network(x)
     except ValueError as error:
         raise InputError(
             f"the network does not take images of shape {images.shape[1:]} (channels, height, width): {error}"

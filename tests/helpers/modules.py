@@ -40,6 +40,35 @@ class Classifier(nn.Module):
         return self.linear(F.global_avg_pool2d(x) if self.short else x.mean((2, 3)))
 
 
+class Written(nn.Module):
+    """A network with every kind of layer that can be packed, for images (2, 6, 7)."""
+
+    def __init__(self, generator):
+        self.stem = nn.Conv2d(2, 4, 3, padding=1, bias=False, rng=generator)
+        self.norms = [nn.BatchNorm2d(4) for _ in range(4)]
+        self.depthwise = nn.XnorConv2d(4, 4, 3, padding=1, groups=4, rng=generator)
+        self.pointwise = nn.XnorConv2d(4, 4, 1, beta="learned", rng=generator)
+        self.grouped = nn.XnorConv2d(4, 4, 3, padding=1, groups=2, surrogate="tanh", rng=generator)
+        self.slopes, self.pool = nn.PReLU(4), nn.MaxPool2d(2)
+        self.last = nn.XnorConv2d(8, 5, 2, rng=generator)
+        self.classifier = Classifier(5, generator)
+
+    def forward(self, x):
+        x = self.norms[0](self.stem(x))
+        y = self.norms[1](self.depthwise(x))
+        x = F.relu(x + self.norms[2](self.pointwise(y)))
+        y = self.slopes(self.norms[3](self.grouped(x)))
+        x = F.concat([F.avg_pool2d(x, 2), self.pool(y)], axis=1)
+        return self.classifier(F.relu(self.last(x)))
+
+
+def written(seed=0):
+    """(a `Written`, its shape), with random numbers in it."""
+    network = Written(rng(seed))
+    scramble(network, rng(seed))
+    return network.eval(), (2, 6, 7)
+
+
 def random_module(kinds, end, size, seed):
     """(network, shape): layers of these kinds, and a 1-bit convolution among them, for images of `size`."""
     generator = rng(seed)

@@ -22,6 +22,7 @@ from bnas.config import SearchConfig, TrainConfig, config_from_dict
 from bnas.data import load_dataset, read_images
 from bnas.errors import DivergedError, InputError
 from bnas.packed import PackedNetwork
+from bnas.packed.layers import parts
 from bnas.plots import draw_run
 from bnas.runs import RunFolder
 from bnas.runs.jobs import Silent, fitting, run, saved_state
@@ -41,6 +42,7 @@ from .hostile import (
     damage,
     npy,
 )
+from .modules import written
 from .networks import LEARNED, MIXED, case
 
 SIZE = {"limit": 64, "batch_size": 32, "channels": 1, "layers": 1}
@@ -118,6 +120,14 @@ def packed():
         return Kind((Path(folder) / "net.npz").read_bytes(), read_packed, craft_sealed)
 
 
+def packed_steps():
+    """Of a network that was written layer by layer."""
+    made = PackedNetwork.pack(*written(), np.full(2, 0.5), np.full(2, 2.0))
+    with tempfile.TemporaryDirectory() as folder:
+        made.save(Path(folder) / "net.npz")
+        return Kind((Path(folder) / "net.npz").read_bytes(), read_packed, craft_sealed)
+
+
 def read_packed(path):
     """Its description and what it predicts, which must be what the description says."""
     network = PackedNetwork.load(path)
@@ -127,7 +137,10 @@ def read_packed(path):
     images = rng(1).standard_normal((2, *network.shape)).astype(np.float32)
     with np.errstate(all="ignore"):
         logits, expected = network(images), packed_twin.logits(network.model, images)
-        if np.abs(expected).max() < 1e30:  # else float32 may overflow on the way
+        numbers = [expected, *(part for part in parts(network.model) if hasattr(part, "dtype"))]
+        if (
+            max(np.abs(a).max(initial=0) for a in numbers) < 1e30
+        ):  # else float32 may overflow on the way
             error = np.abs(logits - expected).max()
             if not error <= 1e-3 * max(np.abs(expected).max(), 1):
                 raise Wrong(f"its logits differ by {error}")
@@ -304,7 +317,16 @@ def kinds():
         for name in ("checkpoint.npz", "config.json", "history.jsonl")
     }
     found |= {"npz": partial(npz, np.savez), "npz deflated": partial(npz, np.savez_compressed)}
-    for make in (packed, config_alone, genotype, npy_bytes, npy_floats, idx_images, idx_gzipped):
+    for make in (
+        packed,
+        packed_steps,
+        config_alone,
+        genotype,
+        npy_bytes,
+        npy_floats,
+        idx_images,
+        idx_gzipped,
+    ):
         found[make.__name__.replace("_", " ")] = make
     for make in (cifar, digits, mnist, drawn_history):
         found[make.__name__.replace("_", " ")] = make
