@@ -34,6 +34,7 @@ from bnas.plots import (
     training_figure,
 )
 from bnas.space import OPERATIONS, PRIMITIVES, PUBLISHED, Genotype, discretise, edges
+from bnas.space.operations import WEIGHTLESS
 
 # Search spaces of one's own.
 SPACES = {
@@ -334,7 +335,7 @@ def test_operation_counts_are_those_of_the_discretised_alpha(nodes):
     figure = operation_count_figure(history)
     for ax, cell in zip(figure.axes, ("normal", "reduce")):
         base = np.zeros(7)
-        assert [bars.get_label() for bars in ax.containers] == list(PRIMITIVES[1:])
+        assert [bars.get_label() for bars in ax.containers] == stacked(PRIMITIVES)
         for bars in ax.containers:
             counts = [
                 Counter(op for op, _ in getattr(g, cell))[bars.get_label()] for g in genotypes
@@ -358,7 +359,7 @@ def test_operation_counts_of_any_space(operations):
     history = search_history(7, nodes=3, operations=operations)
     genotypes = [discretise(record["alpha"], operations) for record in history]
     figure = operation_count_figure(history, operations)
-    kept = [operation for operation in operations if operation != "none"]
+    kept = stacked(operations)
     styles = operation_styles(operations)
     for ax, cell in zip(figure.axes, ("normal", "reduce")):
         assert [bars.get_label() for bars in ax.containers] == kept
@@ -370,37 +371,45 @@ def test_operation_counts_of_any_space(operations):
             assert bars[0].get_hatch() == styles[name].hatch
     assert_texts_fit(figure)
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
-    half = "half of the cell's operations"
-    assert legend == [*kept, half, "Parent phase", "Child phase"]
+    most = "collapse: skips and poolings above 75%"
+    assert legend == [*kept, most, "Parent phase", "Child phase"]
     assert [ax.get_xlabel() for ax in figure.axes] == ["", "epoch"]
     assert figure.axes[0].get_window_extent().height / figure.dpi > 1.8
 
 
-def skips(normal, reduce):
-    """Logits of 4 nodes whose cells keep so many skip_connect, the rest sep_conv_3x3."""
+def stacked(operations):
+    """The operations of a bar from below: first those without weights."""
+    kept = [operation for operation in operations if operation != "none"]
+    return sorted(kept, key=lambda operation: operation not in WEIGHTLESS)
+
+
+def skips(normal, reduce, operation="skip_connect"):
+    """Logits of 4 nodes whose cells keep so many of one operation, the rest sep_conv_3x3."""
     alpha = np.zeros((2, 14, 8))
     kept = [e for e, (i, _) in enumerate(edges(4)) if i < 2]
     for cell, count in enumerate((normal, reduce)):
         for k, e in enumerate(kept):
-            alpha[cell, e, 1 if k < count else 6] = 5.0
+            alpha[cell, e, PRIMITIVES.index(operation) if k < count else 6] = 5.0
     return alpha.tolist()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("normal, reduce", [(0, 4), (4, 4), (5, 4), (4, 5), (8, 8)])
-def test_the_warning_appears_exactly_when_skips_make_up_more_than_half(normal, reduce):
+@pytest.mark.parametrize("normal, reduce", [(0, 6), (6, 6), (7, 6), (6, 7), (8, 8)])
+@pytest.mark.parametrize("operation", ["skip_connect", "max_pool_3x3", "avg_pool_3x3"])
+def test_the_warning_appears_when_more_than_three_quarters_have_no_weights(
+    normal, reduce, operation
+):
     history = search_history(epochs=6)
     for record in history:
         record["alpha"] = skips(0, 0)
-    history[3]["alpha"] = skips(normal, reduce)  # once is enough to be warned
+    history[3]["alpha"] = skips(normal, reduce, operation)  # once is enough to be warned
     figure = operation_count_figure(history)
     for ax, count in zip(figure.axes, (normal, reduce)):
         warnings = [text.get_text() for text in ax.texts]
-        assert len(warnings) == (count > 4)
+        assert len(warnings) == (count > 6)
         if warnings:
             assert warnings[0] == (
-                "COLLAPSE: more than half skip_connect in 1 of 6 epochs, "
-                "first in 3; at the end 0 of 8"
+                "COLLAPSE: skips and poolings in 1 of 6 epochs, first in 3; at the end 0 of 8"
             )
 
 

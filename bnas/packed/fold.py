@@ -4,7 +4,7 @@ import numpy as np
 
 import bnas.functional as F
 from bnas import nn
-from bnas.errors import InputError
+from bnas.errors import InputError, argument
 from bnas.functional.norm import evaluation_affine
 from bnas.nn import is_exactly
 from bnas.packed import layers
@@ -24,7 +24,9 @@ def fold(network):
         raise InputError("the weights are still real (first stage); finish the training, then pack")
     operations = [m for cell in network.cells for m in cell.operations.modules()]
     if any(isinstance(m, nn.Conv2d) for m in operations):
-        raise InputError("a real network has no bits to pack; train it with --precision binary")
+        raise InputError(
+            "a real network has no bits to pack; train it with ", argument("precision", "binary")
+        )
     require_finite_float32(network)
     cells = tuple(_cell(cell, names) for cell in network.cells)
     (conv, bn), linear = network.stem, network.classifier
@@ -45,7 +47,8 @@ def require_finite_float32(network):
             )
         if not np.isfinite(array).all():
             raise InputError(
-                f"{name} of the network holds NaN or infinity; train it again with a smaller --lr"
+                f"{name} of the network holds NaN or infinity; train it again with a smaller ",
+                argument("lr"),
             )
 
 
@@ -132,8 +135,8 @@ def _affine(bn):
         )[1:]
     if not all(np.isfinite(array).all() for array in affine):
         raise InputError(
-            "a batch norm of the network overflows, or has a negative variance; train it again with a "
-            "smaller --lr"
+            "a batch norm of the network overflows, or has a negative variance; train it again with a smaller ",
+            argument("lr"),
         )
     return affine
 

@@ -24,6 +24,7 @@ from bnas.plots.epochs import (
 from bnas.plots.figure import Figure
 from bnas.plots.styles import operation_styles
 from bnas.space.genotype import discretise, edges, number_of_nodes
+from bnas.space.operations import COLLAPSED, WEIGHTLESS
 
 _WARNING = "#B00000"
 _RING = {"marker": "o", "markersize": 10, "markerfacecolor": "none", "markeredgecolor": "#000000"}
@@ -109,8 +110,8 @@ def alpha_figure(history, cell, operations=PRIMITIVES):
 def operation_count_figure(history, operations=PRIMITIVES):
     """How often each operation is among those that discretising alpha would keep, per epoch.
 
-    Warns in a cell in which skip_connect has made up more than half, the field's known collapse.
-    history and operations as for `alpha_figure`.
+    Operations without weights are at the bottom of each bar. Where they are more than `COLLAPSED` of it, there is
+    a warning: that is the known failure of differentiable search. history and operations as for `alpha_figure`.
     """
     styles = operation_styles(operations)
     alphas = _read_alphas(history, operations)
@@ -118,15 +119,16 @@ def operation_count_figure(history, operations=PRIMITIVES):
     genotypes = [discretise(alpha, operations) for alpha in alphas]
     kept = 2 * number_of_nodes(alphas.shape[2])
 
+    def stacked(operation):
+        return operation not in WEIGHTLESS, operations.index(operation)
+
     figure = Figure(figsize=(9.0, 6.4), layout="constrained")
     panels = figure.subplots(2, 1, sharex=True)
     for ax, (cell, title) in zip(panels, CELLS.items()):
         counts = [Counter(operation for operation, _ in getattr(g, cell)) for g in genotypes]
         phases = epoch_axis(ax, history, "phase", PHASES)
         base = np.zeros(len(epochs))
-        for operation in operations:
-            if operation == "none":
-                continue
+        for operation in sorted(set(operations) - {"none"}, key=stacked):
             heights = np.array([count[operation] for count in counts])
             style = styles[operation]
             ax.bar(
@@ -141,23 +143,22 @@ def operation_count_figure(history, operations=PRIMITIVES):
                 linewidth=0,
             )
             base += heights
-        ax.axhline(kept / 2, color="#FFFFFF", linewidth=2.5)
-        half = ax.axhline(kept / 2, color="#000000", linewidth=1.2, linestyle="--")
-        half.set_label("half of the cell's operations")
+        ax.axhline(COLLAPSED * kept, color="#FFFFFF", linewidth=2.5)
+        most = ax.axhline(COLLAPSED * kept, color="#000000", linewidth=1.2, linestyle="--")
+        most.set_label(f"collapse: skips and poolings above {COLLAPSED:.0%}")
         ax.set_ylim(0, 1.1 * kept)  # leaves a strip in which the phases show
         ax.yaxis.set_major_locator(MaxNLocator(integer=True))
         ax.set_ylabel("operations kept")
         ax.set_title(title, loc="left")
 
-        skips = np.array([count["skip_connect"] for count in counts])
-        collapsed = np.flatnonzero(2 * skips > kept)
+        idle = np.array([sum(count[name] for name in WEIGHTLESS) for count in counts])
+        collapsed = np.flatnonzero(idle > COLLAPSED * kept)
         if len(collapsed):
             ax.text(
                 1.0,
                 1.03,
-                f"COLLAPSE: more than half skip_connect in {len(collapsed)} of "
-                f"{len(epochs)} epochs, first in {epochs[collapsed[0]]}; at the end "
-                f"{skips[-1]} of {kept}",
+                f"COLLAPSE: skips and poolings in {len(collapsed)} of {len(epochs)} epochs, first in "
+                f"{epochs[collapsed[0]]}; at the end {idle[-1]} of {kept}",
                 transform=ax.transAxes,
                 ha="right",
                 va="bottom",
@@ -167,7 +168,7 @@ def operation_count_figure(history, operations=PRIMITIVES):
             )
     panels[-1].set_xlabel("epoch")
     bars = panels[0].containers
-    draw_legend(figure, [*bars, half, *phases], columns=5)
+    draw_legend(figure, [*bars, most, *phases], columns=5)
     return figure
 
 

@@ -220,6 +220,7 @@ OPERATIONS = {
 }
 # Those of them that learn nothing themselves, but for batch norm; a skip of stride 2 does.
 WEIGHTLESS = ("skip_connect", "max_pool_3x3", "avg_pool_3x3")
+COLLAPSED = 3 / 4  # a larger share of them than this is a collapse of the search
 
 
 def register_operation(name: str, build: Callable):

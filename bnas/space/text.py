@@ -8,12 +8,11 @@ import ast
 from bnas.errors import InputError
 from bnas.runs.files import atomic_write
 from bnas.space.genotype import Genotype, shorten, validate_genotype
-from bnas.space.operations import WEIGHTLESS
+from bnas.space.operations import COLLAPSED, WEIGHTLESS
 
 HOW_TO_READ = """\
 To read it: a line is a node, the sum of two operations on the states that their numbers name. 0 and 1 are
 the outputs of the last cell but one and of the last cell, node 2 makes state 2, and so on."""
-COLLAPSED = 3 / 4  # a larger share of operations without weights than this is a collapse
 MAX_TEXT = 100_000  # characters; a genotype of 4 nodes takes about 600
 
 
