@@ -141,6 +141,18 @@ def test_a_mean_over_a_part_of_the_image_is_no_mean_over_all():
     assert_same(network.eval(), (2, 10, 10))
 
 
+def test_windows_as_large_as_the_image_may_lie_beside_it():
+    generator = rng()
+    network = nn.Sequential(
+        nn.XnorConv2d(2, 5, 1, rng=generator),
+        nn.Conv2d(5, 18, 3, stride=5, padding=1, rng=generator),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(18, 17, rng=generator),
+    )
+    assert_same(network.eval(), (2, 3, 3))
+
+
 def test_a_batch_norm_may_come_last():
     generator, norm = rng(), nn.BatchNorm2d(3)
     norm.running_var[:] = 9
