@@ -401,7 +401,9 @@ def build_parser():
     )
 
     predict = command("predict", "classify images with a packed network", PREDICT)
-    predict.add_argument("network", metavar="FILE", help="packed network, from bnas export")
+    predict.add_argument(
+        "network", metavar="FILE", help="packed network, from bnas export or save()"
+    )
     predict.add_argument("images", metavar="IMAGES", help="file of images")
 
     bench = command("bench", "race kernels, packed networks and search steps", BENCH)

@@ -103,6 +103,69 @@ def test_every_kind_of_layer():
     np.testing.assert_allclose(packed_twin.logits(packed.model, x), packed(x), rtol=1e-4, atol=1e-5)
 
 
+class Shared(nn.Module):
+    """One result that several layers read, each in its own way; for square images of 2 channels."""
+
+    def __init__(self):
+        generator = rng(5)
+        self.first = nn.XnorConv2d(2, 4, 3, padding=1, rng=generator)
+        self.norm = nn.BatchNorm2d(4)
+        self.norm.bias.data[:] = 4
+        self.wide = nn.XnorConv2d(4, 4, 5, padding=2, rng=generator)
+        self.narrow = nn.XnorConv2d(4, 4, 1, rng=generator)
+        self.layers = [
+            nn.MaxPool2d((4, 3), 1, (2, 1)),  # planes of one size, with other margins
+            nn.MaxPool2d((3, 4), 1, (1, 2)),
+            nn.AvgPool2d(3, 1, 1),
+            nn.AvgPool2d(3, 1, 1, count_include_pad=False),
+            nn.Conv2d(4, 6, 1, groups=2, rng=generator),
+        ]
+        self.classifier = nn.Linear(22, 3, rng=generator)
+
+    def forward(self, x):
+        x = self.first(x)
+        y = self.norm(x) + x  # the norm is not alone to read x
+        y = self.wide(y) + self.narrow(y)  # which pad the same bits by 2 and by 0
+        features = [F.global_avg_pool2d(layer(y)) for layer in self.layers]
+        return self.classifier(F.concat(features, axis=1))
+
+
+def test_several_layers_read_one_result():
+    assert_same(Shared().eval(), (2, 6, 6), 9)
+
+
+def test_a_mean_over_a_part_of_the_image_is_no_mean_over_all():
+    network = nn.Sequential(
+        nn.XnorConv2d(2, 3, 1, rng=rng()), nn.AvgPool2d(9), nn.Flatten(), nn.Linear(3, 2, rng=rng())
+    )
+    assert_same(network.eval(), (2, 10, 10))
+
+
+def test_windows_as_large_as_the_image_may_lie_beside_it():
+    generator = rng()
+    network = nn.Sequential(
+        nn.XnorConv2d(2, 5, 1, rng=generator),
+        nn.Conv2d(5, 18, 3, stride=5, padding=1, rng=generator),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(18, 17, rng=generator),
+    )
+    assert_same(network.eval(), (2, 3, 3))
+
+
+def test_a_batch_norm_may_come_last():
+    generator, norm = rng(), nn.BatchNorm2d(3)
+    norm.running_var[:] = 9
+    network = nn.Sequential(
+        nn.XnorConv2d(2, 3, 1, rng=generator),
+        nn.AdaptiveAvgPool2d((1, 1)),
+        nn.Conv2d(3, 3, 1, bias=False, rng=generator),
+        norm,
+        nn.Flatten(),
+    )
+    assert_same(network.eval(), (2, 10, 10))
+
+
 def test_a_mean_over_many_pixels_and_one_in_front_of_a_sign():
     generator = rng(1)
     network = nn.Sequential(
@@ -141,12 +204,13 @@ def test_a_packed_module_comes_back_to_the_bit(tmp_path):
 def test_packing_leaves_the_module_alone_and_takes_copies():
     network, shape = written()
     network.train()
-    network.stem.weight.requires_grad = False
+    for parameter in network.parameters():
+        parameter.requires_grad = False
     before, x = network.state_dict(), images(3, *shape)
     packed = pack(network, shape)
     logits = pack(network, shape)(x)
     assert all(m.training and "forward" not in vars(m) for m in network.modules())
-    assert not network.stem.weight.requires_grad
+    assert not any(parameter.requires_grad for parameter in network.parameters())
     assert all(parameter.grad is None for parameter in network.parameters())
     for name, array in network.state_dict().items():
         np.testing.assert_array_equal(array, before[name], err_msg=name)
@@ -222,6 +286,16 @@ class Wrapped(nn.Module):
         return self.block[0](x)
 
 
+class Before(nn.Module):
+    """A function before a module that does nothing."""
+
+    def __init__(self):
+        self.part = nn.Identity()
+
+    def forward(self, x):
+        return self.part(F.tanh(x))
+
+
 class Third(Function):
     @staticmethod
     def forward(ctx, x):
@@ -254,6 +328,11 @@ FUNCTIONS = {  # (function, what the refusal says)
     "a module inside": (
         Wrapped(nn.Sigmoid()),
         r"'function\.block\.0' \(Sigmoid\) cannot be packed",
+    ),
+    "a function before a module": (Before(), r"'function' \(Tanh\) cannot be packed"),
+    "a constant first": (
+        lambda x: 1.0 + x,
+        r"\(Add\) cannot be packed: .*do not come from the images",
     ),
     "a factor": (lambda x: x * 2.0, r"\(Mul\) cannot be packed"),
     "a constant": (lambda x: x + 1.0, r"\(Add\) cannot be packed: .*do not come from the images"),
@@ -359,18 +438,21 @@ def set_groups(conv, groups):
     shape[1], conv["groups"] = shape[1] * conv["groups"] // groups, groups
 
 
-def window_of(kind, **changes):
-    return lambda meta: records(step(meta, kind), "Window")[0].update(changes)
+def poolings(**changes):
+    """Another window of both poolings, so that their results still have one size."""
+
+    def forge(meta):
+        for number in (0, 1):
+            records(step(meta, "PackedWindowPool", number), "Window")[0].update(changes)
+
+    return forge
 
 
-def doubled(meta):
-    """Concatenations that double the channels again and again."""
-    steps = meta["model"]["steps"]
-    first = len(steps)
-    steps += [
-        {"is": "PackedStep", "sources": [i, i], "layer": {"is": "PackedConcat"}}
-        for i in range(first, first + 20)
-    ]
+def end_in_bits(meta):
+    """A threshold instead of the last layer."""
+    meta["model"]["steps"].pop()
+    finish = step(meta, "BitConv")["layer"]["finish"]
+    meta["model"]["steps"][-1]["layer"]["finish"] = finish
 
 
 FORGERIES = {
@@ -382,7 +464,7 @@ FORGERIES = {
     "a record that is no layer": lambda meta: step(meta, "PackedSum").update(
         layer=records(meta, "Rescale")[0]
     ),
-    "a layer of cells": lambda meta: step(meta, "PackedSum").update(layer={"is": "PackedSkip"}),
+    "a layer of cells": lambda meta: step(meta, "PackedAffine").update(layer={"is": "PackedSkip"}),
     "a result to come": lambda meta: step(meta, "PackedSum").update(sources=[1, 4]),
     "a source that is true": lambda meta: step(meta, "BitConv").update(sources=[True]),
     "a source below 0": lambda meta: step(meta, "PackedSum").update(sources=[1, -1]),
@@ -393,12 +475,12 @@ FORGERIES = {
     "two sources of a pooling": lambda meta: step(meta, "PackedWindowPool").update(sources=[5, 5]),
     "a sum of bits": lambda meta: step(meta, "PackedSum").update(sources=[3, 2]),
     "a sum of other channels": lambda meta: step(meta, "PackedSum").update(sources=[3, 0]),
-    "joined of other sizes": lambda meta: step(meta, "PackedConcat").update(sources=[8, 7]),
+    "joined of other sizes": lambda meta: records(step(meta, "PackedWindowPool"), "Window")[
+        0
+    ].update(stride=[1, 1]),
     "a result that nothing reads": lambda meta: step(meta, "PackedConcat").update(sources=[9, 9]),
     "images that nothing reads": lambda meta: meta["model"]["steps"].pop(0),
-    "bits at the end": lambda meta: step(meta, "BitConv", -1)["layer"].update(
-        finish=step(meta, "BitConv")["layer"]["finish"]
-    ),
+    "bits at the end": end_in_bits,
     "a threshold with groups": lambda meta: set_groups(step(meta, "BitConv")["layer"], 2),
     "groups that read bits": lambda meta: set_groups(step(meta, "BitConv", 1)["layer"], 2),
     "groups that divide nothing": lambda meta: step(meta, "BitConv", 2)["layer"].update(groups=3),
@@ -408,17 +490,15 @@ FORGERIES = {
     "a pooling that counts 2": lambda meta: step(meta, "PackedWindowPool")["layer"].update(
         counted=2
     ),
-    "no kernel": window_of("PackedWindowPool", kernel=[0, 1]),
-    "a kernel beyond the image": window_of("PackedWindowPool", kernel=[7, 2]),
-    "a pooling with a skip": window_of("PackedWindowPool", skip=1),
-    "padding beyond half the kernel": window_of("PackedWindowPool", padding=[2, 0]),
-    "a huge kernel in as much padding": window_of(
-        "PackedWindowPool", kernel=[80, 80], padding=[40, 40]
+    "no kernel": poolings(kernel=[0, 1]),
+    "a kernel beyond the image": poolings(kernel=[7, 2]),
+    "a pooling with a skip": poolings(skip=1),
+    "padding beyond half the kernel": poolings(padding=[2, 0]),
+    "a huge kernel in as much padding": poolings(kernel=[80, 80], padding=[40, 40], stride=[5, 5]),
+    "a longer slope": lambda meta: step(meta, "PackedAffine")["layer"]["slope"].update(shape=[5]),
+    "a slope of integers": lambda meta: step(meta, "PackedAffine")["layer"]["slope"].update(
+        array="int32", start=0
     ),
-    "a longer slope": lambda meta: step(meta, "PackedAffine")["layer"]["slope"][
-        "shape"
-    ].__setitem__(0, 5),
-    "a million channels": doubled,
 }
 
 
@@ -430,3 +510,15 @@ def test_whole_files_of_nonsense_are_refused(tmp_path, forge):
     forge(meta)
     save_checkpoint(path, arrays, meta)
     refused(path, r"holds no network that can run: .*; export the network again")
+
+
+@pytest.mark.parametrize("value", [np.nan, -np.inf])
+def test_numbers_of_a_file_that_are_none_are_refused(tmp_path, value):
+    path = tmp_path / "net.npz"
+    pack(*written()).save(path)
+    arrays, meta = load_checkpoint(path)
+    for at in range(0, arrays["float32"].size, 3):
+        changed = arrays["float32"].copy()
+        changed[at] = value
+        save_checkpoint(path, {**arrays, "float32": changed}, meta)
+        refused(path, "holds no network that can run: .*NaN or infinity")

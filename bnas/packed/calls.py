@@ -139,6 +139,9 @@ class Calls:
         return x
 
     def _real_conv(self, layer, x, target):
+        if layer.groups == 1 and layer.window._replace(stride=(1, 1)) == Window(x.size):
+            self._whole_conv(layer, x, target)
+            return
         if layer.window == POINT:
             sums = self._buffer("sums", ROWS * PANEL, np.float32)
             for first, group, w, part in _groups(layer, target):
@@ -172,6 +175,29 @@ class Calls:
             planes,
         )
         self._window_conv(layer, planes, x.size, target)
+
+    def _whole_conv(self, layer, x, target):
+        """A convolution whose window is the whole image; its weights in vectors of 16 output channels."""
+        outputs = len(layer.w)
+        w = np.zeros((-(-outputs // 16) * 16, layer.w[0].size), np.float32)
+        w[:outputs] = layer.w.reshape(outputs, -1)
+        self._call(
+            kernels.whole_conv,
+            x.buffer,
+            x.at,
+            x.pitch,
+            x.channels,
+            x.size[0] * x.size[1],
+            _floor(layer),
+            np.ascontiguousarray(w.reshape(-1, 16, w.shape[1]).swapaxes(1, 2)).reshape(-1),
+            layer.scale,
+            layer.shift,
+            self.images,
+            target.buffer,
+            target.at,
+            target.pitch,
+            self._buffer("spare", 16, np.float32),
+        )
 
     def _window_conv(self, layer, planes, size, target):
         site = sites(size, layer.window)

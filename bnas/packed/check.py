@@ -32,9 +32,6 @@ from bnas.packed.layers import (
 FARTHEST = 64  # padding, dilation and stride at most: a margin takes memory that no file pays for
 
 
-MOST_CHANNELS = 2**20  # that a concatenation makes, which could double them again and again
-
-
 class _Images(NamedTuple):
     channels: int
     size: tuple
@@ -136,9 +133,7 @@ def _step(layer, sources):
     if isinstance(layer, PackedSum):
         _require(first == sources[1], "sizes")
         return first
-    channels = sum(images.channels for images in sources)
-    _require(channels <= MOST_CHANNELS, "channels")
-    return first._replace(channels=channels)
+    return first._replace(channels=sum(images.channels for images in sources))
 
 
 def _window_pool(layer, images):

@@ -50,8 +50,8 @@ class Written(nn.Module):
         self.pointwise = nn.XnorConv2d(4, 4, 1, beta="learned", rng=generator)
         self.grouped = nn.XnorConv2d(4, 4, 3, padding=1, groups=2, surrogate="tanh", rng=generator)
         self.slopes, self.pool = nn.PReLU(4), nn.MaxPool2d(2)
-        self.last = nn.XnorConv2d(8, 5, 2, rng=generator)
-        self.classifier = Classifier(5, generator)
+        self.last = nn.XnorConv2d(8, 4, 2, rng=generator)
+        self.classifier = Classifier(4, generator)
 
     def forward(self, x):
         x = self.norms[0](self.stem(x))

@@ -19,6 +19,7 @@ from bnas.packed.kernels.floats import (
     pointwise,
     pool,
     spread_panels,
+    whole_conv,
     window_conv,
 )
 
@@ -35,5 +36,6 @@ __all__ = [
     "pointwise",
     "pool",
     "spread_panels",
+    "whole_conv",
     "window_conv",
 ]

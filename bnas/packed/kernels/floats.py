@@ -16,7 +16,7 @@ import numpy as np
 from bnas.kernels.conv import multiply_tile
 from bnas.kernels.jit import jit
 from bnas.kernels.panels import PANEL, ROWS, fill_panel, gather
-from bnas.kernels.vectors import broadcast, load, maximum, store
+from bnas.kernels.vectors import broadcast, load, maximum, multiply_add, store
 
 
 @jit(forceinline=True)
@@ -61,6 +61,32 @@ def window_conv(
             multiply_tile(panel, 0, length, floor, tiles, o * length, sums)
             rows = min(ROWS, scale.size - o)
             _scale_rows(sums, rows, o, scale, shift, y, y_at + task * y_pitch)
+
+
+@jit(allocates=False)
+def whole_conv(
+    x, x_at, x_pitch, inputs, pixels, floor, weights, scale, shift, images, y, y_at, y_pitch, sums
+):
+    """A convolution whose window is the whole image, with one pixel of results, as Linear is; else as `pointwise`.
+
+    weights (Cout / 16 K 16,), flat, K = inputs pixels: 16 output channels at a time, filled up; sums (16,) is
+    scratch.
+    """
+    outputs, panels = scale.size, -(-pixels // PANEL)
+    for image in range(images):
+        at = 0
+        for o in range(0, outputs, 16):
+            total = broadcast(np.float32(0))
+            for c in range(inputs):
+                for p in range(pixels):
+                    source = x_at + (image * panels + p // PANEL) * x_pitch + c * PANEL
+                    value = max(x[source + p % PANEL], floor)
+                    total = multiply_add(broadcast(value), load(weights, at), total)
+                    at += 16
+            store(sums, 0, total)
+            for i in range(min(16, outputs - o)):
+                target = y_at + image * y_pitch + (o + i) * PANEL
+                y[target] = sums[i] * scale[o + i] + shift[o + i]
 
 
 @jit(forceinline=True)
