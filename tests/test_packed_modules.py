@@ -64,7 +64,8 @@ networks = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@pytest.mark.slow
+@settings(max_examples=150, deadline=None)
 @given(networks, st.integers(1, 9), seeds)
 def test_packed_modules_are_the_modules(case, count, seed):
     assert_same(*case, count, seed)
@@ -219,6 +220,7 @@ def test_packing_leaves_the_module_alone_and_takes_copies():
     np.testing.assert_array_equal(packed(x), logits)
 
 
+@pytest.mark.slow
 def test_a_twin_of_lenet_learns_the_digits_and_is_packed(tmp_path):
     """Trained a little, saved, and used by the command."""
     generator, data = rng(0), load_dataset("digits")
