@@ -404,7 +404,7 @@ class Context:
         self._order = next(_creation_order)
         self._freed = False
 
-    def free(self):
+    def _free(self):
         self.__dict__.clear()
         self._inputs, self._params = (), None
         self._freed = True
@@ -435,7 +435,7 @@ def _leaf_gradients(output, gradient, retain_graph):
                     gradients[source] = np.add(gradients[source], dx, out=total)
                     summed.add(source)
         if not retain_graph:
-            node.free()
+            node._free()
     return {leaf: np.array(gradient) for leaf, gradient in gradients.items()}
 
 

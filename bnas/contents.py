@@ -91,7 +91,7 @@ def checked_name(name, baseline):
     """The --name of a training, if it may be the name of its folder in a run folder."""
     if name is None or name == baseline:
         return name
-    if not re.fullmatch(r"\w[\w.-]{0,99}", name):
+    if not re.fullmatch(r"[^\W_][\w.-]{0,99}", name):
         raise InputError(
             f"--name {name!r} cannot name a training; give letters, digits, _, - and ., at most 100, "
             "beginning with a letter or a digit"

@@ -14,6 +14,7 @@ file of one's own.
 import copy
 import inspect
 import math
+import os
 import runpy
 import traceback
 import zlib
@@ -57,7 +58,8 @@ def check_gradients(function, inputs, rng=None, surrogate=None, tolerance=TOLERA
 
     Args:
         function: Tensors -> Tensor, deterministic; or a Module, of which a copy in float64 is checked, for
-            its Parameters as well as for the inputs.
+            its Parameters as well as for the inputs. A Parameter whose gradient is about zero by both accounts
+            passes, such as a bias that batch norm takes away. Integer inputs of a Module are passed on.
         inputs: float64 array, or a list of such arrays, away from kinks; those that are None are passed on.
         rng: numpy.random.Generator for cotangents and directions; None: always the same numbers.
         surrogate: arrays -> array, the function whose derivative the backward claims to be; `function`
@@ -78,24 +80,29 @@ def check_gradients(function, inputs, rng=None, surrogate=None, tolerance=TOLERA
     inputs = [inputs] if isinstance(inputs, (np.ndarray, Tensor)) else list(inputs)
     inputs = [x.data if isinstance(x, Tensor) else x for x in inputs]
     names, learned = [f"input {i}" for i in range(len(inputs))], []
-    if hasattr(function, "named_parameters"):  # a Module, which lives on a floor above
+    is_module = hasattr(function, "named_parameters")  # Modules live on a floor above
+    if is_module:
         if surrogate is not None:
             raise ValueError("check_gradients: a surrogate belongs to a function, not to a Module")
         function = copy.deepcopy(function).astype(np.float64)
         learned = [parameter for _, parameter in function.named_parameters()]
         names += [f"parameter {name}" for name, _ in function.named_parameters()]
-        inputs = [None if x is None else np.asarray(x, np.float64) for x in inputs]
+        inputs = [None if x is None else np.asarray(x) for x in inputs]
+        inputs = [
+            x.astype(np.float64) if x is not None and x.dtype.kind == "f" else x for x in inputs
+        ]
     for array in inputs:
-        if array is not None and array.dtype != np.float64:
+        allowed = array is None or array.dtype == np.float64
+        if not allowed and not (is_module and array.dtype.kind in "iub"):
             raise TypeError(f"check_gradients needs float64 inputs, got {array.dtype}")
-    leaves = [None if a is None else Tensor(a, requires_grad=True) for a in inputs]
+    leaves = [_leaf(array) for array in inputs]
     output = function(*leaves)
 
     def apply(arrays):
         for parameter, array in zip(learned, arrays[len(inputs) :]):
             parameter.data = array
         with no_grad():
-            return function(*(None if a is None else Tensor(a) for a in arrays[: len(inputs)])).data
+            return function(*map(_constant, arrays[: len(inputs)])).data
 
     values = [*inputs, *(parameter.data for parameter in learned)]
     if not np.array_equal(apply(values), output.data, equal_nan=True):
@@ -108,7 +115,7 @@ def check_gradients(function, inputs, rng=None, surrogate=None, tolerance=TOLERA
     operations = {s.function for s in sources if not isinstance(s, Tensor)}
     steps = sorted(f.__name__ for f in operations if f.surrogate is not None)
     for position, leaf in enumerate([*leaves, *learned]):
-        if leaf is not None:
+        if isinstance(leaf, Tensor):
             compare = _whole_jacobian if leaf.size * output.size <= SMALL_JACOBIAN else _projections
             source = leaf if leaf in sources else None
             compared = compare(evaluate, output, source, values, position, rng)
@@ -117,6 +124,18 @@ def check_gradients(function, inputs, rng=None, surrogate=None, tolerance=TOLERA
             )
             worst = max(worst, report, key=lambda r: r.error)
     return worst
+
+
+def _constant(array):
+    """An input as the function takes it: floats as a Tensor, labels and None as they are."""
+    return Tensor(array) if array is not None and array.dtype == np.float64 else array
+
+
+def _leaf(array):
+    leaf = _constant(array)
+    if isinstance(leaf, Tensor):
+        leaf.requires_grad = True
+    return leaf
 
 
 def _sources(output):
@@ -301,16 +320,17 @@ def functions_of(path, seed=0):
     Raises:
         InputError: the file cannot be read or run, or defines no Function.
     """
+    if not os.path.isfile(path):
+        raise InputError(f"{path} is no file; name a Python file that defines Functions")
     try:
         names = runpy.run_path(str(path), run_name="checked")
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
-    except Exception as error:
-        lines = traceback.extract_tb(error.__traceback__)
-        line = getattr(error, "lineno", None) or max(
-            f.lineno for f in lines if f.filename == str(path)
-        )
-        raise InputError(f"{path}, line {line}: {type(error).__name__}: {error}") from error
+    except (Exception, SystemExit) as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        line = max((f.lineno for f in frames if f.filename == str(path)), default=None)
+        if isinstance(error, SyntaxError) and error.filename == str(path):
+            line = error.lineno
+        where = f"{path}, line {line}" if line else f"{path}"
+        raise InputError(f"{where}: {type(error).__name__}: {error}") from error
     functions = {
         name: f
         for name, f in names.items()
@@ -321,7 +341,13 @@ def functions_of(path, seed=0):
             f"{path} defines no Function; derive a class from bnas.Function, with a forward and a backward"
         )
     own = names.get("gradient_cases")
-    cases = gather_cases([own], seed) if own else {}
+    try:
+        cases = gather_cases([own], seed) if own else {}
+    except Exception as error:
+        raise InputError(
+            f"{path}: gradient_cases(draw) must return {{name: [Case, ...]}} with a Case or more for each "
+            f"Function that it names ({type(error).__name__}: {error})"
+        ) from error
     guessed = {name: [_guess(f, seed)] for name, f in functions.items() if name not in cases}
     return functions, {name: cases.get(name) or guessed[name] for name in functions}
 

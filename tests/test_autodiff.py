@@ -450,7 +450,7 @@ def test_repr_and_item():
     assert len(leaf(1.0, 2.0)) == 2 and [row.item() for row in leaf(1.0, 2.0)] == [1, 2]
 
 
-@pytest.mark.parametrize("name", ["freed", "shape", "x", "cut", "data"])
+@pytest.mark.parametrize("name", ["freed", "free", "shape", "x", "data"])
 def test_a_forward_may_save_under_any_name_of_its_own(name):
     def forward(ctx, x):
         setattr(ctx, name, 3.0)

@@ -70,11 +70,14 @@ def test_optimisers_schedules_and_runs_are_printed(tmp_path):
         run.append_history({"epoch": 1})
         assert repr(run) == f"RunFolder({str(run.path)!r}, 1 epochs, held for writing)"
     assert repr(run) == f"RunFolder({str(run.path)!r}, 1 epochs)"
+    (run.path / "history.jsonl").write_text("nonsense\n")
+    assert repr(run) == f"RunFolder({str(run.path)!r}, a damaged history)"
 
 
 def test_a_schedule_goes_on_where_it_was_saved():
     def make(lr):
-        return optim.lr_scheduler.CosineAnnealingLR(optim.Adam(network().parameters(), lr), 10)
+        adam = optim.Adam(network().parameters(), lr)
+        return optim.lr_scheduler.CosineAnnealingLR(adam, 10, eta_min=0.01)
 
     schedule, other = make(0.1), make(0.3)
     for _ in range(4):
@@ -97,11 +100,11 @@ def test_schedules_refuse_no_steps(make):
         make(optim.SGD(network().parameters(), 0.1))
 
 
-@pytest.mark.parametrize("update", ["iadd", "isub", "imul", "itruediv"])
+@pytest.mark.parametrize("update", ["iadd", "isub", "imul", "itruediv", "ipow"])
 def test_updates_in_place(update):
     w = bnas.Tensor(np.float32([2, 4]), requires_grad=True)
     loss = (w * w).sum()
-    with pytest.raises(RuntimeError, match=r"x .= y would change .*with no_grad\(\).*z = x . y"):
+    with pytest.raises(RuntimeError, match=r"x .+= y would change .*with no_grad\(\).*z = x .+ y"):
         getattr(w, f"__{update}__")(1.0)
     with bnas.no_grad():
         assert getattr(w, f"__{update}__")(2.0) is w
@@ -125,3 +128,10 @@ def test_entries_in_place():
             target[0] = value
     with bnas.no_grad(), pytest.raises(ValueError, match="would change the shape of x"):
         learned += np.ones((2, 1), np.float32)
+
+
+def test_matrix_products_in_place():
+    w = bnas.Tensor(np.eye(2, dtype=np.float32), requires_grad=True)
+    with bnas.no_grad():
+        w @= np.float32([[1, 2], [3, 4]])
+    assert w.requires_grad and w.data.tolist() == [[1, 2], [3, 4]]

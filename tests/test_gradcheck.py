@@ -553,9 +553,12 @@ def test_the_functions_of_a_file_are_checked(tmp_path):
 @pytest.mark.parametrize(
     "text, message",
     [
-        (None, "cannot read .*own.py: No such file"),
+        (None, "own.py is no file; name a Python file"),
         ("x = 1\nx +\n", "line 2: SyntaxError"),
         ("\n\nx = 1 / 0\n", "line 3: ZeroDivisionError"),
+        ("import json\njson.loads('{nope')\n", "line 2: JSONDecodeError"),
+        ("import sys\nsys.exit(0)\n", "line 2: SystemExit"),
+        ("x = '\0'\n", "own.py(, line 1)?: (SyntaxError|ValueError)"),
         ("from bnas import Function\n", "defines no Function; derive a class from bnas.Function"),
     ],
 )
@@ -565,3 +568,18 @@ def test_a_file_that_cannot_be_checked_is_refused(tmp_path, text, message):
         path.write_text(text)
     with pytest.raises(InputError, match=message):
         functions_of(path)
+
+
+@pytest.mark.parametrize("cases", ["{'Double': []}", "None", "{'Double': [1]}"])
+def test_cases_that_are_none_are_refused(tmp_path, cases):
+    path = tmp_path / "own.py"
+    path.write_text(OWN.replace("FACTOR", "2") + f"def gradient_cases(draw):\n    return {cases}\n")
+    with pytest.raises(InputError, match=r"gradient_cases\(draw\) must return"):
+        functions_of(path)
+    with pytest.raises(InputError, match="is no file"):
+        functions_of(tmp_path)
+
+
+def test_labels_of_a_module_are_passed_on():
+    logits = np.random.default_rng(0).standard_normal((4, 3))
+    assert check_gradients(nn.CrossEntropyLoss(), [logits, np.array([0, 2, 1, 1])]).error < 1e-6

@@ -478,3 +478,42 @@ def test_numbered_names_go_on_after_a_change_of_mode():
 def test_layers_and_losses_refuse(make, message):
     with pytest.raises((TypeError, ValueError), match=message):
         make()
+
+
+def test_a_module_that_is_there_twice_runs_twice():
+    layer, relu = nn.Linear(2, 2), nn.ReLU()
+    net = nn.Sequential(layer, relu, layer, relu)
+    x = Tensor(np.float32([[1.0, -2.0]]))
+    assert len(net) == 4 and net[2] is layer and [m for m in net] == [layer, relu, layer, relu]
+    np.testing.assert_array_equal(net(x).data, F.relu(layer(F.relu(layer(x)))).data)
+    assert len(net.modules()) == 3 and nn.parameter_count(net) == 6
+    listed = nn.ModuleList([relu] * 2).append(relu)
+    assert len(listed) == 3 and len(net[1:]) == 3
+    names = [f"{i}.{part}" for i in (0, 2) for part in ("weight", "bias")]
+    assert list(net.state_dict()) == names  # under all its names, as in PyTorch
+    again = nn.Sequential(nn.Linear(2, 2), relu, nn.Linear(2, 2), relu)
+    again.load_state_dict(net.state_dict())
+    np.testing.assert_array_equal(again(x).data, net(x).data)
+
+
+def test_buffers_in_lists_are_converted_and_shared_ones_stay_shared():
+    class Shifted(nn.Module):
+        def __init__(self):
+            self.shifts = [np.ones(3, np.float32), (np.ones(3, np.float32), "text")]
+            self.table = {"same": self.shifts[0], "count": np.arange(3)}
+
+        def forward(self, x):
+            return x * self.shifts[0]
+
+    module = Shifted().astype(np.float64)
+    assert module.shifts[0].dtype == module.shifts[1][0].dtype == np.float64
+    assert module.table["same"] is module.shifts[0] and module.table["count"].dtype.kind == "i"
+    assert module(Tensor(np.ones(3))).dtype == np.float64
+
+
+def test_evaluating_leaves_a_frozen_part_in_evaluation():
+    net = nn.Sequential(nn.BatchNorm2d(2), nn.ReLU()).train()
+    net[0].eval()
+    with nn.evaluating(net):
+        assert not net.training and not net[0].training
+    assert net.training and net[1].training and not net[0].training

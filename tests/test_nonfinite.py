@@ -158,3 +158,9 @@ def test_no_weight_decay_adds_nothing_to_the_gradient_of_an_infinite_weight(rule
     parameter.grad = np.float32([0, 1])
     optimiser.step()
     assert parameter.data[0] == np.inf and parameter.data[1] < 1
+
+
+def test_a_slope_of_prelu_is_not_told_of_infinity_where_x_is_zero_or_positive():
+    x, slope = Tensor(np.float32([[2.0], [0.0], [-1.0]])), Tensor([0.25], requires_grad=True)
+    F.prelu(x, slope).backward(np.float32([[np.inf], [0], [3]]))
+    assert slope.grad.tolist() == [-3]

@@ -422,7 +422,7 @@ def test_packing_leaves_the_network_alone():
 
 def test_only_1_bit_networks_are_packed():
     real = Network(MIXED, 1, CLASSES, 2, 2, REAL, rng())
-    with pytest.raises(InputError, match="real network.*--precision binary"):
+    with pytest.raises(InputError, match='real network.*precision="binary"'):
         pack(Case(real, (1, 4, 4)))
     staged = Network(MIXED, 1, CLASSES, 2, 2, BINARY, rng())
     staged.binarise_weights(False)

@@ -72,7 +72,8 @@ class PReLU(Function):
     def backward(ctx, dy):
         positive = ctx.x > 0
         dx = np.where(positive, dy, ctx.slope * dy)
-        share = chosen(~positive, dy * ctx.x)
+        with np.errstate(invalid="ignore"):  # of 0 · ∞ where it is not chosen
+            share = chosen(~positive, dy * ctx.x)
         if ctx.size == 1:
             return dx, accurate_sum(share).reshape(1)
         return dx, accurate_sum(share, (0, *range(2, share.ndim)))

@@ -1,19 +1,23 @@
 """Modules made of Modules."""
 
-from bnas.nn.module import Module
+from bnas.nn.module import Module, own_values
 
 
 class _Numbered(Module):
     """Modules in a row, named "0", "1", ..."""
 
+    def _entries(self):
+        """All of them in their order; a Module that is there twice counts twice."""
+        return [module for _, module in own_values(self, Module)]
+
     def __iter__(self):
-        return iter(self.children())
+        return iter(self._entries())
 
     def __len__(self):
-        return len(self.children())
+        return len(self._entries())
 
     def __getitem__(self, i):
-        return self.children()[i]
+        return self._entries()[i]
 
     def _add(self, module, advice):
         if not isinstance(module, Module):

@@ -44,9 +44,15 @@ class Module:
             path, module = waiting.pop()
             if module not in found:
                 found[module] = path
-                parts = own_values(module, Module)
-                waiting += reversed([(f"{path}.{n}" if path else n, part) for n, part in parts])
+                waiting += reversed(_below(path, module))
         return [(name, module) for module, name in found.items()]
+
+    def _all_paths(self, path="", above=()):
+        """(name, module) likewise, but a shared module under all its names; a cycle ends where it closes."""
+        yield path, self
+        for name, module in _below(path, self):
+            if module is not self and module not in above:
+                yield from module._all_paths(name, (*above, self))
 
     def modules(self):
         """This module and all below it, each once, in the order of `named_modules`."""
@@ -76,7 +82,7 @@ class Module:
 
     def _named(self, kind):
         """(dotted name, value) of everything of that kind, a shared one under all its names."""
-        for path, module in self.named_modules():
+        for path, module in self._all_paths():
             for name, value in own_values(module, kind):
                 yield (f"{path}.{name}" if path else name), value
 
@@ -114,10 +120,11 @@ class Module:
         """Convert all Parameters and floating buffers, in place; float64 is for gradient checks."""
         for parameter in self.parameters():
             parameter.data = parameter.data.astype(dtype)
+        converted = {}  # {id of a buffer: (it, in the new dtype)}: what is shared stays so
         for module in self.modules():
             for name, value in vars(module).items():
-                if isinstance(value, np.ndarray) and value.dtype.kind == "f":
-                    setattr(module, name, value.astype(dtype))
+                if isinstance(value, (np.ndarray, list, tuple, dict)):
+                    setattr(module, name, _converted(value, dtype, converted))
         return self
 
     def zero_grad(self):
@@ -163,6 +170,23 @@ def _branches(module, name, depth):
     return [head, *(f"  {line}" for line in below)]
 
 
+def _below(path, module):
+    """[(dotted name, Module)] of what the module called `path` has itself."""
+    return [(f"{path}.{name}" if path else name, part) for name, part in own_values(module, Module)]
+
+
+def _converted(value, dtype, done):
+    """`value` with every array of floats in it as `dtype`; lists, tuples and dicts of arrays are made anew."""
+    if isinstance(value, np.ndarray):
+        if value.dtype.kind == "f":
+            return done.setdefault(id(value), (value, value.astype(dtype)))[1]
+    elif type(value) in (list, tuple):
+        return type(value)(_converted(part, dtype, done) for part in value)
+    elif type(value) is dict:
+        return {key: _converted(part, dtype, done) for key, part in value.items()}
+    return value
+
+
 def own_values(module, kind):
     """(name, value) of what `module` itself has of that kind, in its attributes and lists of them."""
     for name, value in vars(module).items():
@@ -183,14 +207,17 @@ def _contained(name, container, kind):
 
 @contextmanager
 def evaluating(module):
-    """Inside this context `module` is in evaluation mode; afterwards in the mode it was in."""
-    was_training, parts = module.training, module.modules()
-    for part in parts:
+    """Inside this context `module` is in evaluation mode; afterwards each part in the mode it was in.
+
+    A part whose mode was never set takes that of the whole.
+    """
+    before = [(part, vars(part).get("training", module.training)) for part in module.modules()]
+    for part, _ in before:
         part.training = False
     try:
         yield
     finally:
-        for part in parts:
+        for part, was_training in before:
             part.training = was_training
 
 

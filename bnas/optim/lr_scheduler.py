@@ -33,7 +33,11 @@ class LambdaLR:
     def step(self):
         """Go on to the next learning rate."""
         self.steps += 1
-        self.optimiser.lr = self.base * self.factor(self.steps)
+        self.optimiser.lr = self.rate(self.steps)
+
+    def rate(self, steps):
+        """The learning rate after so many steps."""
+        return self.base * self.factor(steps)
 
     def get_last_lr(self):
         """The learning rate in force, in a list as in PyTorch."""
@@ -70,9 +74,8 @@ class CosineAnnealingLR(LambdaLR):
     def __init__(self, optimiser, T_max, eta_min=0.0):
         if not T_max >= 1:
             raise ValueError(f"CosineAnnealingLR: T_max must be at least 1, got {T_max}")
-        floor = eta_min / optimiser.lr if optimiser.lr else 0.0
+        self.eta_min = eta_min
+        super().__init__(optimiser, lambda n: 0.5 * (1 + math.cos(math.pi * n / T_max)))
 
-        def factor(n):
-            return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * n / T_max))
-
-        super().__init__(optimiser, factor)
+    def rate(self, steps):
+        return self.eta_min + (self.base - self.eta_min) * self.factor(steps)

@@ -244,6 +244,7 @@ def _conv(layer, images, dtype):
     _require(_whole(layer.groups, 1), "groups")
     _require(dtype == np.bool_ or np.isfinite(w).all(), "NaN or infinity")
     _require(w.size and w.shape[1] * layer.groups == images.channels, "channels")
+    _require(len(w) % layer.groups == 0, "groups")
     _window(window)
     _require(window.kernel == w.shape[2:], "window")
     return _Images(w.shape[0], _out_size(window, images.size))

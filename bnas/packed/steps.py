@@ -406,7 +406,8 @@ def _with_thresholds(steps):
 def _with_head(steps, shape):
     """The PackedSteps; a Linear at the end, and a mean over all pixels before it, become the classifier."""
     layer = steps[-1].layer
-    if isinstance(layer, RealConv) and layer.window == POINT and (layer.scale == 1).all():
+    pointwise = isinstance(layer, RealConv) and layer.window == POINT and layer.groups == 1
+    if pointwise and (layer.scale == 1).all():
         steps, w, bias = steps[:-1], layer.w[:, :, 0, 0].copy(), layer.shift
     else:  # the result of the last step itself, which is one pixel
         classes = results(steps, shape)[-1].channels

@@ -33,7 +33,7 @@ def training_figure(history):
     top, bottom = figure.subplots(2, 1, sharex=True)
     style = {"color": CHILD_COLOR, "marker": "s"}
     for key, label in _EVALUATED.items():
-        evaluated = np.array([record.get(key, np.nan) for record in history], np.float64)
+        evaluated = read_numbers([{key: None, **record} for record in history], key)
         if not np.isnan(evaluated).all():
             draw_line(top, epochs, 100 * evaluated, label=label, **style)
     training = 100 * read_numbers(history, "train_accuracy")

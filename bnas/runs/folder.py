@@ -175,7 +175,11 @@ class RunFolder:
 
     def __repr__(self):
         written = ", held for writing" * (self._lock is not None)
-        return f"RunFolder({str(self.path)!r}, {len(self.history())} epochs{written})"
+        try:
+            epochs = f"{len(self.history())} epochs"
+        except InputError:
+            epochs = "a damaged history"
+        return f"RunFolder({str(self.path)!r}, {epochs}{written})"
 
     def __enter__(self):
         return self
@@ -234,7 +238,7 @@ class RunFolder:
         return records
 
     def truncate_history(self, epochs):
-        """Keep only the records with epoch < `epochs`, and no torn line."""
+        """Keep only the records of the first `epochs` epochs, and no torn line."""
         self.require_hold()
         kept = self.history()[:epochs]
         lines = [to_json(record, "the history record") + "\n" for record in kept]
