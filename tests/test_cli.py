@@ -289,7 +289,7 @@ def test_names_that_mean_something_else_are_refused(copy, name):
 
 
 @pytest.mark.parametrize(
-    "name", ["", ".", "..", "a/b", "../x", ".hidden", "-x", "a b", "a\\b", "x" * 101]
+    "name", ["", ".", "..", "_x", "a/b", "../x", ".hidden", "-x", "a b", "a\\b", "x" * 101]
 )
 def test_names_that_are_no_folder_of_the_run_are_refused(copy, name):
     fail("train", copy, *TINY, f"--name={name}", says="cannot name a training; give letters")

@@ -450,6 +450,20 @@ def poolings(**changes):
     return forge
 
 
+def outputs_of_real_conv(outputs):
+    """A real convolution in two groups, with a number of outputs that two does not divide."""
+
+    def forge(meta):
+        conv = step(meta, "RealConv")["layer"]
+        channels = conv["w"]["shape"][1]
+        conv["groups"] = 2
+        conv["w"]["shape"][:2] = outputs, channels // 2
+        for name in ("scale", "shift"):
+            conv[name]["shape"] = [outputs]
+
+    return forge
+
+
 def end_in_bits(meta):
     """A threshold instead of the last layer."""
     meta["model"]["steps"].pop()
@@ -486,6 +500,7 @@ FORGERIES = {
     "a threshold with groups": lambda meta: set_groups(step(meta, "BitConv")["layer"], 2),
     "groups that read bits": lambda meta: set_groups(step(meta, "BitConv", 1)["layer"], 2),
     "groups that divide nothing": lambda meta: step(meta, "BitConv", 2)["layer"].update(groups=3),
+    "groups that do not divide the outputs": outputs_of_real_conv(3),
     "a pooling of another kind": lambda meta: step(meta, "PackedWindowPool")["layer"].update(
         kind="min"
     ),

@@ -794,6 +794,15 @@ def test_a_missing_field_is_named(figure, key):
         figure(history)
 
 
+@pytest.mark.parametrize("key", ["validation_accuracy", "evaluation_accuracy", "train_accuracy"])
+@pytest.mark.parametrize("value", ["0.5", [0.5], {}, 10**400])
+def test_a_training_history_whose_accuracies_are_no_numbers_is_refused(key, value):
+    history = training_history()
+    history[1][key] = value
+    with pytest.raises(InputError, match=f"history's {key} must be a number"):
+        training_figure(history)
+
+
 @pytest.mark.parametrize("value", ["0.5", True, [0.5], {}, 10**400, -(10**301)])
 def test_a_history_whose_figures_are_no_numbers_is_refused(value):
     history = search_history(2)

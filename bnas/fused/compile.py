@@ -74,8 +74,8 @@ class Compiled(nn.Module):
         else:
             setattr(self.model, name, value)
 
-    def named_modules(self, prefix=""):
-        return self.model.named_modules(prefix)
+    def named_modules(self, prefix="", remove_duplicate=True):
+        return self.model.named_modules(prefix, remove_duplicate)
 
     def modules(self):
         return self.model.modules()

@@ -36,23 +36,24 @@ class Module:
     def forward(self, *args, **kwargs):
         raise NotImplementedError(f"{type(self).__name__} defines no forward")
 
-    def named_modules(self, prefix=""):
-        """(name, module) for this module and all below it, each once; the names are dotted paths."""
-        found = {}  # {module: name}
-        waiting = [(prefix.rstrip("."), self)]
-        while waiting:
-            path, module = waiting.pop()
-            if module not in found:
-                found[module] = path
-                waiting += reversed(_below(path, module))
-        return [(name, module) for module, name in found.items()]
+    def named_modules(self, prefix="", remove_duplicate=True):
+        """[(name, module)] for this module and all below it; the names are dotted paths.
 
-    def _all_paths(self, path="", above=()):
-        """(name, module) likewise, but a shared module under all its names; a cycle ends where it closes."""
-        yield path, self
-        for name, module in _below(path, self):
-            if module is not self and module not in above:
-                yield from module._all_paths(name, (*above, self))
+        remove_duplicate: each module once, under its first name; else a shared one under all its names, as a
+        state has it (a cycle ends where it closes).
+        """
+        found, seen = [], set()
+        waiting = [(prefix.rstrip("."), self, ())]
+        while waiting:
+            path, module, above = waiting.pop()
+            if module in (seen if remove_duplicate else above):
+                continue
+            seen.add(module)
+            found.append((path, module))
+            parts = own_values(module, Module)
+            names = [(f"{path}.{n}" if path else n, part, (*above, module)) for n, part in parts]
+            waiting += reversed(names)
+        return found
 
     def modules(self):
         """This module and all below it, each once, in the order of `named_modules`."""
@@ -82,7 +83,7 @@ class Module:
 
     def _named(self, kind):
         """(dotted name, value) of everything of that kind, a shared one under all its names."""
-        for path, module in self._all_paths():
+        for path, module in self.named_modules(remove_duplicate=False):
             for name, value in own_values(module, kind):
                 yield (f"{path}.{name}" if path else name), value
 
@@ -168,11 +169,6 @@ def _branches(module, name, depth):
         head += f", {count:,} parameters"
     below = [line for n, part in inner for line in _branches(part, n, depth - 1)] if depth else []
     return [head, *(f"  {line}" for line in below)]
-
-
-def _below(path, module):
-    """[(dotted name, Module)] of what the module called `path` has itself."""
-    return [(f"{path}.{name}" if path else name, part) for name, part in own_values(module, Module)]
 
 
 def _converted(value, dtype, done):

@@ -8,7 +8,7 @@ from .arrays import rng
 from .networks import CLASSES, scramble
 
 KINDS = ("xnor", "real", "norm", "relu", "prelu", "max", "avg", "residual", "concat", "dropout")
-ENDS = ("mean", "adaptive", "flat", "two", "no linear")
+ENDS = ("mean", "adaptive", "flat", "two", "pointwise", "no linear")
 
 
 class Residual(nn.Module):
@@ -170,6 +170,10 @@ def _end(end, size, generator):
     if end == "adaptive":
         last = nn.Linear(channels, CLASSES, generator.random() < 0.5, rng=generator)
         return [nn.AdaptiveAvgPool2d(1), nn.Flatten(), last]
+    if end == "pointwise":
+        groups = 2 if channels % 2 == 0 else 1
+        last = nn.Conv2d(channels, 2 * CLASSES, 1, groups=groups, rng=generator)
+        return [nn.AdaptiveAvgPool2d(1), last, nn.Flatten()]
     if end == "flat":
         return [nn.Flatten(), nn.ReLU(), nn.Linear(features, CLASSES, rng=generator)]
     if end == "two":
