@@ -31,6 +31,8 @@ _MODULES = (
     "gradcheck",
     "search",
     "train",
+    "evaluation",
+    "runs",
     "fused",
     "packed",
     "plots",

@@ -249,6 +249,8 @@ def _float_array(value, attribute):
     """`value`, an array of float32 or float64 (or a Tensor's), as what `attribute` of a Tensor is set to."""
     if isinstance(value, Tensor):
         value = value._data
+    if isinstance(value, np.generic):  # what NumPy makes of an array without axes
+        value = np.asarray(value)
     if not isinstance(value, np.ndarray) or value.dtype not in FLOATS:
         got = f"an array of {value.dtype}" if isinstance(value, np.ndarray) else repr(value)
         raise TypeError(
@@ -316,11 +318,11 @@ class Function:
 
     @staticmethod
     def forward(ctx, *arrays, **params):
-        raise NotImplementedError
+        raise NotImplementedError("a Function needs forward(ctx, *arrays), a static method")
 
     @staticmethod
     def backward(ctx, dy):
-        raise NotImplementedError
+        raise NotImplementedError("a Function needs backward(ctx, dy), a static method")
 
     @staticmethod
     def off_kinks(*arrays, **params):
@@ -328,8 +330,12 @@ class Function:
 
     @classmethod
     def apply(cls, *inputs, **params):
-        """Run the forward on Tensors (None for an absent optional input); record it if need be."""
-        context = Context(cls, inputs, params)
+        """Run the forward on Tensors or arrays (None for an absent input); record it if need be."""
+        try:
+            context = Context(cls, inputs, params)
+        except AttributeError:  # seldom: operations of the library hand in Tensors
+            inputs = [None if value is None else Tensor(value) for value in inputs]
+            context = Context(cls, inputs, params)
         arrays = [None if tensor is None else tensor._data for tensor in inputs]
         try:
             output = cls.forward(context, *arrays, **params)

@@ -301,7 +301,9 @@ derivative; it is compared with the surrogate whose derivative it claims to use.
 The exit status is 1 if any case fails.
 
 With FILE, the classes derived from bnas.Function in that file are checked instead (the
-file is run): on the cases of its function gradient_cases(draw), or on random arrays.
+file is run): on random arrays, or, for arguments of another kind, on the cases of a
+function gradient_cases(draw) in it, which returns for instance
+  {"Scale": [bnas.gradcheck.Case("a vector", (draw.normal(5),), {"factor": 3.0})]}
 """
 DATA = """\
 Read a data set and print its splits, their statistics, and the first image of each.

@@ -152,7 +152,13 @@ def evaluate(options):
     configs, trained = trainings(root), {}
     for name, config in configs.items():
         label = label_of(name, config, root in found, reference)
-        trained[name] = _trained(root, name, dataset)
+        try:
+            trained[name] = _trained(root, name, dataset)
+        except InputError as error:
+            if name in TRAINED:
+                raise
+            announce(f"Left out: {error.on_command_line()}", "")
+            continue
         networks.append((label, trained[name]))
     table, figures = report(networks, dataset, lambda label: announce(f"Evaluating: {label}"))
     RunFolder(root).write_result("evaluation.json", figures)
@@ -170,7 +176,7 @@ def evaluate(options):
         _draw_evaluation(network, dataset, root / name)
     if "binary" not in trained:
         print(f"\nNext: {command_line('train', root)}")
-    missing = [name for name in BASELINES if name not in trained]
+    missing = [name for name in BASELINES if name not in configs]
     if "binary" in trained and missing:
         print("\nIs that more than chance finds? Train the baselines, then evaluate again:")
         for name in missing:

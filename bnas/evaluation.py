@@ -20,8 +20,12 @@ def predict(network, images):
 
 
 def accuracy(network, split):
-    """Share of the split's images whose largest logit is at their label, 0 to 1."""
-    return float((predict(network, split.images).argmax(axis=1) == split.labels).mean())
+    """Share of the images whose largest logit is at their label, 0 to 1.
+
+    split: a bnas.data.Split, or a pair of arrays (images, labels).
+    """
+    images, labels = split if isinstance(split, (tuple, list)) else (split.images, split.labels)
+    return float((predict(network, images).argmax(axis=1) == labels).mean())
 
 
 def nearest_labels(known, images):

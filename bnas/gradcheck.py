@@ -57,9 +57,9 @@ def check_gradients(function, inputs, rng=None, surrogate=None, tolerance=TOLERA
     curve, a kink nearby), and no backward is blamed for that.
 
     Args:
-        function: Tensors -> Tensor, deterministic; or a Module, of which a copy in float64 is checked, for
-            its Parameters as well as for the inputs. A Parameter whose gradient is about zero by both accounts
-            passes, such as a bias that batch norm takes away. Integer inputs of a Module are passed on.
+        function: Tensors -> Tensor, deterministic; or a Function; or a Module, of which a copy in float64 is
+            checked, for its Parameters as well as for the inputs. A Parameter whose gradient is about zero by both
+            accounts passes, such as a bias that batch norm takes away. Integer inputs of a Module are passed on.
         inputs: float64 array, or a list of such arrays, away from kinks; those that are None are passed on.
         rng: numpy.random.Generator for cotangents and directions; None: always the same numbers.
         surrogate: arrays -> array, the function whose derivative the backward claims to be; `function`
@@ -77,6 +77,8 @@ def check_gradients(function, inputs, rng=None, surrogate=None, tolerance=TOLERA
         TypeError: an input is not float64.
     """
     rng = np.random.default_rng(0) if rng is None else rng
+    if isinstance(function, type) and issubclass(function, Function):
+        function = function.apply
     inputs = [inputs] if isinstance(inputs, (np.ndarray, Tensor)) else list(inputs)
     inputs = [x.data if isinstance(x, Tensor) else x for x in inputs]
     names, learned = [f"input {i}" for i in range(len(inputs))], []
@@ -314,8 +316,9 @@ def functions_of(path, seed=0):
     """({name: Function}, {name: [Case, ...]}) of the Functions that a Python file defines; the file is run.
 
     The cases are those that the file's own gradient_cases(draw) gives, as in the files of bnas.functional.
-    A Function that it does not name is tried on random arrays (3, 4), one for each argument of its forward
-    that has no default.
+    It returns {"Name": [Case("what is special", (array, ...), {"parameter": value}), ...]}, Case being
+    bnas.gradcheck.Case, and draw.normal(3, 4) an array. A Function that it does not name is tried on random
+    arrays (3, 4), one for each argument of its forward that has no default.
 
     Raises:
         InputError: the file cannot be read or run, or defines no Function.
@@ -348,6 +351,12 @@ def functions_of(path, seed=0):
             f"{path}: gradient_cases(draw) must return {{name: [Case, ...]}} with a Case or more for each "
             f"Function that it names ({type(error).__name__}: {error})"
         ) from error
+    unknown = [name for name in cases if name not in functions]
+    if unknown:
+        raise InputError(
+            f"{path}: gradient_cases(draw) names {unknown[0]!r}, and the Functions of the file are called "
+            f"{', '.join(map(repr, functions))}"
+        )
     guessed = {name: [_guess(f, seed)] for name, f in functions.items() if name not in cases}
     return functions, {name: cases.get(name) or guessed[name] for name in functions}
 

@@ -8,9 +8,9 @@ from tqdm import tqdm
 ESTIMATED = 2  # steps after which the time of a whole run can be told; the first may compile
 
 
-def announce(what):
+def announce(what, end=" ..."):
     """Say in a line what begins and may take a while, where no bar moves."""
-    print(f"{what} ...", file=sys.stderr, flush=True)
+    print(f"{what}{end}", file=sys.stderr, flush=True)
 
 
 class Progress:

@@ -135,3 +135,56 @@ def test_matrix_products_in_place():
     with bnas.no_grad():
         w @= np.float32([[1, 2], [3, 4]])
     assert w.requires_grad and w.data.tolist() == [[1, 2], [3, 4]]
+
+
+def test_gradients_of_a_scalar_add_up():
+    a = bnas.Tensor(3.0, requires_grad=True)
+    for _ in range(2):
+        (a * a).backward()
+    assert a.grad == 12 and a.grad.shape == () and isinstance(a.grad, np.ndarray)
+    a.grad = a.grad * 2
+    a.data = a.data - 0.1 * a.grad
+    assert a.item() == pytest.approx(3 - 2.4)
+
+
+def test_frozen_parameters_stay_where_an_optimiser_moves_the_others():
+    net = network()
+    net[0].weight.requires_grad = False
+    frozen, before = net[0].weight.data.copy(), net[2].weight.data.copy()
+    optimiser = optim.Adam(net.parameters(), 0.1)
+    net(rng().standard_normal((3, 1, 4, 6)).astype(np.float32)).sum().backward()
+    optimiser.step()
+    np.testing.assert_array_equal(net[0].weight.data, frozen)
+    assert (net[2].weight.data != before).any()
+
+
+class Triple(bnas.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return 3 * x
+
+    @staticmethod
+    def backward(ctx, dy):
+        return (3 * dy,)
+
+
+def test_a_function_takes_arrays_and_is_checked_by_itself():
+    assert Triple.apply(np.ones(2, np.float32)).data.tolist() == [3, 3]
+    assert Triple.apply([1.0, 2.0]).data.tolist() == [3, 6]
+    assert bnas.check_gradients(Triple, np.ones(2)).error < 1e-8
+    half = type("Half", (bnas.Function,), {"forward": Triple.forward})
+    with pytest.raises(NotImplementedError, match=r"needs backward\(ctx, dy\)"):
+        half.apply(bnas.Tensor([1.0], requires_grad=True)).backward()
+
+
+def test_a_class_for_a_module_is_told_what_to_write():
+    with pytest.raises(TypeError, match=r"got the class ReLU; write ReLU\(\)"):
+        nn.Sequential(nn.ReLU)
+
+
+def test_the_accuracy_on_arrays():
+    net = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+    images = np.random.default_rng(0).standard_normal((6, 1, 2, 2)).astype(np.float32)
+    labels = net(images).data.argmax(axis=1)
+    labels[:3] = 1 - labels[:3]
+    assert bnas.evaluation.accuracy(net, (images, labels)) == 0.5

@@ -570,7 +570,7 @@ def test_a_file_that_cannot_be_checked_is_refused(tmp_path, text, message):
         functions_of(path)
 
 
-@pytest.mark.parametrize("cases", ["{'Double': []}", "None", "{'Double': [1]}"])
+@pytest.mark.parametrize("cases", ["{'Double': []}", "None", "{'Double': [1]}", "iter(())"])
 def test_cases_that_are_none_are_refused(tmp_path, cases):
     path = tmp_path / "own.py"
     path.write_text(OWN.replace("FACTOR", "2") + f"def gradient_cases(draw):\n    return {cases}\n")
@@ -583,3 +583,12 @@ def test_cases_that_are_none_are_refused(tmp_path, cases):
 def test_labels_of_a_module_are_passed_on():
     logits = np.random.default_rng(0).standard_normal((4, 3))
     assert check_gradients(nn.CrossEntropyLoss(), [logits, np.array([0, 2, 1, 1])]).error < 1e-6
+
+
+def test_cases_of_a_function_that_is_not_there_are_refused(tmp_path):
+    path = tmp_path / "own.py"
+    path.write_text(OWN.replace("FACTOR", "2") + CHOSEN.replace('{"Double"', "{Double"))
+    with pytest.raises(
+        InputError, match=r"the Functions of the file are called 'Double', 'Weighted'"
+    ):
+        functions_of(path)

@@ -1,14 +1,14 @@
 """Reductions over axes."""
 
 import math
-from numbers import Real
+from numbers import Integral, Real
 
 import numpy as np
 
 from bnas.autodiff import Function, Tensor
 from bnas.functional.arguments import as_tensor, axes, numpy_names, single_axis
 from bnas.functional.elementwise import chosen, masked_product
-from bnas.functional.shape import spread_apart
+from bnas.functional.shape import getitem, spread_apart
 from bnas.gradcheck import Case
 from bnas.kernels.sums import accurate_sum
 
@@ -137,24 +137,32 @@ def mean(x, axis=None, keepdims=False):
     return Mean.apply(x, axis=_nonempty_axes(x, axis, "mean"), keepdims=keepdims)
 
 
+_NO_PAIR = (
+    "max along an axis gives the values alone, not PyTorch's pair: values = x.max(axis), indices = "
+    "x.argmax(axis); for single values take the array, x.max(axis).numpy()"
+)
+
+
 class _Maxima(Tensor):
     """The largest values along an axis, which PyTorch gives as a pair (values, indices)."""
 
     __slots__ = ()
 
     def __iter__(self):
-        raise TypeError(
-            "max along an axis gives the values alone, which are not unpacked: values = x.max(axis), "
-            "indices = x.argmax(axis); to go through the values, write list(x.max(axis).clone())"
-        )
+        raise TypeError(_NO_PAIR)
+
+    def __getitem__(self, index):
+        if isinstance(index, Integral):
+            raise TypeError(_NO_PAIR)
+        return getitem(self, index)
 
 
 @numpy_names
 def max(x, axis=None, keepdims=False):
     """Largest value over `axis` (an int, a tuple of ints, or None for all); ties share the gradient.
 
-    PyTorch also gives the indices, see `argmax`; so that `values, indices = x.max(1)` cannot go wrong unseen,
-    the values along an axis are not iterated.
+    PyTorch also gives the indices, see `argmax`; so that `values, indices = x.max(1)` and `x.max(1)[1]` cannot go
+    wrong unseen, the values along an axis are neither iterated nor indexed by a number.
     """
     x = as_tensor(x, "max")
     y = Max.apply(x, axis=_nonempty_axes(x, axis, "max"), keepdims=keepdims)

@@ -20,6 +20,10 @@ class _Numbered(Module):
         return self._entries()[i]
 
     def _add(self, module, advice):
+        if isinstance(module, type) and issubclass(module, Module):
+            raise TypeError(
+                f"{type(self).__name__} holds Modules, got the class {module.__name__}; write {module.__name__}()"
+            )
         if not isinstance(module, Module):
             raise TypeError(
                 f"{type(self).__name__} holds Modules, got {type(module).__name__}; {advice}"

@@ -18,11 +18,13 @@ class Optimiser:
     """What all optimisers share: the parameters, their per-parameter state, saving and loading.
 
     Args:
-        parameters: the Tensors to move, leaves that require a gradient, such as module.parameters().
+        parameters: the Tensors to move, leaves such as module.parameters(); those that require no gradient
+            stay as they are.
 
     Raises:
         TypeError: `parameters` is a single Tensor, or holds something else.
-        ValueError: it is empty, names a Tensor twice, or one that never gets a gradient; a rate is negative.
+        ValueError: it is empty, names a Tensor twice or one that was computed, or nothing in it requires a
+            gradient; a rate is negative.
 
     Subclasses define update(gradient, value, state) -> new value, on flat arrays of many parameters.
     `state` is a dict of arrays of the same length, which outlives the step; an entry "steps", if the
@@ -40,11 +42,13 @@ class Optimiser:
         if len(set(map(id, self.parameters))) < len(self.parameters):
             raise ValueError(f"{name}: a parameter is given twice, and would be moved twice a step")
         for i, parameter in enumerate(self.parameters):
-            if parameter.node is not None or not parameter.requires_grad:
+            if parameter.node is not None:
                 raise ValueError(
-                    f"{name}: parameter {i} of shape {parameter.shape} never gets a gradient; give "
-                    "leaves made with requires_grad=True, such as module.parameters()"
+                    f"{name}: parameter {i} of shape {parameter.shape} was computed, so it never gets a "
+                    "gradient; give leaves, such as module.parameters()"
                 )
+        if not any(parameter.requires_grad for parameter in self.parameters):
+            raise ValueError(f"{name}: no parameter requires a gradient; nothing would ever move")
         for setting, value in (("lr", lr), ("weight_decay", weight_decay)):
             if not value >= 0:
                 raise ValueError(f"{name}: {setting} must not be negative, got {value}")

@@ -66,6 +66,10 @@ class PackedNetwork:
         """The size of every kind of part, in bits and against float32, as text."""
         return files.size_table(self.model)
 
+    def __repr__(self):
+        shape = " x ".join(map(str, self.shape))
+        return f"PackedNetwork({len(self.model.w)} classes, images of {shape})"
+
     def __call__(self, images):
         """Logits, float32 (N, classes), of images (N, C, H, W) of any real dtype.
 
