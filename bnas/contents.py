@@ -146,7 +146,12 @@ def require_kinship(root, config, baseline):
     baseline: its name in BASELINES, which may have another architecture, or None.
     """
     searching = has_run(root) and not (root / "genotype.txt").exists()
-    if not config.genotype or searching:
+    if not config.genotype and not searching:
+        raise InputError(
+            f"{root} holds no search; make one with {command_line('search', root)}, or name an architecture "
+            "with --genotype"
+        )
+    if searching:
         raise InputError(
             f"there is no {root / 'genotype.txt'}: finish the search with "
             f"{command_line('search', root, '--resume')}, "

@@ -424,7 +424,7 @@ def test_the_folder_of_a_search_stands_where_that_of_the_others_does(tmp_path):
     assert not one.exists() and not two.exists()
     succeed("search", one, *SEARCH[1:-1])
     succeed(*SEARCH, one, one, "--resume")
-    assert f"bnas search {two} --resume" in fail("train", two, says=str(two))
+    assert f"bnas search {two}" in fail("train", two, says=str(two))
 
 
 @no_figures
@@ -1144,3 +1144,11 @@ def test_a_network_without_any_1_bit_layer_trains_with_a_penalty(tmp_path):
     )
     run = tmp_path / "run"
     succeed("train", run, *TINY, "--epochs", "1", "--mu", "0.1", "--genotype", pooling)
+
+
+def test_half_of_a_run_is_not_taken_for_a_new_one(copy, tmp_path):
+    fail("train", tmp_path / "none", says=["holds no search", "bnas search", "--genotype"])
+    (copy / "checkpoint.npz").unlink()
+    before = (copy / "history.jsonl").read_bytes()
+    fail("search", copy, "--resume", says=r"checkpoint.npz is missing, though \d+ epochs were done")
+    assert (copy / "history.jsonl").read_bytes() == before

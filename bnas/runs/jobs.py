@@ -122,6 +122,10 @@ def run(job, folder, progress):
             f"{folder.path / 'history.jsonl'} has {recorded} of the {done} epochs that the checkpoint "
             f"has; {_RESTORE}"
         )
+    if not done and recorded > 1:  # a kill before the first checkpoint leaves one at most
+        raise InputError(
+            f"{folder.path / 'checkpoint.npz'} is missing, though {recorded} epochs were done; {_RESTORE}"
+        )
     folder.truncate_history(done)
     for number in range(done, job.epochs):
         with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is looked for below
