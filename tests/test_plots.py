@@ -520,7 +520,7 @@ def test_training_figure_draws_the_validation_images(key, label):
     shares = np.random.default_rng(2).uniform(size=len(history))
     shares[:2] = np.nan  # begun by an older version, and resumed
     for record, share in zip(history[2:], shares[2:]):
-        record[key] = share
+        record[key] = float(share)
     figure = training_figure(history)
     drawn = lines(figure.axes[0])
     assert drawn.keys() == names | {label}

@@ -166,7 +166,7 @@ def test_the_next_command_can_be_pasted(tmp_path, monkeypatch, name, no_figures)
     "command, words",
     [
         (("evaluate", "a b"), ["bnas", "search", "a b"]),
-        (("train", "a b"), ["bnas", "search", "a b", "--resume"]),
+        (("train", "a b"), ["bnas", "search", "a b"]),
         (("export", "a b"), ["bnas", "train", "a b"]),
     ],
 )
