@@ -18,6 +18,21 @@ from bnas.kernels.sums import accurate_sum
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
+_OTHERWISE = {  # names of PyTorch's Tensor, and what to write here
+    "view": "x.reshape(...)",
+    "t": "x.T",
+    "dim": "x.ndim",
+    "min": "-(-x).max(...)",
+    "tolist": "x.numpy().tolist()",
+    "to": "x.astype(dtype); there is one device",
+    "cpu": "x itself; there is one device",
+    "cuda": "x itself; there is one device",
+    "float": "x.astype(np.float32)",
+    "double": "x.astype(np.float64)",
+    "zero_": "x.grad = None for a gradient, x[...] = 0 under no_grad for values",
+    "requires_grad_": "x.requires_grad = True",
+    "is_leaf": "x.node is None",
+}
 _recording = ContextVar("recording", default=True)  # each thread has its own
 _creation_order = count()
 
@@ -193,6 +208,11 @@ class Tensor:
                 "bnas.functional to keep it, or x.numpy() for the values alone"
             )
         return np.array(self._data, dtype=dtype, copy=copy)
+
+    def __getattr__(self, name):
+        """Called for what there is not: names that PyTorch has and that are called otherwise here."""
+        hint = f"; write {_OTHERWISE[name]}" if name in _OTHERWISE else ""
+        raise AttributeError(f"a Tensor has no attribute {name!r}{hint}")
 
     def __setitem__(self, index, value):
         """x[index] = value, for a constant, or under no_grad."""

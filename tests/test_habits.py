@@ -436,3 +436,13 @@ def test_a_seed_is_no_generator(make, rng):
 def test_dropping_takes_no_seed(drop):
     with pytest.raises(TypeError, match=f"{drop.__name__}: rng must be a numpy.random.Generator"):
         drop(ones(2), 0.5, rng=0)
+
+
+@pytest.mark.parametrize(
+    "name, hint",
+    [("view", r"x.reshape"), ("t", "x.T"), ("tolist", "numpy"), ("cuda", "one device")],
+)
+def test_names_of_torch_that_are_missing_are_answered(name, hint):
+    with pytest.raises(AttributeError, match=f"a Tensor has no attribute '{name}'; write .*{hint}"):
+        getattr(ones(2), name)
+    assert not hasattr(ones(2), name) and not hasattr(ones(2), "nonsense")
