@@ -280,18 +280,27 @@ def _float_array(value, attribute):
     return value
 
 
-def tensor_list(tensors, operation):
-    """`tensors`, any iterable of Tensors but no Tensor, as a list.
+def several(tensors, operation):
+    """`tensors`, any iterable but a Tensor, as a list.
 
     Raises:
-        TypeError: it is one Tensor, whose rows would be taken for Tensors, or holds something else.
+        TypeError: it is one Tensor, whose rows would be taken for Tensors.
     """
     if isinstance(tensors, Tensor):
         raise TypeError(
             f"{operation}: expected a list of Tensors, got one Tensor, of shape {tensors.shape}; "
-            "give [tensor] for this one alone"
+            "give [tensor] for this one alone, or list(tensor) for its rows"
         )
-    tensors = list(tensors)
+    return list(tensors)
+
+
+def tensor_list(tensors, operation):
+    """`several` of which each is a Tensor.
+
+    Raises:
+        TypeError: it is one Tensor, or holds something else.
+    """
+    tensors = several(tensors, operation)
     for tensor in tensors:
         if not isinstance(tensor, Tensor):
             raise TypeError(
@@ -481,25 +490,35 @@ def _cotangent(output, gradient):
     return gradient
 
 
+def sources(root, known=()):
+    """All that a node (or leaf) `root` was made from: a set of Contexts and leaves, `root` itself among them.
+
+    known: Contexts at which to stop; they and what is below them are left out.
+    """
+    found, waiting = set(), [root]
+    while waiting:
+        source = waiting.pop()
+        if source is not None and source not in found and source not in known:
+            found.add(source)
+            if isinstance(source, Context):
+                waiting += source.inputs
+    return found
+
+
 def _newest_first(root):
     """All nodes below `root`, every one before its inputs.
 
     A node is always newer than its inputs, so sorting by creation is a topological order; nothing
     here recurses, however deep the graph.
     """
-    found, stack = {root}, [root]
-    while stack:
-        node = stack.pop()
+    nodes = [source for source in sources(root) if isinstance(source, Context)]
+    for node in nodes:
         if node._freed:
             raise RuntimeError(
                 f"backward: the graph below {node.function.__name__} was freed by an earlier "
                 "backward; pass retain_graph=True to that one, or compute the output anew"
             )
-        for source in node.inputs:
-            if isinstance(source, Context) and source not in found:
-                found.add(source)
-                stack.append(source)
-    return sorted(found, key=attrgetter("_order"), reverse=True)
+    return sorted(nodes, key=attrgetter("_order"), reverse=True)
 
 
 def _input_gradients(node, dy):

@@ -284,14 +284,11 @@ def plot(options):
 
 
 def _plot_genotype(options):
-    _import_matplotlib()
-    from bnas.plots import draw_genotype
-
     if options.folder is not None:
         raise InputError("give a RUN or --genotype, not both")
     genotype = parse_genotype(named_genotype(options.architecture))
     path = options.out or f"{Path(options.architecture).stem}.png"
-    draw_genotype(genotype, path)
+    _plots().draw_genotype(genotype, path)
     print(path)
 
 
@@ -376,9 +373,6 @@ def _trained(root, name, dataset):
 def _draw(folder):
     """Draw the figures of one folder; returns their paths."""
     announce(f"Drawing the figures of {folder.path}")
-    _import_matplotlib()
-    from bnas.plots import draw_run
-
     path, root = folder.path / "genotype.txt", folder.path
     if "genotype" in folder.config:  # a training, of a search or of its own
         root = root.parent
@@ -386,18 +380,23 @@ def _draw(folder):
     if has_run(root):
         operations = saved_config(SearchConfig, root).operation_names
     genotype = read_genotype(path, operations) if path.exists() else None
-    return draw_run(folder.history(), genotype, folder.figures, operations)
+    return _plots().draw_run(folder.history(), genotype, folder.figures, operations)
 
 
 def _draw_evaluation(network, dataset, path):
     """Draw what a trained network makes of the test images, into the figures of its folder."""
-    _import_matplotlib()
-    from bnas.plots import draw_evaluation
-
     predictions = logits_of(network, dataset.test.images).argmax(axis=1)
     folder = RunFolder.open(path).figures
-    draw_evaluation(network, dataset, predictions, folder)
+    _plots().draw_evaluation(network, dataset, predictions, folder)
     print(f"Its confusions, mistakes and bits, and samples of the data, are drawn in {folder}.")
+
+
+def _plots():
+    """The module bnas.plots, imported when first asked for."""
+    _import_matplotlib()
+    from bnas import plots
+
+    return plots
 
 
 def _import_matplotlib():

@@ -60,8 +60,8 @@ def nearest_labels(known, images):
 def neighbour_accuracy(dataset):
     """Share of the test images that have the label of their nearest neighbour on pixels, 0 to 1.
 
-    The neighbours are the images that a network is trained on, those of train and validation. Where they
-    are so many that it would take minutes, they are thinned evenly.
+    The neighbours are the images of train and validation, on which a network is trained unless some are held
+    out. Where they are so many that it would take minutes, they are thinned evenly.
     """
     splits, test = (dataset.train, dataset.validation), dataset.test
     every = -(-sum(map(len, splits)) * test.images.size // PRODUCTS)
@@ -88,9 +88,8 @@ def report(networks, dataset, announce=lambda label: None):
     for label, network in networks:
         announce(label)
         logits = predict(network, dataset.test.images)
-        require_finite(
-            logits, f"a prediction of the {label}"
-        )  # of NaN, class 0 would be the largest
+        # Of NaN, class 0 would be the largest.
+        require_finite(logits, f"a prediction of the {label}")
         figures[label] = {
             **_share(float((logits.argmax(axis=1) == dataset.test.labels).mean()), dataset),
             "parameters": nn.parameter_count(network),

@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bnas.autodiff import Function, Tensor, grad, no_grad
+from bnas.autodiff import Function, Tensor, grad, no_grad, sources
 from bnas.errors import InputError
 
 STEP = 1e-5  # of the central difference: truncation ~ 1e-10, rounding ~ 1e-11
@@ -113,13 +113,13 @@ def check_gradients(function, inputs, rng=None, surrogate=None, tolerance=TOLERA
             "dropout off with eval(), or draw its random numbers beforehand"
         )
     evaluate = apply if surrogate is None else lambda arrays: surrogate(*arrays)
-    worst, sources = Report(0.0, 0.0, 0.0), _sources(output)
-    operations = {s.function for s in sources if not isinstance(s, Tensor)}
+    worst, made_from = Report(0.0, 0.0, 0.0), sources(output.node or output)
+    operations = {s.function for s in made_from if not isinstance(s, Tensor)}
     steps = sorted(f.__name__ for f in operations if f.surrogate is not None)
     for position, leaf in enumerate([*leaves, *learned]):
         if isinstance(leaf, Tensor):
             compare = _whole_jacobian if leaf.size * output.size <= SMALL_JACOBIAN else _projections
-            source = leaf if leaf in sources else None
+            source = leaf if leaf in made_from else None
             compared = compare(evaluate, output, source, values, position, rng)
             report = _worst_entry(
                 *compared, names[position], tolerance, steps, position >= len(inputs)
@@ -138,17 +138,6 @@ def _leaf(array):
     if isinstance(leaf, Tensor):
         leaf.requires_grad = True
     return leaf
-
-
-def _sources(output):
-    """Everything that `output` was made from: the recorded operations, and the leaves."""
-    found, waiting = set(), [output.node or output]
-    while waiting:
-        source = waiting.pop()
-        if source is not None and source not in found:
-            found.add(source)
-            waiting += getattr(source, "inputs", ())
-    return found
 
 
 def _whole_jacobian(evaluate, output, leaf, inputs, position, rng):

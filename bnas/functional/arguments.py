@@ -9,7 +9,7 @@ from numbers import Integral, Real
 
 import numpy as np
 
-from bnas.autodiff import FLOATS, Tensor
+from bnas.autodiff import FLOATS, Tensor, several
 from bnas.kernels.windows import MEMORY, Window, fitted
 
 
@@ -30,12 +30,7 @@ def as_tensor(value, operation, like=None):
 
 def as_tensors(values, operation):
     """`values`, any iterable but a Tensor, as a list of at least one Tensor."""
-    if isinstance(values, Tensor):
-        raise TypeError(
-            f"{operation}: expected a list of Tensors, got one Tensor, of shape {values.shape}; "
-            "give [tensor] for this one alone, or list(tensor) for its rows"
-        )
-    tensors = [as_tensor(value, operation) for value in values]
+    tensors = [as_tensor(value, operation) for value in several(values, operation)]
     if not tensors:
         raise ValueError(f"{operation}: no tensors given; expected at least one")
     return tensors

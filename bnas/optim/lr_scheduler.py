@@ -15,29 +15,29 @@ def cosine_schedule(step, steps, peak, warmup=0, floor=0.0):
     if step < warmup:
         return peak * (step + 1) / warmup
     progress = (step - warmup) / max(steps - warmup, 1)
+    return _half_cosine(progress, peak, floor)
+
+
+def _half_cosine(progress, peak, floor):
+    """From `peak` at progress 0 down to `floor` at 1."""
     return floor + (peak - floor) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-class LambdaLR:
-    """The learning rate of an optimiser as its first one times factor(n), after n calls of `step`.
+class _Schedule:
+    """A learning rate as a function of the calls of `step`. Subclasses define rate(steps) -> learning rate.
 
     Args:
-        optimiser: whose attribute `lr` is set, at once and by every `step`.
-        factor: int -> float.
+        optimiser: whose attribute `lr` is set, at once and by every `step`; `base` is what it was.
     """
 
-    def __init__(self, optimiser, factor):
-        self.optimiser, self.factor, self.base, self.steps = optimiser, factor, optimiser.lr, -1
+    def __init__(self, optimiser):
+        self.optimiser, self.base, self.steps = optimiser, optimiser.lr, -1
         self.step()
 
     def step(self):
         """Go on to the next learning rate."""
         self.steps += 1
         self.optimiser.lr = self.rate(self.steps)
-
-    def rate(self, steps):
-        """The learning rate after so many steps."""
-        return self.base * self.factor(steps)
 
     def get_last_lr(self):
         """The learning rate in force, in a list as in PyTorch."""
@@ -56,16 +56,31 @@ class LambdaLR:
         return f"{type(self).__name__}(lr={self.optimiser.lr:.6g} after {self.steps} steps of {self.base:g})"
 
 
-class StepLR(LambdaLR):
+class LambdaLR(_Schedule):
+    """The first learning rate times factor(n), a function int -> float, after n steps."""
+
+    def __init__(self, optimiser, factor):
+        self.factor = factor
+        super().__init__(optimiser)
+
+    def rate(self, steps):
+        return self.base * self.factor(steps)
+
+
+class StepLR(_Schedule):
     """The learning rate times `gamma` after every `step_size` steps."""
 
     def __init__(self, optimiser, step_size, gamma=0.1):
         if not step_size >= 1:
             raise ValueError(f"StepLR: step_size must be at least 1, got {step_size}")
-        super().__init__(optimiser, lambda n: gamma ** (n // step_size))
+        self.step_size, self.gamma = step_size, gamma
+        super().__init__(optimiser)
+
+    def rate(self, steps):
+        return self.base * self.gamma ** (steps // self.step_size)
 
 
-class CosineAnnealingLR(LambdaLR):
+class CosineAnnealingLR(_Schedule):
     """From the optimiser's learning rate down to `eta_min` along half a cosine of `T_max` steps, and up again.
 
     Source: Loshchilov & Hutter 2017.
@@ -74,8 +89,8 @@ class CosineAnnealingLR(LambdaLR):
     def __init__(self, optimiser, T_max, eta_min=0.0):
         if not T_max >= 1:
             raise ValueError(f"CosineAnnealingLR: T_max must be at least 1, got {T_max}")
-        self.eta_min = eta_min
-        super().__init__(optimiser, lambda n: 0.5 * (1 + math.cos(math.pi * n / T_max)))
+        self.T_max, self.eta_min = T_max, eta_min
+        super().__init__(optimiser)
 
     def rate(self, steps):
-        return self.eta_min + (self.base - self.eta_min) * self.factor(steps)
+        return _half_cosine(steps / self.T_max, self.base, self.eta_min)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bnas.autodiff import Context, Tensor
+from bnas.autodiff import Context, Tensor, sources
 from bnas.errors import InputError
 
 
@@ -54,7 +54,8 @@ def trace(network, images):
         ) from error
     if not isinstance(y, Tensor):
         raise InputError(f"the network returns a {type(y).__name__}, expected a Tensor of logits")
-    nodes = sorted(_below(y.node, ()), key=lambda node: node.order)
+    nodes = [source for source in sources(y.node) if isinstance(source, Context)]
+    nodes.sort(key=lambda node: node.order)
     numbers, operations = {x: 0}, []
     for node in nodes:
         inputs = tuple(numbers.get(source) for source in node.inputs)
@@ -76,7 +77,7 @@ def _note_callers(network, found):
     def note(values):
         for value in values:
             if isinstance(value, Tensor):
-                found.update(dict.fromkeys(_below(value.node, found), calling[-1]))
+                found.update(dict.fromkeys(sources(value.node, found), calling[-1]))
 
     def noting(forward, name):
         def call(*args, **kwargs):
@@ -93,14 +94,3 @@ def _note_callers(network, found):
 
     for name, module in network.named_modules():
         module.forward = noting(module.forward, name)
-
-
-def _below(node, known):
-    """The nodes of the graph that ends in `node`, itself too, but not those `known` and what is below them."""
-    found, waiting = set(), [node]
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, Context) and node not in found and node not in known:
-            found.add(node)
-            waiting += node.inputs
-    return found
