@@ -11,8 +11,8 @@ import json
 import math
 import os
 import re
-import struct
-import zlib
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import get_ident
 
@@ -141,45 +141,21 @@ def save_checkpoint(path, arrays, meta):
         if members[name].dtype.hasobject:
             raise TypeError(f"array {name!r} holds Python objects; only plain dtypes are saved")
     comment = b"bnas checkpoint %d sha256 " % FORMAT + b"0" * 64
-    content = _zip({f"{name}.npy": _npy(array) for name, array in members.items()}, comment)[:-64]
+    # On a thread of its own, where Ctrl-C does not arrive: amid a member the archive would complain, and hide it.
+    with ThreadPoolExecutor(1) as thread:
+        content = thread.submit(_archive, members, comment).result()[:-64]
     atomic_write(path, content + hashlib.sha256(content).hexdigest().encode())
 
 
-def _npy(array):
-    """The bytes of a .npy file."""
+def _archive(members, comment):
+    """The bytes of a .npz file of {name: array}, uncompressed, with a comment."""
     buffer = io.BytesIO()
-    np.lib.format.write_array(buffer, array, allow_pickle=False)
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, array in members.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
+        archive.comment = comment
     return buffer.getvalue()
-
-
-def _zip(members, comment):
-    """The bytes of a zip file of {name: bytes}, uncompressed, with a comment.
-
-    A zipfile.ZipFile does more than it is told: interrupted amid a member, by Ctrl-C say, it complains when it
-    ends, and that hides what happened. All sizes and places are in zip64's fields, of which none overflows.
-    """
-    zip64, utf8 = 45, 1 << 11  # the version that it takes; the flag of names in UTF-8
-    first_day = 1 << 5 | 1  # of 1980, so that equal contents give equal bytes
-    full, longs = 0xFFFF, 0xFFFFFFFF  # "see the zip64 field"
-    bodies, directory, at = [], [], 0
-    for name, data in members.items():
-        name, size = name.encode(), len(data)
-        entry = zip64, utf8, 0, 0, first_day, zlib.crc32(data), longs, longs, len(name)
-        head = struct.pack("<4s5H3L2H", b"PK\3\4", *entry, 20) + name
-        head += struct.pack("<2H2Q", 1, 16, size, size)
-        place = 28, 0, 0, 0, 0, longs
-        directory += [struct.pack("<4s6H3L5H2L", b"PK\1\2", zip64, *entry, *place), name]
-        directory.append(struct.pack("<2H3Q", 1, 24, size, size, at))
-        bodies += [head, data]
-        at += len(head) + size
-    listed, count = b"".join(directory), len(members)
-    end = at + len(listed)
-    tail = [
-        struct.pack("<4sQ2H2L4Q", b"PK\6\6", 44, zip64, zip64, 0, 0, count, count, len(listed), at),
-        struct.pack("<4sLQL", b"PK\6\7", 0, end, 1),
-        struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, full, full, longs, longs, len(comment)),
-    ]
-    return b"".join([*bodies, listed, *tail, comment])
 
 
 def load_checkpoint(path, advice="restore it from a copy or start the run again, in a new folder"):
