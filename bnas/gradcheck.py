@@ -87,8 +87,10 @@ def check_gradients(function, inputs, rng=None, surrogate=None, tolerance=TOLERA
         if surrogate is not None:
             raise ValueError("check_gradients: a surrogate belongs to a function, not to a Module")
         function = copy.deepcopy(function).astype(np.float64)
-        learned = [parameter for _, parameter in function.named_parameters()]
-        names += [f"parameter {name}" for name, _ in function.named_parameters()]
+        for name, parameter in function.named_parameters():
+            if parameter.requires_grad:  # a frozen one has no gradient to check
+                names.append(f"parameter {name}")
+                learned.append(parameter)
         inputs = [None if x is None else np.asarray(x) for x in inputs]
         inputs = [
             x.astype(np.float64) if x is not None and x.dtype.kind == "f" else x for x in inputs

@@ -592,3 +592,9 @@ def test_cases_of_a_function_that_is_not_there_are_refused(tmp_path):
         InputError, match=r"the Functions of the file are called 'Double', 'Weighted'"
     ):
         functions_of(path)
+
+
+def test_a_frozen_parameter_is_not_checked():
+    net = nn.Sequential(nn.Linear(3, 2), nn.Tanh(), nn.Linear(2, 2))
+    net[0].weight.requires_grad = False
+    assert check_gradients(net, np.random.default_rng(0).standard_normal((4, 3))).error < 1e-6
