@@ -489,10 +489,15 @@ def _run_options(parser, quick):
 
 def _settings(parser, kind, only=None, skip=()):
     """An option for every field of a configuration; those not given are left out of the result."""
-    group = parser.add_argument_group("settings (with their defaults)")
+    groups = {}
     for f in fields(kind):
         if f.name in skip or (only is not None and f.name not in only):
             continue
+        of = f.metadata["of"]
+        if of not in groups:
+            title = f"settings of {', '.join(of)}" if of else "settings"
+            groups[of] = parser.add_argument_group(f"{title} (with their defaults)")
+        group = groups[of]
         common = {"dest": f.name, "default": argparse.SUPPRESS}
         text = f.metadata["help"]
         if f.type is bool:
@@ -519,6 +524,7 @@ _READERS = {
     int: (int, "N"),
     int | None: (int, "N"),
     float: (float, "X"),
+    float | None: (float, "X"),
     str: (str, "NAME"),
     str | None: (str, "PATH"),
 }

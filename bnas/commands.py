@@ -16,6 +16,7 @@ from bnas.config import (
     SearchConfig,
     TrainConfig,
     names_in,
+    reads,
 )
 from bnas.contents import (
     BASELINES,
@@ -43,7 +44,7 @@ from bnas.packed import PackedNetwork
 from bnas.progress import Progress, announce
 from bnas.runs import RunFolder, explain, require_same_config, run
 from bnas.runs.jobs import fitting, saved_state
-from bnas.search.dcp import Search
+from bnas.search.strategies import new_search
 from bnas.space import (
     explain_genotype,
     format_genotype,
@@ -63,7 +64,8 @@ CHECKED = 1000  # images at most, on which an exported network is compared with 
 def search(options):
     given = _given(options, SearchConfig, QUICK_SEARCH)
     config = SearchConfig(**given)
-    default = f"runs/{config.dataset}-seed{config.seed}"
+    named = "" if config.strategy == "dcp" else config.strategy.replace(":", "-") + "-"
+    default = f"runs/{config.dataset}-{named}seed{config.seed}"
     folders = [Path(folder) for folder in (options.folder, options.out) if folder is not None]
     if len(set(folders)) > 1:
         raise InputError(f"RUN is {folders[0]} and --out {folders[1]}; give one of them")
@@ -71,8 +73,8 @@ def search(options):
     resume = options.resume and has_run(path)
     if resume:
         config = _resumed(SearchConfig, path, given)
-    job = Search(config, load_dataset(config.dataset, config.data_dir, config.limit))
-    if config.eta and config.tau >= len(config.operation_names):
+    job = new_search(config, load_dataset(config.dataset, config.data_dir, config.limit))
+    if config.strategy == "dcp" and config.eta != 0 and config.tau >= len(config.operation_names):
         print(
             f"bnas: with --tau {config.tau:g} and {len(config.operation_names)} operations no rank is above "
             "τ, so nothing is backtracked; give a smaller --tau, or --eta 0",
@@ -141,11 +143,8 @@ def evaluate(options):
     dataset = load_dataset(config.dataset, options.data_dir or config.data_dir, limit)
     networks = []
     if root in found:
-        job = Search(found[root], dataset)
-        state = _finished(root, job.epochs, command_line("search", root))
-        with fitting(root):
-            job.load_state(*state)
-        networks += [("Parent (supernet)", job.parent), (CHILD, job.child)]
+        job = _finished_search(root, found[root], dataset)
+        networks += job.networks().items()
         reference = job.genotype()
     else:
         reference = architecture(root)
@@ -318,10 +317,13 @@ def data(options):
 
 
 def _given(options, kind, quick=None):
-    """The settings that the user gave, on top of those that --quick stands for."""
-    names = {f.name for f in fields(kind)}
-    given = {name: value for name, value in vars(options).items() if name in names}
-    return {**quick, **given} if quick and options.quick else given
+    """The settings that the user gave, on top of those that --quick stands for, as far as the strategy reads them."""
+    of_kind = {f.name: f for f in fields(kind)}
+    given = {name: value for name, value in vars(options).items() if name in of_kind}
+    if not (quick and options.quick):
+        return given
+    strategy = given.get("strategy", SearchConfig.strategy)
+    return {n: v for n, v in quick.items() if reads(strategy, of_kind[n])} | given
 
 
 def _resumed(kind, path, given):
@@ -354,8 +356,24 @@ def _finished(path, epochs, command):
     """(arrays, epochs) of the finished run in the folder `path`; `command` is what made it."""
     arrays, done = saved_state(RunFolder.open(path), epochs)
     if done < epochs:
-        raise InputError(f"{path} has {done} of {epochs} epochs; go on with {command} --resume")
+        _refuse_unfinished(path, done, epochs, command)
     return arrays, done
+
+
+def _finished_search(path, config, dataset):
+    """The finished search in the folder `path`."""
+    job = new_search(config, dataset)
+    arrays, done = saved_state(RunFolder.open(path), job.epochs)
+    if done:
+        with fitting(path):
+            job.load_state(arrays, done)
+    if done < job.epochs and not job.stopped:
+        _refuse_unfinished(path, done, job.epochs, command_line("search", path))
+    return job
+
+
+def _refuse_unfinished(path, done, epochs, command):
+    raise InputError(f"{path} has {done} of {epochs} epochs; go on with {command} --resume")
 
 
 def _trained(root, name, dataset):

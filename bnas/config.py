@@ -27,15 +27,38 @@ PRIMITIVES = (
     "sep_conv_3x3",
     "sep_conv_5x5",
 )
+# Ways to search, by name (bnas/search/, a file each), and the families that share settings.
+STRATEGIES = ("dcp", "cp", "bnas", "darts", "random", "shared", "evolution")
+CHILD_PARENT = ("dcp", "cp")
+ALONE = ("bnas", "darts", "shared")  # one supernet
+DIFFERENTIABLE = ("dcp", "cp", "bnas", "darts")  # α moves by gradients
+SUPERNETS = (*CHILD_PARENT, *ALONE)
+INDIVIDUALS = ("random", "evolution")  # every architecture is trained by itself
+SELECTIONS = ("magnitude", "perturbation")
 BENCH_PARTS = ("kernels", "networks", "steps", "memory", "growth")
 BENCH_SCALES = ("digits", "cifar", "darts")  # of a search step: image, channels, layers, batch
 
-LATER = (
+LATER = (  # settings that runs of earlier versions lack
     "operations",
     "engine",
     "kernels",
     "hold_out",
-)  # settings that runs of the first versions lack
+    "strategy",
+    "supernet_epochs",
+    "beta_p",
+    "samplings",
+    "order",
+    "samples",
+    "individuals",
+    "individual_epochs",
+    "population",
+    "tournament",
+    "warmup",
+    "temperature",
+    "entropy",
+    "stop_skips",
+    "selection",
+)
 
 # What --quick stands for: small enough for seconds, and enough for far more than chance on the digits.
 QUICK_SEARCH = {
@@ -54,16 +77,20 @@ _TYPES = {
     int: (int, "a whole number"),
     int | None: (int, "a whole number"),
     float: ((int, float), "a number"),
+    float | None: ((int, float), "a number"),
     bool: (bool, "true or false"),
     str: (str, "text"),
     str | None: (str, "text"),
 }
 
 
-def setting(default, help, choices=None, least=None, above=None, most=None):
-    """A field with its meaning and its range: `least` <= value <= `most`, or `above` < value."""
+def setting(default, help, choices=None, least=None, above=None, most=None, of=None):
+    """A field with its meaning and its range: `least` <= value <= `most`, or `above` < value.
+
+    of: the strategies that read it; None: all do.
+    """
     limits = {"choices": choices, "least": least, "above": above, "most": most}
-    return field(default=default, metadata={"help": help, **limits})
+    return field(default=default, metadata={"help": help, "of": of, **limits})
 
 
 ENGINE = setting(
@@ -92,7 +119,7 @@ def check(config):
             raise InputError(name, " must be less than 2**63")
         if isinstance(value, str) and "\0" in value:  # which no path or name can hold
             raise InputError(name, " holds a zero character")
-        limits, finite = f.metadata, " and finite" if f.type is float else ""
+        limits, finite = f.metadata, " and finite" if f.type in (float, float | None) else ""
         if limits["choices"] and value not in limits["choices"]:
             allowed = ", ".join(str(choice) for choice in limits["choices"])
             raise InputError(name, f" must be one of {allowed}; got {value!r}")
@@ -109,6 +136,11 @@ def check(config):
             " too, or leave out ",
             argument("kernels"),
         )
+
+
+def reads(strategy, field):
+    """Whether a strategy, of ours or of the user's own, reads that field of SearchConfig."""
+    return ":" in strategy or field.metadata["of"] is None or strategy in field.metadata["of"]
 
 
 def names_in(text):
@@ -157,28 +189,123 @@ class SearchConfig:
         ", ".join(PRIMITIVES),
         "candidate operations of every edge, with commas between [axis M of α]",
     )
-    rounds: int = setting(2, "how often Parent and Child phases alternate [R]", least=1, most=1000)
-    parent_epochs: int = setting(2, "epochs of each Parent phase", least=1, most=1000)
-    child_epochs: int = setting(2, "epochs of each Child phase", least=1, most=1000)
-    batch_size: int = setting(64, "images of a step (batch norm needs 2)", least=2)
-    lr: float = setting(0.05, "peak learning rate of the weights (SGD, a cosine a phase)", above=0)
-    momentum: float = setting(0.9, "momentum of the weights", least=0, most=0.999)
-    weight_decay: float = setting(3e-4, "weight decay of the weights", least=0)
-    clip: float = setting(5.0, "bound on the norm of the weights' gradient", above=0)
-    alpha_lr: float = setting(0.01, "learning rate of the architecture (Adam)", above=0)
-    alpha_weight_decay: float = setting(1e-3, "weight decay of the architecture", least=0)
-    lam: float = setting(5e-3, "weight of the tangent distance D [λ, Eq. 4.32]", least=0)
-    mu: float = setting(0.2, "weight of the reconstruction loss L_R [μ, Eq. 4.32]", least=0)
-    distance: str = setting("frobenius", "D: squared Frobenius (Eq. 4.31), L1 or cosine", DISTANCES)
-    curvature: str = setting(
-        "fisher", "what stands for the Hessian in D's gradient (4.36-4.41)", CURVATURES
+    strategy: str = setting(
+        "dcp",
+        f"how to search: {', '.join(STRATEGIES)}, or MODULE:CLASS, a strategy of your own",
     )
-    eta: float = setting(0.01, "step of the backtracking, 0 for none [η = η₁η₂, Eq. 4.50]", least=0)
-    psi_lr: float = setting(50.0, "learning rate of ψ [η_ψ, Eq. 4.51]", least=0)
+    batch_size: int = setting(64, "images of a step (batch norm needs 2)", least=2)
+    rounds: int = setting(
+        2,
+        "how often Parent and Child phases alternate [R]",
+        least=1,
+        most=1000,
+        of=SUPERNETS,
+    )
+    parent_epochs: int = setting(2, "epochs of each Parent phase", least=1, most=1000, of=SUPERNETS)
+    child_epochs: int = setting(2, "epochs of each Child phase", least=1, most=1000, of=SUPERNETS)
+    supernet_epochs: int | None = setting(
+        None,
+        "epochs of the one supernet; unless given as many as Parent and Child take together",
+        least=1,
+        most=100_000,
+        of=ALONE,
+    )
+    lr: float = setting(
+        0.05, "peak learning rate of the weights (SGD, a cosine a phase)", above=0, of=SUPERNETS
+    )
+    momentum: float = setting(0.9, "momentum of the weights", least=0, most=0.999, of=SUPERNETS)
+    weight_decay: float = setting(3e-4, "weight decay of the weights", least=0, of=SUPERNETS)
+    clip: float = setting(5.0, "bound on the norm of the weights' gradient", above=0, of=SUPERNETS)
+    alpha_lr: float = setting(
+        0.01, "learning rate of the architecture (Adam)", above=0, of=DIFFERENTIABLE
+    )
+    alpha_weight_decay: float = setting(
+        1e-3, "weight decay of the architecture", least=0, of=DIFFERENTIABLE
+    )
+    warmup: int = setting(
+        0, "first epochs in which the weights learn and α rests", least=0, of=DIFFERENTIABLE
+    )
+    temperature: float = setting(
+        1.0,
+        "last temperature of softmax(α / T), which begins at 1 and changes by a factor an epoch",
+        above=0,
+        of=DIFFERENTIABLE,
+    )
+    entropy: float = setting(
+        0.0,
+        "reward for the entropy of softmax(α), which falls to 0 over the search; negative: penalty",
+        of=DIFFERENTIABLE,
+    )
+    stop_skips: int | None = setting(
+        None,
+        "stop as soon as the normal cell has so many skips",
+        least=1,
+        of=("dcp", "bnas", "darts"),
+    )
+    selection: str = setting(
+        "magnitude",
+        "what the genotype keeps: the largest α, or what the supernet's accuracy suffers most without",
+        SELECTIONS,
+        of=("dcp", "bnas", "darts"),
+    )
+    lam: float = setting(
+        5e-3, "weight of the tangent distance D [λ, Eq. 4.32]", least=0, of=("dcp",)
+    )
+    distance: str = setting(
+        "frobenius", "D: squared Frobenius (Eq. 4.31), L1 or cosine", DISTANCES, of=("dcp",)
+    )
+    curvature: str = setting(
+        "fisher",
+        "what stands for the Hessian in D's gradient (4.36-4.41)",
+        CURVATURES,
+        of=("dcp",),
+    )
+    eta: float | None = setting(
+        None,
+        "step of the backtracking, 0 for none; unless given the product of the two learning rates "
+        "in force [η = η₁η₂, Eq. 4.50]",
+        least=0,
+        of=("dcp",),
+    )
+    psi_lr: float = setting(50.0, "learning rate of ψ [η_ψ, Eq. 4.51]", least=0, of=("dcp",))
     tau: float = setting(
         5.0,
         "backtrack operations whose weight norm ranks above this in their edge [τ, Eq. 4.52]",
         least=0,
+        of=("dcp",),
+    )
+    mu: float = setting(
+        0.2, "weight of the reconstruction loss L_R [μ, Eq. 4.32]", least=0, of=CHILD_PARENT
+    )
+    beta_p: float = setting(
+        0.5,
+        "weight of the Parent's accuracy in an operation's score, the Child's being 1 less it [β_P, Eq. 4.15]",
+        of=("cp",),
+    )
+    samplings: int = setting(
+        1, "how often every operation is scored before one is dropped [T]", least=1, of=("cp",)
+    )
+    order: int = setting(
+        1, "gradient for α: 1, or 2 with the step of the weights unrolled", (1, 2), of=("darts",)
+    )
+    samples: int = setting(
+        100,
+        "genotypes drawn at the end, of which the best is taken",
+        least=1,
+        most=100_000,
+        of=("shared",),
+    )
+    individuals: int = setting(
+        20, "architectures trained, each by itself", least=1, most=100_000, of=INDIVIDUALS
+    )
+    individual_epochs: int = setting(
+        4, "epochs of each of these trainings", least=1, most=1000, of=INDIVIDUALS
+    )
+    population: int = setting(
+        8, "the youngest individuals, which may have offspring", least=1, of=("evolution",)
+    )
+    tournament: int = setting(
+        3, "individuals drawn of them; the best has the offspring", least=1, of=("evolution",)
     )
     surrogate: str = setting(
         "clip",
@@ -193,11 +320,31 @@ class SearchConfig:
     def __post_init__(self):
         check(self)
         object.__setattr__(self, "operations", ", ".join(self.operation_names))
+        if ":" in self.strategy:  # one of the user's own reads what it likes
+            return
+        if self.strategy not in STRATEGIES:
+            raise InputError(
+                argument("strategy"),
+                f" must be one of {', '.join(STRATEGIES)}, or MODULE:CLASS for one of your own; "
+                f"got {self.strategy!r}",
+            )
+        for f in fields(self):
+            if getattr(self, f.name) != f.default and not reads(self.strategy, f):
+                raise InputError(
+                    argument(f.name),
+                    f" means nothing to the strategy {self.strategy} (it is for "
+                    f"{', '.join(f.metadata['of'])}); leave it out",
+                )
 
     @property
     def operation_names(self):
         """The candidate operations as a tuple, in the order of axis M of α."""
         return names_in(self.operations)
+
+    @property
+    def total_epochs(self):
+        """Epochs of a search of supernets: `supernet_epochs`, or as many as Parent and Child take together."""
+        return self.supernet_epochs or self.rounds * (self.parent_epochs + self.child_epochs)
 
 
 @dataclass(frozen=True)

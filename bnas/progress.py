@@ -52,6 +52,10 @@ class Progress:
         self.bar.set_postfix_str(figures, refresh=False)
         self.bar.update()
 
+    def note(self, text):
+        """Print a line, above the bar where there is one."""
+        tqdm.write(text, file=sys.stderr)
+
     def _estimate(self):
         """Say how long the plain engine will take, from its last step; a Child's takes up to twice as long."""
         now = time.perf_counter()

@@ -92,11 +92,12 @@ class FusedSupernet(Compiled):
         model, batch = self.model, len(x)
         if batch == 0:
             return model(x, alpha)
-        weights = F.softmax(model.alpha if alpha is None else alpha, axis=-1)
+        weights = model.mixing_weights(model.alpha if alpha is None else alpha)
         by_kind = weights[..., 0, :, :], weights[..., 1, :, :]
         older = newer = self.fused_stem(x)
         for cell, fused_cell in zip(model.cells, self.fused_cells):
-            older, newer = newer, fused_cell(older, newer, batch, by_kind[cell.reduction])
+            own = by_kind[cell.reduction]
+            older, newer = newer, fused_cell(older, newer, batch, own, *model.active(cell))
         return model.classifier(mean_of_lanes(newer, batch))
 
 
@@ -170,11 +171,11 @@ class UnknownCell:
     def __init__(self, cell):
         self.cell = cell
 
-    def __call__(self, older, newer, batch, rest):
-        """rest: the weights of the mixed operations, or the Network, whose drop path the cell takes."""
+    def __call__(self, older, newer, batch, *rest):
+        """rest: the weights of the mixed operations and which are active, or the Network of the drop path."""
         images = (from_lanes(x, batch) for x in (older, newer))
-        rest = rest.drop if isinstance(rest, Network) else rest
-        return to_lanes(self.cell(*images, rest))
+        rest = [part.drop if isinstance(part, Network) else part for part in rest]
+        return to_lanes(self.cell(*images, *rest))
 
 
 class FusedCell:
@@ -199,12 +200,17 @@ class FusedMixedCell(FusedCell):
             [(operation, lower(operation)) for operation in candidates] for candidates in cell.edges
         ]
 
-    def __call__(self, older, newer, batch, weights):
+    def __call__(self, older, newer, batch, weights, active=None):
         states, incoming = self.input_states(older, newer, batch), None
         for e, ((i, j), candidates) in enumerate(zip(edges(self.cell.nodes), self.edges)):
-            parts, tensors = _edge(candidates, states[i])
             row = weights[..., e, :]
-            incoming = fused_edge(row, incoming, states[i].x, tensors, batch, parts)
+            if active is not None:
+                candidates, row = [candidates[m] for m in active[e]], row[..., active[e]]
+            parts, tensors = _edge(candidates, states[i])
+            if any(part is not None for part in parts):
+                incoming = fused_edge(row, incoming, states[i].x, tensors, batch, parts)
+            elif parts and incoming is None:  # zeros of the right shape, should nothing else arrive
+                incoming = _apply(None, candidates[0][0], states[i])
             if i == j - 1:
                 states.append(State(incoming, batch))
                 incoming = None

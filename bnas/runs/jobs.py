@@ -96,10 +96,13 @@ class Silent:
     """A progress report that goes nowhere; the command line has one with a bar.
 
     step(label, loss, accuracy) is called after every step: `label` names the epoch, the others are the
-    running means over it.
+    running means over it. note(text) is called with what is worth a line in the log.
     """
 
     def step(self, label, loss, accuracy):
+        pass
+
+    def note(self, text):
         pass
 
 
@@ -108,7 +111,7 @@ def run(job, folder, progress):
 
     Args:
         job: has `epochs` (how many), run_epoch(number, progress) -> history record, state() -> arrays,
-            and load_state(arrays, epochs_done).
+            and load_state(arrays, epochs_done). It may have `stopped`: whether it has ended before its last epoch.
         folder: bnas.runs.RunFolder, open for writing; the job goes on from its checkpoint, if any.
         progress: Silent() or alike.
     """
@@ -128,6 +131,8 @@ def run(job, folder, progress):
         )
     folder.truncate_history(done)
     for number in range(done, job.epochs):
+        if getattr(job, "stopped", False):
+            return
         with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is looked for below
             record = {"epoch": number + 1, **job.run_epoch(number, progress)}
         state = job.state()

@@ -2,15 +2,13 @@
 
 import numpy as np
 
-from bnas import fused
 from bnas.data import batches
 from bnas.evaluation import BATCH
 from bnas.search.epochs import PhasedSearch, Step
-from bnas.search.phases import ChildPhase, ParentPhase
+from bnas.search.phases import ChildPhase, SupervisedPhase
+from bnas.search.strategy import new_supernet
 from bnas.search.tangent import tangent_direction
-from bnas.space.genotype import discretise
 from bnas.space.operations import REAL, Precision
-from bnas.space.supernet import Supernet
 
 
 class Search(PhasedSearch):
@@ -30,22 +28,16 @@ class Search(PhasedSearch):
     def __init__(self, config, dataset):
         rng = np.random.default_rng(config.seed)
         self.parent, self.child = (
-            Supernet(
-                dataset.image_shape[0],
-                dataset.classes,
-                config.channels,
-                config.layers,
-                config.nodes,
-                precision,
-                rng,
-                config.operation_names,
-            )
+            new_supernet(config, dataset, precision, rng)
             for precision in (REAL, Precision(True, config.surrogate, config.beta))
         )
-        if config.engine == "fused":
-            self.parent, self.child = fused.compile(self.parent), fused.compile(self.child)
         self.t = np.zeros_like(self.parent.alpha.data)
         super().__init__(config, dataset)
+
+    @property
+    def deciding(self):
+        """What algorithm 10 discretises is α̂, of the Child."""
+        return self.child
 
     def algorithm(self):
         """Algorithm 10. A step that takes epochs makes the phase that trains; the others happen at once."""
@@ -57,11 +49,13 @@ class Search(PhasedSearch):
 
     def train_parent(self, epochs):
         """Line 1: the phase that trains (w, α) on L_NAS, with decoupled optimisation."""
-        return ParentPhase(self.parent, self.config, epochs)
+        return SupervisedPhase(self.parent, self.config, epochs, self.config.eta)
 
     def record_tangent(self):
         """The end of line 1: record t, over the whole validation split."""
-        self.t = tangent_direction(self.parent, batches(self.dataset.validation, BATCH))
+        validation = self.dataset.validation
+        self.t = tangent_direction(self.parent, batches(validation, BATCH))
+        self.cost.learn(len(validation), passes=1)
 
     def inherit(self):
         """Line 2: α̂ ← α and ŵ ← w."""
@@ -70,20 +64,22 @@ class Search(PhasedSearch):
 
     def train_child(self, epochs):
         """Line 3: the phase that trains (ŵ, β, α̂) on -G + λ D + μ L_R, with decoupled optimisation."""
-        return ChildPhase(self.child, self.config, epochs, self.parent, self.t)
+        config = self.config
+        return ChildPhase(self.child, config, epochs, self.parent, self.t, config.lam, config.eta)
 
     def inherit_back(self):
         """Line 4: α ← α̂, when the next Parent phase begins: until then the Parent is as it was trained."""
         self.parent.alpha.data = self.child.alpha.data.copy()
 
-    def genotype(self):
-        """What algorithm 10 returns: the discretised α̂."""
-        return discretise(self.child.alpha.data, self.config.operation_names)
+    def networks(self):
+        """The two supernets, by label."""
+        return {"Parent (supernet)": self.parent, "Child (supernet)": self.child}
 
     def arrays(self):
-        """{name: array} of what belongs to no part: t."""
-        return {"t": self.t}
+        """{name: array} of what belongs to no part: t, and what every search has."""
+        return {"t": self.t, **super().arrays()}
 
     def load_arrays(self, arrays):
         """Take over what `arrays` gave."""
+        super().load_arrays(arrays)
         self.t = arrays["t"]

@@ -69,10 +69,12 @@ class DecoupledAlpha:
     Args:
         supernet: Parent or Child; its `alpha` is stepped.
         optimiser: of supernet.alpha alone.
-        eta, psi_lr, tau: η, η_ψ, τ of Eqs. 4.50-4.52.
+        eta, psi_lr, tau: η, η_ψ, τ of Eqs. 4.50-4.52; eta is a number (0: no backtracking) or a function without
+            arguments that gives the one in force.
 
     Attributes:
         psi: array (2, E).
+        eta_before: η of the last backtracking, array ().
         before: α^t of the last backtracking, array (2, E, M).
         mask: its selected entries, bool (2, E, M).
     """
@@ -81,6 +83,7 @@ class DecoupledAlpha:
         self.supernet, self.optimiser = supernet, optimiser
         self.eta, self.psi_lr, self.tau = eta, psi_lr, tau
         self.psi = np.full(supernet.alpha.shape[:2], INITIAL_PSI)
+        self.eta_before = np.array(0.0)
         self.before = np.zeros_like(supernet.alpha.data)
         self.mask = np.zeros(supernet.alpha.shape, bool)
 
@@ -90,25 +93,29 @@ class DecoupledAlpha:
         Raises DivergedError if the gradient is NaN or infinite; nothing has moved then.
         """
         require_finite(gradient, "the gradient for α")
-        slope = psi_gradient(gradient, self.before, self.eta, self.mask)
+        slope = psi_gradient(gradient, self.before, self.eta_before, self.mask)
         self.psi = psi_step(self.psi, slope, self.psi_lr)
+        eta = self.eta() if callable(self.eta) else self.eta
         alpha = self.supernet.alpha
         self.before = alpha.data
         alpha.grad = gradient
         self.optimiser.step()
         alpha.grad = None
+        self.eta_before = np.array(float(eta))
         self.mask = selected(weight_norms(self.supernet), self.tau)
-        alpha.data = backtrack(alpha.data, self.before, self.psi, self.eta, self.mask)
+        alpha.data = backtrack(alpha.data, self.before, self.psi, eta, self.mask)
 
     def state_dict(self):
         return {**self._own(), **join_states(optimiser=self.optimiser.state_dict())}
 
     def _own(self):
-        return {"psi": self.psi, "before": self.before, "mask": self.mask}
+        own = {"psi": self.psi, "before": self.before, "mask": self.mask}
+        return own | ({"eta": self.eta_before} if callable(self.eta) else {})
 
     def load_state_dict(self, arrays):
         """Take over what `state_dict` gave; ValueError if it does not fit."""
         own = without(arrays, ["optimiser"])
         require_alike(own, self._own())
         self.psi, self.before, self.mask = own["psi"], own["before"], own["mask"]
+        self.eta_before = own["eta"] if callable(self.eta) else np.array(self.eta)
         self.optimiser.load_state_dict(part_of(arrays, "optimiser"))

@@ -1,19 +1,23 @@
-"""How a search runs epoch by epoch, so that it can be interrupted between any two of them.
+"""How a search of supernets runs epoch by epoch, so that it can be interrupted between any two of them.
 
 A strategy says in `algorithm` what it does, as a list of steps; here the steps become epochs, and an epoch
 knows what has to happen before and after it.
 """
 
-import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import NamedTuple
 
-from bnas import backend
+import numpy as np
+
 from bnas.evaluation import accuracy
 from bnas.kernels import buffers
 from bnas.nn import join_states, part_of, require_alike, without
-from bnas.runs.jobs import epoch_rng
+from bnas.search.remedies import perturbation_selection, temperature_at, too_many_skips
+from bnas.search.strategy import Strategy
+from bnas.space.alpha import decided_edges, edge_entropies, mask_genotype, mixing_weights
+from bnas.space.genotype import discretise, edges
+
+CELLS = ("normal", "reduction")
 
 
 class Step(NamedTuple):
@@ -66,60 +70,114 @@ def schedule(steps):
     return epochs
 
 
-class PhasedSearch:
-    """What every search shares: its epochs, their records, its state. A job for `bnas.runs.jobs.run`.
+class PhasedSearch(Strategy):
+    """What every search of supernets shares: its epochs, their records, its state.
 
-    Subclasses define algorithm() -> Steps, STATE, the names of the attributes whose state dicts make up the
-    state, and arrays() and load_arrays(arrays) for the rest of it.
+    Subclasses define algorithm() -> Steps, `deciding`, STATE, the names of the attributes whose state dicts make up
+    the state, and, for the rest of it, arrays() and load_arrays(arrays).
 
     Attributes:
         schedule: a list of Epoch.
         phase: the phase in force.
-        epochs, steps: how many epochs the search has, and steps an epoch.
+        deciding: the supernet whose α is the answer.
+        selection: what the genotype keeps, bool (2, E, M), where it goes by perturbation; all False until then.
     """
 
     def __init__(self, config, dataset):
-        self.config, self.dataset = config, dataset
+        super().__init__(config, dataset)
         self.schedule = schedule(self.algorithm())
         self.epochs = len(self.schedule)
-        self.steps = max(len(dataset.train) // config.batch_size, 1)
-        self.augment = None
-        if config.augment:  # as in DARTS: cutout is for the found network alone
-            self.augment = replace(dataset.augmentation, cutout=0)
         self.phase = None
+        self.selection = np.zeros(self.deciding.alpha.shape, bool)
 
-    def run_epoch(self, number, progress):
-        """Epoch `number` and what the algorithm does around it; returns its history record."""
-        with backend.using(self.config.kernels):
-            return self._run_epoch(self.schedule[number], number, progress)
-
-    def _run_epoch(self, epoch, number, progress):
-        start = time.perf_counter()
+    def search_epoch(self, number, rng, progress):
+        """Epoch `number` and what the algorithm does around it; returns its figures."""
+        epoch, config = self.schedule[number], self.config
+        self.set_temperature(number)
         for action in epoch.before:
             action()
         if epoch.index == 0:
             self.phase = epoch.step.do(epoch.step.epochs)
-        rng = epoch_rng(self.config.seed, number)
+        phase, supernet = self.phase, self.phase.supernet
+        before = decided_edges(*supernet.mixing)
+        phase.cost = self.cost
+        phase.alpha_rests = number < config.warmup
+        phase.entropy = config.entropy * (1 - number / self.epochs)
         label = f"epoch {number + 1} of {self.epochs} ({epoch})"
-        figures = self.phase.run_epoch(
-            epoch.index, self.dataset, self.augment, rng, label, progress
-        )
+        figures = phase.run_epoch(epoch.index, self.dataset, self.augment, rng, label, progress)
         buffers.release()  # what follows comes in batches of other sizes
         if epoch.step.then is not None and epoch.index == epoch.step.epochs - 1:
             epoch.step.then()
-        supernet = self.phase.supernet
-        validation_accuracy = accuracy(supernet, self.dataset.validation)
-        buffers.release()
+        figures["validation_accuracy"] = self.validation_accuracy(supernet, rng)
+        weights = mixing_weights(*supernet.mixing)
+        for entry in sorted(decided_edges(*supernet.mixing) - before):
+            progress.note(f"{label}: {self.sentence(entry, weights[entry])}")
+        if supernet is self.deciding:
+            self.end_early(number)
+        if config.selection == "perturbation" and (self.stopped or number == self.epochs - 1):
+            self.selection = perturbation_selection(
+                self.deciding, self.dataset.validation, rng, self.cost
+            )
         return {
             "round": epoch.round,
             "phase": epoch.step.name,
-            "distance": None,  # what only the Child has
-            "angle": None,
             **figures,
-            "validation_accuracy": validation_accuracy,
             "alpha": supernet.alpha.data.tolist(),
-            "seconds": time.perf_counter() - start,
+            "temperature": supernet.temperature,
+            "entropy": float(edge_entropies(weights).mean()),
+            "max_alpha": float(np.abs(supernet.alpha.data).max()),
         }
+
+    def validation_accuracy(self, supernet, rng):
+        """Accuracy of the supernet of the present phase on the validation images."""
+        self.cost.evaluate(len(self.dataset.validation))
+        return accuracy(supernet, self.dataset.validation)
+
+    def supernets(self):
+        """All supernets of the search."""
+        return [part for name in self.STATE if hasattr(part := getattr(self, name), "alpha")]
+
+    def set_temperature(self, number):
+        """Give all supernets the temperature of softmax(α / T) in epoch `number`."""
+        progress = number / max(self.epochs - 1, 1)
+        for supernet in self.supernets():
+            supernet.temperature = temperature_at(progress, self.config.temperature)
+
+    def sentence(self, entry, weight):
+        """What there is to say of a candidate (cell, edge, number) that has won its edge."""
+        kind, e, m = entry
+        i, j = edges(self.config.nodes)[e]
+        return (
+            f"edge {i} → {j} of the {CELLS[kind]} cell is decided beyond return, "
+            f"{self.config.operation_names[m]} weighs {weight:.3f}: a gradient no longer moves it"
+        )
+
+    def end_early(self, number):
+        """Stop the search if its cells skip too much."""
+        most = self.config.stop_skips
+        if most is not None and number < self.epochs - 1:
+            self.stopped = too_many_skips(self.genotype(), most)
+
+    def genotype(self):
+        """The discretised α of the deciding supernet, or what perturbation selected."""
+        supernet, names = self.deciding, self.config.operation_names
+        if self.selection.any():
+            return mask_genotype(self.selection, names)
+        return discretise(np.float64(supernet.alpha.data) / supernet.temperature, names)
+
+    def arrays(self):
+        """{name: array} of what belongs to no part; a subclass adds its own."""
+        own = {}
+        if self.config.selection == "perturbation":
+            own["selection"] = self.selection
+        if self.config.stop_skips is not None:
+            own["stopped"] = np.array(self.stopped)
+        return own
+
+    def load_arrays(self, arrays):
+        """Take over what `arrays` gave."""
+        self.selection = arrays.get("selection", self.selection)
+        self.stopped = bool(arrays.get("stopped", False))
 
     def state(self):
         """{name: array}: all that is needed to go on after the present epoch."""
@@ -131,6 +189,7 @@ class PhasedSearch:
         rest = without(arrays, self.STATE)
         require_alike(rest, self.arrays())
         self.load_arrays(rest)
+        self.set_temperature(epochs_done - 1)
         step = self.schedule[epochs_done - 1].step
         self.phase = step.do(step.epochs)
         for name in self.STATE:

@@ -4,6 +4,8 @@ A step is one step of α on a validation batch, then one of the weights on a tra
 the two is frozen meanwhile.
 """
 
+import numpy as np
+
 from bnas.autodiff import frozen, grad
 from bnas.data import batches
 from bnas.nn import join_states, part_of, require_alike, without
@@ -17,25 +19,37 @@ from bnas.search.objectives import (
     reconstruction,
     teacher_probabilities,
 )
+from bnas.search.remedies import entropy_gradient
+from bnas.search.strategy import Cost
 from bnas.search.tangent import angle, tangent_gradient
 
 ALPHA_BETAS = (0.5, 0.999)  # of Adam for α, as in DARTS
 
 
 class Phase:
-    """Epochs of one supernet with optimisers of their own; Parent's and Child's differ in two methods.
+    """Epochs of one supernet with optimisers of their own; phases differ in two methods.
 
-    alpha_step(images, labels) steps α and returns figures for the history; weight_loss(images, labels)
-    returns the logits, the loss of the batch, a loss of the weights alone (or None), and figures.
+    alpha_gradient(images, labels) returns the gradient for α on a validation batch and figures for the history;
+    weight_loss(images, labels) returns the logits, the loss of a training batch, a loss of the weights alone (or
+    None), and figures.
 
     Args:
         supernet: the one that learns.
         config: SearchConfig.
         epochs: length of the phase, over which the learning rate falls.
+        eta: η of the backtracking (Eq. 4.50): 0 for none, None for the product of the learning rates of weights and
+            α in force.
+
+    Attributes:
+        cost: Cost, to which every pass over a batch is added.
+        alpha_rests: whether the weights learn alone.
+        entropy: reward for the entropy of softmax(α), see `bnas.search.remedies.entropy_gradient`.
+        train_batch: (images, labels) of the present step, on which the weights learn after α.
     """
 
-    def __init__(self, supernet, config, epochs):
+    def __init__(self, supernet, config, epochs, eta=0.0):
         self.supernet, self.config, self.epochs = supernet, config, epochs
+        self.cost, self.alpha_rests, self.entropy, self.train_batch = Cost(), False, 0.0, None
         self.weights = supernet.weight_parameters()
         self.optimiser = SGD(
             self.weights, config.lr, config.momentum, weight_decay=config.weight_decay
@@ -43,7 +57,12 @@ class Phase:
         adam = Adam(
             [supernet.alpha], config.alpha_lr, ALPHA_BETAS, weight_decay=config.alpha_weight_decay
         )
-        self.decoupled = DecoupledAlpha(supernet, adam, config.eta, config.psi_lr, config.tau)
+        eta = self.product_of_rates if eta is None else eta
+        self.decoupled = DecoupledAlpha(supernet, adam, eta, config.psi_lr, config.tau)
+
+    def product_of_rates(self):
+        """η = η₁η₂ of the learning rates in force (Eq. 4.50)."""
+        return self.optimiser.lr * self.decoupled.optimiser.lr
 
     def run_epoch(self, epoch, dataset, augment, rng, label, progress):
         """Epoch number `epoch` of the phase; means of loss, accuracy and figures over its steps."""
@@ -58,14 +77,24 @@ class Phase:
                 epoch * steps + step, self.epochs * steps, self.config.lr
             )
             with locate(f"{label}, step {step + 1} of {steps}"):
-                figures = self.alpha_step(*next(validation))
+                self.train_batch = images, labels
+                figures = {} if self.alpha_rests else self.alpha_step(*next(validation))
                 figures |= self.weight_step(images, labels)
             means.add(figures)
             progress.step(label, means["loss"], means["train_accuracy"])
         return means.result()
 
+    def alpha_step(self, images, labels):
+        """One step of α on a validation batch; figures for the history."""
+        gradient, figures = self.alpha_gradient(images, labels)
+        if self.entropy:
+            gradient = gradient + entropy_gradient(*self.supernet.mixing, self.entropy)
+        self.decoupled.step(gradient)
+        return figures
+
     def weight_step(self, images, labels):
         """One step of the weights on a training batch; figures for the history."""
+        self.cost.learn(len(labels))
         with frozen([self.supernet.alpha]):
             logits, loss, penalty, figures = self.weight_loss(images, labels)
             descend(self.optimiser, loss, penalty, self.config.clip)
@@ -82,15 +111,15 @@ class Phase:
         self.decoupled.load_state_dict(part_of(arrays, "alpha"))
 
 
-class ParentPhase(Phase):
-    """The Parent on L_NAS, w and α in alternation (Eqs. 4.20, 4.21)."""
+class SupervisedPhase(Phase):
+    """A supernet on the labels, L_NAS, w and α in alternation (Eqs. 4.20, 4.21): the Parent, or one alone (4.24, 4.25)."""
 
-    def alpha_step(self, images, labels):
-        parent = self.supernet
+    def alpha_gradient(self, images, labels):
+        supernet = self.supernet
+        self.cost.learn(len(labels))
         with frozen(self.weights):
-            (gradient,) = grad(nas_loss(parent(images), labels), [parent.alpha])
-        self.decoupled.step(gradient)
-        return {}
+            (gradient,) = grad(nas_loss(supernet(images), labels), [supernet.alpha])
+        return gradient, {}
 
     def weight_loss(self, images, labels):
         logits = self.supernet(images)
@@ -98,39 +127,51 @@ class ParentPhase(Phase):
 
 
 class ChildPhase(Phase):
-    """The Child under the Parent's supervision, with tangent propagation (Eqs. 4.30-4.34).
+    """The Child under the Parent's supervision, with tangent propagation (Eqs. 4.26, 4.30-4.34).
 
     Args:
         parent: Supernet, constant here.
-        t: its tangent direction, array (2, E, M).
+        t: its tangent direction, array (2, E, M); None: there is no tangent propagation, as in CP-NAS.
+        lam: λ; 0 gives the objective of CP-NAS too.
     """
 
-    def __init__(self, supernet, config, epochs, parent, t):
-        super().__init__(supernet, config, epochs)
-        self.parent, self.t, self.D = parent, t, 0.0
+    def __init__(self, supernet, config, epochs, parent, t=None, lam=0.0, eta=0.0):
+        super().__init__(supernet, config, epochs, eta)
+        self.parent, self.t, self.lam, self.D = parent, t, lam, 0.0
 
-    def alpha_step(self, images, labels):
+    def alpha_gradient(self, images, labels):
         child, config = self.supernet, self.config
-        p = teacher_probabilities(self.parent, images)
+        p = self.teach(images)
+        self.cost.learn(len(labels))
+        if self.lam and config.curvature == "hvp":
+            self.cost.learn(len(labels), passes=2)
+        elif self.lam and config.curvature == "ggn":
+            self.cost.gradient_steps += p.shape[1]  # backward passes through one graph
         with frozen(self.weights):
             result = tangent_gradient(
                 lambda alpha: child(images, alpha),
                 child.alpha.data,
                 p,
-                self.t,
-                config.lam,
+                np.zeros_like(child.alpha.data) if self.t is None else self.t,
+                self.lam,
                 config.distance,
                 config.curvature,
             )
-        self.decoupled.step(result.gradient)
+        if self.t is None:
+            return result.gradient, {}
         self.D = result.D
-        return {"distance": result.D, "angle": angle(result.g, self.t)}
+        return result.gradient, {"distance": result.D, "angle": angle(result.g, self.t)}
+
+    def teach(self, images):
+        """The Parent's probabilities of a batch."""
+        self.cost.evaluate(len(images))
+        return teacher_probabilities(self.parent, images)
 
     def weight_loss(self, images, labels):
         logits = self.supernet(images)
-        kl = kl_to_teacher(logits, teacher_probabilities(self.parent, images))
+        kl = kl_to_teacher(logits, self.teach(images))
         L_R = reconstruction(self.supernet)
-        lam, mu = self.config.lam, self.config.mu
+        lam, mu = self.lam, self.config.mu
         figures = {
             "kl": kl.item(),
             "reconstruction": L_R.item(),

@@ -73,27 +73,36 @@ def discretise(alpha, operations=PRIMITIVES):
         raise ValueError(f"alpha has shape {alpha.shape}, expected (2, E, {len(operations)})")
     if not np.isfinite(alpha).all():
         raise ValueError("alpha holds NaN or infinity: the search that made it has diverged")
-    nodes = number_of_nodes(alpha.shape[1])
-    normal, reduce = (_strongest_pairs(logits, nodes, operations) for logits in alpha)
+    number_of_nodes(alpha.shape[1])
+    # Logarithms, because small weights would underflow to equal zeros; sorted before the sum, so
+    # that edges with the same logits in another order get the same weight to the last bit.
+    shifted = alpha - alpha.max(axis=-1, keepdims=True)
+    totals = np.exp(np.sort(shifted, axis=-1)).sum(axis=-1, keepdims=True)
+    return genotype_of_strengths(shifted - np.log(totals), operations)
+
+
+def genotype_of_strengths(strengths, operations=PRIMITIVES):
+    """The genotype of each edge's strongest operation other than `none`, on each node's two strongest edges.
+
+    Of equals, the edge or operation with the lower index wins. strengths: (2, E, M), finite.
+    """
+    nodes = number_of_nodes(strengths.shape[1])
+    normal, reduce = (_strongest_pairs(cell, nodes, operations) for cell in strengths)
     concat = tuple(range(2, nodes + 2))
     return Genotype(normal, concat, reduce, concat)
 
 
-def _strongest_pairs(logits, nodes, operations):
-    """Two pairs (operation, predecessor) per node for the logits (E, M) of one cell."""
-    # Logarithms, because small weights would underflow to equal zeros; sorted before the sum, so
-    # that edges with the same logits in another order get the same weight to the last bit.
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    log_total = np.log(np.exp(np.sort(shifted, axis=1)).sum(axis=1))
+def _strongest_pairs(strengths, nodes, operations):
+    """Two pairs (operation, predecessor) per node for the strengths (E, M) of one cell."""
     kept = np.array([m for m, operation in enumerate(operations) if operation != "none"])
-    best = kept[shifted[:, kept].argmax(axis=1)]
-    log_weight = np.take_along_axis(shifted, best[:, None], axis=1)[:, 0] - log_total
+    best = kept[strengths[:, kept].argmax(axis=1)]
+    strongest = np.take_along_axis(strengths, best[:, None], axis=1)[:, 0]
 
     pairs = []
     first = 0  # of the edges into this node
     for j in range(2, nodes + 2):
-        by_weight = np.argsort(-log_weight[first : first + j], kind="stable")
-        pairs += [(operations[best[first + i]], int(i)) for i in sorted(by_weight[:2])]
+        ranked = np.argsort(-strongest[first : first + j], kind="stable")
+        pairs += [(operations[best[first + i]], int(i)) for i in sorted(ranked[:2])]
         first += j
     return tuple(pairs)
 

@@ -3,6 +3,9 @@
 Parent and Child are the same class with another Precision, so all names and shapes agree.
 """
 
+from contextlib import contextmanager
+from typing import NamedTuple
+
 import numpy as np
 
 import bnas.functional as F
@@ -45,20 +48,36 @@ class MixedCell(Cell):
             )
         self.edges = nn.Sequential(*candidates)
 
-    def forward(self, older, newer, weights):
+    def forward(self, older, newer, weights, active=None):
         """Output (B, nodes·C, H, W) for weights (E, M), or (B, E, M) with weights for each sample.
 
-        older, newer: the outputs of the last cell but one, and of the last.
+        older, newer: the outputs of the last cell but one, and of the last. active: for each edge, the
+        numbers of the candidates that are computed; None: all.
         """
         states = [self.input0(older), self.input1(newer)]
         incoming = {}
         for e, ((i, j), candidates) in enumerate(zip(edges(self.nodes), self.edges)):
-            outputs = [candidate(states[i]) for candidate in candidates]
-            mixed = F.mixed_sum(weights[..., e, :], outputs)
-            incoming[j] = incoming[j] + mixed if j in incoming else mixed
+            row = weights[..., e, :]
+            if active is not None:
+                candidates, row = [candidates[m] for m in active[e]], row[..., active[e]]
+            if len(candidates):
+                mixed = F.mixed_sum(row, [candidate(states[i]) for candidate in candidates])
+                incoming[j] = incoming[j] + mixed if j in incoming else mixed
             if i == j - 1:
                 states.append(incoming[j])
         return F.concat(states[2:], axis=1)
+
+
+class Restriction(NamedTuple):
+    """Which candidates of a supernet take part.
+
+    Attributes:
+        mask: bool (2, E, M).
+        numbers: for each kind of cell and each edge, those of the candidates that do, a list.
+    """
+
+    mask: np.ndarray
+    numbers: tuple
 
 
 class Supernet(Skeleton):
@@ -76,12 +95,15 @@ class Supernet(Skeleton):
     Attributes:
         alpha: Parameter (2, E, M), logits of the normal (0) and the reduction cell (1).
         operations: the names along axis M of α.
+        temperature: T of softmax(α / T); below 1 it sharpens. Not part of the state.
+        restriction: the Restriction in force, or None; see `restrict`. Not part of the state.
     """
 
     def __init__(
         self, in_channels, classes, channels, layers, nodes, precision, rng, operations=PRIMITIVES
     ):
         self.operations = search_space(operations)
+        self.temperature, self.restriction = 1.0, None
 
         def make_cell(channels_before, channels, reduction, reduced_before):
             return MixedCell(
@@ -105,11 +127,65 @@ class Supernet(Skeleton):
         `alpha` stands in for the supernet's own: a Tensor (2, E, M), or (B, 2, E, M), a copy for each
         sample, whose gradient is then each sample's own share (Eqs. 4.36-4.41).
         """
-        weights = F.softmax(self.alpha if alpha is None else alpha, axis=-1)
+        weights = self.mixing_weights(self.alpha if alpha is None else alpha)
         older = newer = self.stem(x if isinstance(x, Tensor) else Tensor(x))
         for cell in self.cells:
-            older, newer = newer, cell(older, newer, weights[..., int(cell.reduction), :, :])
+            own = weights[..., int(cell.reduction), :, :]
+            older, newer = newer, cell(older, newer, own, *self.active(cell))
         return self.classify(newer)
+
+    def mixing_weights(self, alpha):
+        """softmax(α / T) over the candidates that take part, a Tensor of the shape of `alpha`."""
+        if self.temperature != 1:
+            alpha = alpha / self.temperature
+        if self.restriction is not None:
+            mask = self.restriction.mask
+            alpha = F.where(mask | ~mask.any(axis=-1, keepdims=True), alpha, -np.inf)
+        return F.softmax(alpha, axis=-1)
+
+    @property
+    def mixing(self):
+        """(α as an array, T, the mask of the candidates that take part or None): what bnas.space.alpha takes."""
+        mask = None if self.restriction is None else self.restriction.mask
+        return self.alpha.data, self.temperature, mask
+
+    def active(self, cell):
+        """The numbers of the candidates of a cell that take part, as its last argument; () for all."""
+        return () if self.restriction is None else (self.restriction.numbers[int(cell.reduction)],)
+
+    def restrict(self, mask):
+        """From now on only the candidates of `mask`, bool (2, E, M), take part; None: all.
+
+        The others are not computed and weigh 0, the softmax being over those that take part. An edge
+        without any contributes nothing; every node needs one edge that does, or ValueError is raised.
+        """
+        if mask is None:
+            self.restriction = None
+            return
+        mask = np.array(mask, dtype=bool)
+        if mask.shape != self.alpha.shape:
+            raise ValueError(f"restrict: mask has shape {mask.shape}, expected {self.alpha.shape}")
+        pairs = edges(self.cells[0].nodes)
+        for kind, edge_mask in enumerate(mask.any(axis=-1)):
+            fed = {j for (_, j), some in zip(pairs, edge_mask) if some}
+            missing = {j for _, j in pairs} - fed
+            if missing:
+                raise ValueError(
+                    f"restrict: no candidate leads into node {min(missing)} of cell kind {kind}; keep one "
+                    "on one of its edges"
+                )
+        numbers = tuple([np.flatnonzero(row).tolist() for row in rows] for rows in mask)
+        self.restriction = Restriction(mask, numbers)
+
+    @contextmanager
+    def restricted(self, mask):
+        """Inside this context only the candidates of `mask` take part; see `restrict`."""
+        before = self.restriction
+        self.restrict(mask)
+        try:
+            yield
+        finally:
+            self.restriction = before
 
     def weight_parameters(self):
         """All Parameters but α: the w (ŵ, β) of the equations."""

@@ -38,7 +38,7 @@ class StopAt(Silent):
 
 
 def finish(job, path, progress=Silent()):
-    """Run a job in a new folder; returns its history without times, and its last checkpoint."""
+    """Run a job in a new folder; returns its history without times and memory, and its last checkpoint."""
     with RunFolder.create(path, {}) as folder:
         run(job, folder, progress)
     return outcome(path)
@@ -61,9 +61,10 @@ def finish_with_interruptions(make_job, path, epochs):
 
 
 def outcome(path):
-    """(history without times, (arrays, meta) of the last checkpoint)."""
+    """(history without times and memory, (arrays, meta) of the last checkpoint)."""
     folder = RunFolder.open(path)
-    history = [{k: v for k, v in r.items() if k != "seconds"} for r in folder.history()]
+    varying = ("seconds", "peak_memory")
+    history = [{k: v for k, v in r.items() if k not in varying} for r in folder.history()]
     return history, folder.load()
 
 

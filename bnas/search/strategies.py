@@ -1,0 +1,55 @@
+"""The strategies by name: ours, and those of the user's own files."""
+
+import importlib
+import sys
+
+from bnas.errors import InputError, argument
+from bnas.search import bnas, cp, darts, dcp, evolution, random, shared
+from bnas.search.strategy import Strategy
+
+STRATEGIES = {
+    "dcp": dcp.Search,
+    "cp": cp.CPSearch,
+    "bnas": bnas.DirectSearch,
+    "darts": darts.DartsSearch,
+    "random": random.RandomSearch,
+    "shared": shared.SharedSearch,
+    "evolution": evolution.EvolutionSearch,
+}
+
+
+def strategy_named(name):
+    """The class of a strategy: one of ours by its name, or "MODULE:CLASS", to be found in the working directory too.
+
+    Raises InputError where there is no such module or class, or where it is no Strategy; an error in the module
+    itself is raised as it is.
+    """
+    if name in STRATEGIES:
+        return STRATEGIES[name]
+    module_name, _, class_name = name.partition(":")
+    sys.path.insert(0, "")  # a console script does not have the working directory there
+    try:
+        module = importlib.import_module(module_name)
+    except (ModuleNotFoundError, ValueError, TypeError) as error:
+        if isinstance(error, ModuleNotFoundError) and error.name != module_name.split(".")[0]:
+            raise
+        raise InputError(
+            argument("strategy"),
+            f" {name}: there is no module {module_name!r}; give MODULE:CLASS for a file MODULE.py in the "
+            "working directory, or for an installed module",
+        ) from error
+    finally:
+        sys.path.remove("")
+    found = getattr(module, class_name, None)
+    if not (isinstance(found, type) and issubclass(found, Strategy)):
+        raise InputError(
+            argument("strategy"),
+            f" {name}: {module_name} has no class {class_name!r} that is derived from "
+            "bnas.search.strategy.Strategy",
+        )
+    return found
+
+
+def new_search(config, dataset):
+    """The search that a SearchConfig asks for: a job for `bnas.runs.jobs.run`."""
+    return strategy_named(config.strategy)(config, dataset)

@@ -1,0 +1,74 @@
+"""What the architecture logits α of a search say, and masks: which candidates of a supernet take part.
+
+All arrays have the shape of α: (2, E, M), M candidates on each of the E edges of the normal and the reduction cell.
+"""
+
+import numpy as np
+
+from bnas.config import PRIMITIVES
+from bnas.space.genotype import Genotype, edges, number_of_nodes
+
+# An operation of this weight has won its edge: the factor s (1 - s) of every gradient for its logit is below
+# a hundredth, and those of its rivals are smaller still.
+DECIDED = 0.99
+
+
+def mixing_weights(alpha, temperature=1.0, mask=None):
+    """softmax(α / T) over the candidates of each edge, float64; over those of `mask` alone, the others 0.
+
+    An edge without any candidate weighs 0 throughout.
+    """
+    mask = np.ones(np.shape(alpha), bool) if mask is None else np.asarray(mask, bool)
+    logits = np.where(mask, np.asarray(alpha, np.float64) / temperature, -np.inf)
+    largest = np.where(mask.any(axis=-1), logits.max(axis=-1), 0)
+    weights = np.exp(logits - largest[..., None])
+    return weights / np.maximum(weights.sum(axis=-1, keepdims=True), 1)
+
+
+def edge_entropies(weights):
+    """Entropy of each edge's weights in nats, (2, E, M) -> (2, E): ln M if uniform, 0 if decided."""
+    return -(weights * np.log(np.where(weights > 0, weights, 1))).sum(axis=-1)
+
+
+def decided_edges(alpha, temperature=1.0, mask=None):
+    """{(cell, edge, candidate)} of the candidates that weigh DECIDED or more, with others beside them."""
+    won = mixing_weights(alpha, temperature, mask) >= DECIDED
+    if mask is not None:
+        won &= np.asarray(mask).sum(axis=-1, keepdims=True) > 1
+    return {tuple(map(int, entry)) for entry in np.argwhere(won)}
+
+
+def genotype_mask(genotype, operations=PRIMITIVES):
+    """The mask of a genotype's operations on its edges, bool (2, E, M).
+
+    Raises ValueError for two operations on one edge, which a supernet would average, not add.
+    """
+    operations, cells = list(operations), (genotype.normal, genotype.reduce)
+    pairs = edges(len(genotype.normal) // 2)
+    mask = np.zeros((2, len(pairs), len(operations)), bool)
+    for kind, cell in enumerate(cells):
+        for k, (name, predecessor) in enumerate(cell):
+            e = pairs.index((predecessor, k // 2 + 2))
+            if mask[kind, e].any():
+                raise ValueError(f"genotype_mask: two operations on the edge {pairs[e]}")
+            mask[kind, e, operations.index(name)] = True
+    return mask
+
+
+def mask_genotype(mask, operations=PRIMITIVES):
+    """The genotype of a mask with one candidate on two edges of every node, and none on the others.
+
+    Raises ValueError for any other mask.
+    """
+    mask = np.asarray(mask, bool)
+    nodes = number_of_nodes(mask.shape[1])
+    pairs, cells = edges(nodes), []
+    for kind in range(2):
+        kept = [(*pairs[e], operations[m]) for e, m in np.argwhere(mask[kind])]
+        if [j for _, j, _ in kept] != [j for j in range(2, nodes + 2) for _ in range(2)] or (
+            mask[kind].sum(axis=-1) > 1
+        ).any():
+            raise ValueError("mask_genotype: every node needs two edges of one candidate each")
+        cells.append(tuple((name, i) for i, _, name in kept))
+    concat = tuple(range(2, nodes + 2))
+    return Genotype(cells[0], concat, cells[1], concat)
