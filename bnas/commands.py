@@ -317,7 +317,7 @@ def data(options):
 
 
 def _given(options, kind, quick=None):
-    """The settings that the user gave, on top of those that --quick stands for, as far as the strategy reads them."""
+    """The settings that the user gave, on top of those that --quick stands for and the strategy reads."""
     of_kind = {f.name: f for f in fields(kind)}
     given = {name: value for name, value in vars(options).items() if name in of_kind}
     if not (quick and options.quick):

@@ -1,4 +1,7 @@
-"""CP-NAS (Zhuo et al., IJCAI 2020; section 4.3 of the book): operations are scored by Parent and Child, and dropped."""
+"""CP-NAS (Zhuo et al., IJCAI 2020; section 4.3 of the book).
+
+Operations are scored by the accuracies of Parent and Child, and the worst are dropped until one an edge is left.
+"""
 
 import numpy as np
 
@@ -41,9 +44,9 @@ def drop_worst(active, scores):
 class CPSearch(Search):
     """A CP-NAS search: Parent and Child as in DCP-NAS without tangent propagation and backtracking.
 
-    After every epoch of the Child operations are scored and the worst of each edge dropped, again and again, until
-    after the last epoch one is left. Algorithm 9 trains a sampled path for an epoch before it is scored; here
-    all paths share the weights of the supernets.
+    After every epoch of the Child operations are scored and the worst of each edge dropped, again and again,
+    so that after the last epoch one is left. Algorithm 9 trains a sampled path for an epoch before it is scored;
+    here all paths share the weights of the supernets.
 
     Attributes:
         active: the operations that are left, bool (2, E, M).
@@ -88,7 +91,7 @@ class CPSearch(Search):
             self.child.restrict(self.active)
 
     def score_operations(self, rng):
-        """The mean z of every active operation over config.samplings samplings; of the others, as they were."""
+        """The mean z of every active operation over all samplings; of the others, as they were."""
         config, validation = self.config, self.dataset.validation
         totals = np.zeros(self.scores.shape)
         for _ in range(config.samplings):
@@ -101,7 +104,7 @@ class CPSearch(Search):
         return np.where(self.active, totals / config.samplings, self.scores)
 
     def genotype(self):
-        """What is left on every edge, and of each node's edges the two whose operations scored best; None at first.
+        """What is left, and of each node's edges the two whose operations scored best; None at first.
 
         CP-NAS keeps all edges; a genotype has two a node. Where `none` is left, its edge comes last.
         """

@@ -53,8 +53,8 @@ class UnrolledPhase(SupervisedPhase):
 def unrolled_gradient(train_loss, validation_loss, alpha, weights, lr, next_weights):
     """∂/∂α L_val(w'(α), α), w' = w - lr (∂L_train/∂w + what does not depend on α): second-order DARTS.
 
-    By the chain rule ∂L_val(w', α)/∂α - lr (∂²L_train/∂α∂w) v with v = ∂L_val(w', α)/∂w'; the product is taken by a
-    central difference of ∂L_train/∂α along v, ε = 0.01 / ‖v‖. Four gradients in all.
+    By the chain rule ∂L_val(w', α)/∂α - lr (∂²L_train/∂α∂w) v with v = ∂L_val(w', α)/∂w'; the product is taken
+    by a central difference of ∂L_train/∂α along v, ε = 0.01 / ‖v‖. Four gradients in all.
 
     Args:
         train_loss, validation_loss: functions without arguments, the losses at the present α and weights, Tensors.

@@ -73,8 +73,8 @@ def schedule(steps):
 class PhasedSearch(Strategy):
     """What every search of supernets shares: its epochs, their records, its state.
 
-    Subclasses define algorithm() -> Steps, `deciding`, STATE, the names of the attributes whose state dicts make up
-    the state, and, for the rest of it, arrays() and load_arrays(arrays).
+    Subclasses define algorithm() -> Steps, `deciding`, STATE, the names of the attributes whose state dicts make
+    up the state, and, for the rest of it, arrays() and load_arrays(arrays).
 
     Attributes:
         schedule: a list of Epoch.

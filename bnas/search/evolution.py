@@ -1,4 +1,4 @@
-"""Regularised evolution (Real et al., Regularized Evolution for Image Classifier Architecture Search, AAAI 2019)."""
+"""Regularised evolution (Real et al., Regularized Evolution for Image Classifiers, AAAI 2019)."""
 
 from bnas.errors import InputError, argument
 from bnas.search.individuals import IndividualsSearch
@@ -16,7 +16,8 @@ class EvolutionSearch(IndividualsSearch):
         if config.tournament > config.population:
             raise InputError(
                 argument("tournament"),
-                f" draws {config.tournament} of a population of {config.population}; give a smaller one, or a larger ",
+                f" draws {config.tournament} of a population of {config.population}; give a smaller one, "
+                "or a larger ",
                 argument("population"),
             )
         super().__init__(config, dataset)

@@ -27,10 +27,10 @@ SHARED = (  # settings that an individual's training takes over from the search
 
 
 class IndividualsSearch(Strategy):
-    """Individuals, 1-bit networks of one genotype each, are trained one after the other; the best on validation wins.
+    """Individuals, 1-bit networks of one genotype each, are trained in turn; the best on validation wins.
 
-    All are trained alike, for config.individual_epochs epochs, from the same initial numbers and on the same batches,
-    with the validation images held out. Subclasses define propose(number, rng) -> the Genotype of an individual.
+    All are trained alike, for config.individual_epochs epochs, from the same seed and on the same batches, with
+    the validation images held out. Subclasses define propose(number, rng) -> the Genotype of an individual.
 
     Attributes:
         masks: the genotypes so far as masks, bool (individuals, 2, E, M).

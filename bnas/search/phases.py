@@ -30,15 +30,15 @@ class Phase:
     """Epochs of one supernet with optimisers of their own; phases differ in two methods.
 
     alpha_gradient(images, labels) returns the gradient for α on a validation batch and figures for the history;
-    weight_loss(images, labels) returns the logits, the loss of a training batch, a loss of the weights alone (or
-    None), and figures.
+    weight_loss(images, labels) returns the logits, the loss of a training batch, a loss of the weights alone
+    (or None), and figures.
 
     Args:
         supernet: the one that learns.
         config: SearchConfig.
         epochs: length of the phase, over which the learning rate falls.
-        eta: η of the backtracking (Eq. 4.50): 0 for none, None for the product of the learning rates of weights and
-            α in force.
+        eta: η of the backtracking (Eq. 4.50): 0 for none, None for the product of the learning rates of
+            weights and α in force.
 
     Attributes:
         cost: Cost, to which every pass over a batch is added.
@@ -112,7 +112,10 @@ class Phase:
 
 
 class SupervisedPhase(Phase):
-    """A supernet on the labels, L_NAS, w and α in alternation (Eqs. 4.20, 4.21): the Parent, or one alone (4.24, 4.25)."""
+    """A supernet on the labels, L_NAS, w and α in alternation (Eqs. 4.20, 4.21).
+
+    It is the Parent, or one supernet alone: the 1-bit one of direct search (Eqs. 4.24, 4.25), or that of DARTS.
+    """
 
     def alpha_gradient(self, images, labels):
         supernet = self.supernet

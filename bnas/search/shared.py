@@ -15,8 +15,8 @@ SHOWN = 8  # random paths whose mean accuracy stands in the history
 class SharedSearch(DirectSearch):
     """One 1-bit supernet learns on random paths; then the best of config.samples random genotypes is taken.
 
-    There is no α: every step of the weights is one of a genotype drawn uniformly, alone. The genotypes at the end are
-    compared on the validation images with the weights that they share, batch norms going by the images.
+    There is no α: every step of the weights is one of a genotype drawn uniformly, alone. The genotypes at the end
+    are compared on the validation images with the weights that they share, batch norms going by the images.
 
     Attributes:
         best: the mask of the best genotype, bool (2, E, M); all False until the last epoch has ended.

@@ -19,7 +19,7 @@ STRATEGIES = {
 
 
 def strategy_named(name):
-    """The class of a strategy: one of ours by its name, or "MODULE:CLASS", to be found in the working directory too.
+    """The class of a strategy: one of ours by its name, or "MODULE:CLASS", also of the working directory.
 
     Raises InputError where there is no such module or class, or where it is no Strategy; an error in the module
     itself is raised as it is.
@@ -27,11 +27,12 @@ def strategy_named(name):
     if name in STRATEGIES:
         return STRATEGIES[name]
     module_name, _, class_name = name.partition(":")
+    module_name = module_name.removesuffix(".py")
     sys.path.insert(0, "")  # a console script does not have the working directory there
     try:
         module = importlib.import_module(module_name)
     except (ModuleNotFoundError, ValueError, TypeError) as error:
-        if isinstance(error, ModuleNotFoundError) and error.name != module_name.split(".")[0]:
+        if getattr(error, "name", None) not in (None, module_name.split(".")[0]):
             raise
         raise InputError(
             argument("strategy"),

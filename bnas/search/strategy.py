@@ -1,8 +1,8 @@
 """What every search is: a job that goes epoch by epoch and ends in a genotype.
 
-Here is the interface of a strategy, and what all of them share: the clock, the count of what they spend, the columns
-of the history. A strategy of one's own is a subclass of `Strategy` in a file of one's own; `bnas search --strategy
-MODULE:CLASS` runs it with the same run folder, resume, history and figures as ours.
+Here is the interface of a strategy, and what all of them share: the clock, the count of what they spend, the
+columns of the history. A strategy of one's own is a subclass of `Strategy` in a file of one's own; `bnas search
+--strategy MODULE:CLASS` runs it with the same run folder, resume, history and figures as ours.
 """
 
 import sys
@@ -48,21 +48,21 @@ class Strategy:
 
     A subclass defines, besides the attribute `epochs`:
 
-    * search_epoch(number, rng, progress) -> dict: does epoch `number`, from 0; returns figures for the history. `rng`
-      is the numpy.random.Generator of this epoch: with no other source of chance a resumed search ends in the
-      same bits. `progress.step(label, loss, accuracy)` is to be called after every gradient step.
+    * search_epoch(number, rng, progress) -> dict: does epoch `number`, from 0; returns figures for the history.
+      `rng` is the numpy.random.Generator of this epoch: with no other source of chance a resumed search ends in
+      the same bits. `progress.step(label, loss, accuracy)` is to be called after every gradient step.
     * genotype() -> the Genotype that the search would answer with now, or None as long as it has no answer.
     * state() -> {name: array}: all that is needed to go on after the present epoch.
     * load_state(arrays, epochs_done): takes over what `state` gave; ValueError if it does not fit.
 
-    It may define networks() too. Figures are named as the columns of the history: "phase", one of bnas.plots' phases
-    ("search" unless told), "round", "loss", "train_accuracy", "validation_accuracy" (0 to 1), "alpha" (2, E, M) as
-    nested lists, and others of one's own.
+    It may define networks() too. Figures are named as the columns of the history: "phase", one that bnas.plots
+    knows ("search" unless told), "round", "loss", "train_accuracy", "validation_accuracy" (0 to 1), "alpha"
+    (2, E, M) as nested lists, and others of one's own.
 
     Args:
         config: SearchConfig.
-        dataset: bnas.data.Dataset. What learns or is chosen may see its train and validation splits, never its test
-            split.
+        dataset: bnas.data.Dataset. What learns or is chosen may see its train and validation splits, never
+            its test split.
 
     Attributes:
         epochs: how many epochs the search has, at most.

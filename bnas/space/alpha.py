@@ -1,6 +1,7 @@
 """What the architecture logits α of a search say, and masks: which candidates of a supernet take part.
 
-All arrays have the shape of α: (2, E, M), M candidates on each of the E edges of the normal and the reduction cell.
+All arrays have the shape of α: (2, E, M), M candidates on each of the E edges of the normal and of the
+reduction cell.
 """
 
 import numpy as np
