@@ -267,7 +267,7 @@ class SearchConfig:
         least=0,
         of=("dcp",),
     )
-    psi_lr: float = setting(50.0, "learning rate of ψ [η_ψ, Eq. 4.51]", least=0, of=("dcp",))
+    psi_lr: float = setting(1.0, "learning rate of ψ [η_ψ, Eq. 4.51]", least=0, of=("dcp",))
     tau: float = setting(
         5.0,
         "backtrack operations whose weight norm ranks above this in their edge [τ, Eq. 4.52]",
