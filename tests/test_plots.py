@@ -780,8 +780,11 @@ def test_a_history_whose_figures_are_no_numbers_is_refused(value):
 def test_a_history_of_unknown_phases_is_refused(phase):
     history = search_history(2)
     history[1]["phase"] = phase
-    with pytest.raises(InputError, match="unknown phase: expected one of"):
-        tangent_figure(history)
+    alone = [record | {"phase": phase} for record in history]
+    for figure in (tangent_figure, accuracy_figure, lambda h: runs_figure({"one": h})):
+        for records in (history, alone):
+            with pytest.raises(InputError, match="unknown phase: expected one of"):
+                figure(records)
 
 
 @pytest.mark.parametrize("entry", ["0.5", 10**400, None, [1], {}])

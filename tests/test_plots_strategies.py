@@ -464,6 +464,17 @@ def test_runs_of_several_spaces_stand_side_by_side():
         runs_figure(runs)
 
 
+def test_a_run_that_knows_no_genotype_yet_stands_beside_others():
+    begun = [record | {"genotype": None} for record in individual_history((2,))]
+    figure = runs_figure({"a": begun, "price: $1 of $2": individual_history()})
+    assert [[text.get_text() for text in ax.texts] for ax in figure.axes[2:]] == [
+        ["no genotype yet"],
+        [],
+    ]
+    assert figure.axes[1].get_title() == r"price: \$1 of \$2"  # and no formula
+    assert_texts_fit(figure)
+
+
 @pytest.mark.slow
 def test_the_legend_names_everything_once():
     texts = [text.get_text() for text in runs_figure(several(3)).legends[0].get_texts()]

@@ -63,8 +63,7 @@ def _draw_individuals(ax, history, accuracy, color):
     ax.plot(epochs[last], accuracy[last], label="an individual at its last epoch", **dot)
     best = np.fmax.accumulate(accuracy[last])
     line = {"color": "#000000", "linewidth": 1.8, "label": "the best of them so far"}
-    until = max(epochs[last[-1]], epochs[-1])
-    ax.step([*epochs[last], until], [*best, best[-1]], where="post", **line)
+    ax.step([*epochs[last], epochs[-1]], [*best, best[-1]], where="post", **line)
 
 
 def _last_epochs(history):
@@ -82,15 +81,8 @@ def _draw_curves(ax, history, values, **style):
     values = np.where(phase == "individual", values, np.nan)
     epochs, values = (np.insert(array, last + 1, np.nan) for array in (epochs, values))
     ends = list(last + np.arange(len(last)))  # where they are now, the gaps inserted
-    style = {
-        "linewidth": 0.9,
-        "alpha": 0.6,
-        "zorder": 1.5,
-        "marker": ".",
-        "markevery": ends,
-        **style,
-    }
-    ax.plot(epochs, values, **style)
+    faint = {"linewidth": 0.9, "alpha": 0.6, "zorder": 1.5, "marker": "."}
+    ax.plot(epochs, values, markevery=ends, **faint, **style)
 
 
 def _number_individuals(ax, history):
@@ -98,7 +90,8 @@ def _number_individuals(ax, history):
     last = _last_epochs(history)
     shown = last[:: max(1, -(-len(last) // 12))]
     above = ax.secondary_xaxis("top")
-    above.set_xticks([history[k]["epoch"] for k in shown], [history[k]["round"] for k in shown])
+    ends = [history[k]["epoch"] for k in shown]
+    above.set_xticks(ends, [str(history[k]["round"]) for k in shown])
     above.tick_params(labelsize=8)
     above.set_xlabel("individual", fontsize=9)
 
@@ -115,12 +108,14 @@ def accuracy_figure(history):
     validation_accuracy (0 to 1, None where there is none).
     """
     epochs = read(history, "epoch")
-    phase = np.array(read(history, "phase"))
+    phase = read(history, "phase")
     learners = [learner for learner in LEARNERS if learner.phase in phase]
 
     figure = Figure(figsize=(9.0, 4.0 + 2.2 * len(learners)), layout="constrained")
     heights = [1.6, *(1 for _ in learners)]
-    panels = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
+    panels = figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights)[
+        :, 0
+    ]
     for ax in panels:
         phases = epoch_axis(ax, history, "phase", PHASES)
         ax.grid(axis="y", color="#CCCCCC", linewidth=0.6)
@@ -128,7 +123,7 @@ def accuracy_figure(history):
     draw_validation(top, history)
     training, loss = 100 * read_numbers(history, "train_accuracy"), read_numbers(history, "loss")
     for learner, bottom in zip(learners, panels[1:]):
-        own = phase == learner.phase
+        own = np.array([value == learner.phase for value in phase])
         bottom.set_ylabel(learner.loss)
         log_if_wide(bottom, loss[own])
         if learner.phase == "individual":

@@ -50,6 +50,13 @@ def with_alpha(history):
     return [record for record in history if record.get("alpha", ()) is not None]
 
 
+def has_genotypes(history):
+    """Whether `read_genotypes` finds one in any epoch."""
+    return any(record.get("genotype") is not None for record in history) or bool(
+        with_alpha(history)
+    )
+
+
 def read_alphas(history, operations):
     """The Alphas of a history; InputError unless every epoch has one, of the M `operations`."""
     try:

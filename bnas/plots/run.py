@@ -6,7 +6,7 @@ from bnas.config import PRIMITIVES
 from bnas.errors import InputError
 from bnas.nn import bits_by_part
 from bnas.plots.accuracy import accuracy_figure
-from bnas.plots.alpha import alpha_figure, entropy_figure, with_alpha
+from bnas.plots.alpha import alpha_figure, entropy_figure, has_genotypes, with_alpha
 from bnas.plots.cells import cell_figure
 from bnas.plots.figure import is_figure, to_png
 from bnas.plots.images import mistakes_figure, samples_figure
@@ -33,11 +33,11 @@ def draw_run(history, genotype, folder, operations=PRIMITIVES):
         figures["alpha_normal"] = alpha_figure(learnt, "normal", operations)
         figures["alpha_reduce"] = alpha_figure(learnt, "reduce", operations)
         figures["entropy"] = entropy_figure(learnt, operations)
-    if learnt or _any(search, "genotype"):
+    if has_genotypes(search):
         figures["operations"] = operation_count_figure(search, operations)
     if search:
         figures["accuracy"] = accuracy_figure(search)
-    if _any(search, "distance") or _any(search, "angle"):
+    if any(record.get(key) is not None for record in search for key in ("distance", "angle")):
         figures["tangent"] = tangent_figure(search)
     if training:
         figures["training"] = training_figure(training)
@@ -79,10 +79,6 @@ def draw_runs(runs, path, operations=PRIMITIVES):
     """
     _require_own(path)
     atomic_write(path, to_png(runs_figure(runs, operations)))
-
-
-def _any(history, key):
-    return any(record.get(key) is not None for record in history)
 
 
 def _require_own(path):

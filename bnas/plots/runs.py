@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 from bnas.config import PRIMITIVES
 from bnas.errors import InputError
 from bnas.plots.accuracy import draw_validation
-from bnas.plots.alpha import draw_entropy, read_alphas, read_genotypes, with_alpha
+from bnas.plots.alpha import draw_entropy, has_genotypes, read_alphas, read_genotypes, with_alpha
 from bnas.plots.epochs import PHASES, draw_legend, epoch_axis, read
 from bnas.plots.figure import Figure
 from bnas.plots.styles import operation_styles
@@ -54,7 +54,8 @@ def runs_figure(runs, operations=PRIMITIVES):
     legend = [{} for _ in range(rows + 1)]  # row by row, and last the phases; {text: handle}
     for (label, history), column in zip(runs.items(), panels.T):
         operation_styles(operations[label])  # refuses what is no search space
-        column[0].set_title(textwrap.fill(label, 22), fontsize=10)
+        title = textwrap.fill(label, 22).replace("$", r"\$")  # of which two would begin a formula
+        column[0].set_title(title, fontsize=10)
         column[-1].set_xlabel("epoch", fontsize=9)
         for ax in column:
             ax.tick_params(labelsize=8)
@@ -62,7 +63,10 @@ def runs_figure(runs, operations=PRIMITIVES):
             ax.set_axisbelow(True)  # else the grid would run across the operations
             phases = epoch_axis(ax, history, "phase", PHASES)
         draw_validation(column[0], history)
-        _draw_kept(column[1], history, operations[label])
+        if has_genotypes(history):
+            _draw_kept(column[1], history, operations[label])
+        else:
+            column[1].text(0.5, 0.5, "no genotype yet", transform=column[1].transAxes, **_NOTE)
         if alphas[label]:
             drawn = read_alphas(alphas[label], operations[label])
             draw_entropy(column[2], read(alphas[label], "epoch"), drawn)
