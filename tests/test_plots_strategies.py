@@ -174,22 +174,33 @@ def test_an_edge_without_any_operation_has_no_lines():
     assert_texts_fit(figure)
 
 
-@pytest.mark.parametrize("operations", [PRIMITIVES, SMALL[1:]])
-def test_what_is_dropped_is_kept_last(operations):
-    """Where the record names no genotype; with and without "none" among the operations."""
-    history = search_history(1, 2, operations=operations)
-    alpha, active = logits(history)[0], np.ones((2, 5, len(operations)), bool)
-    best = [m for m, name in enumerate(operations) if name != "none"][0]
-    alpha[:, :, best] = 9  # would be kept everywhere, if it were there
-    active[:, :, best] = False
+def kept_edges(figure):
+    return [ax.get_title() for ax in figure.axes if ax.spines["left"].get_linewidth() > 2]
+
+
+def test_what_is_dropped_is_kept_last():
+    """Where the record names no genotype."""
+    history = search_history(1, 2)
+    alpha, active = np.zeros((2, 5, 8)), np.ones((2, 5, 8), bool)
+    alpha[:, :, 0] = 5  # none: what else an edge has weighs less than 1/8
+    alpha[:, :, 3] = 9
+    active[:, :, 3] = False
     active[:, 3] = False  # the edge from state 1 into node 3 has nothing left
     history[0] |= {"alpha": alpha.tolist(), "active": active.tolist()}
-    figure = alpha_figure(history, "normal", operations)
-    framed = [ax.get_title() for ax in figure.axes if ax.spines["left"].get_linewidth() > 2]
-    assert len(framed) == 4 and "$c_{k-1}$ → 3" not in framed
-    bars = operation_count_figure(history, operations).axes[0].containers
+    kept = kept_edges(alpha_figure(history, "normal"))
+    assert len(kept) == 4 and "$c_{k-1}$ → 3" not in kept
+    bars = operation_count_figure(history).axes[0].containers
     heights = {bar.get_label(): bar[0].get_height() for bar in bars}
-    assert heights[operations[best]] == 0 and sum(heights.values()) == 4
+    assert heights[PRIMITIVES[3]] == 0 and sum(heights.values()) == 4
+
+
+def test_of_equal_edges_one_without_operations_is_kept_last():
+    history = search_history(1, 2, operations=SMALL[1:])
+    active = np.ones((2, 5, 2), bool)
+    active[:, 3] = False
+    history[0] |= {"alpha": np.zeros((2, 5, 2)).tolist(), "active": active.tolist()}
+    kept = kept_edges(alpha_figure(history, "reduce", SMALL[1:]))
+    assert kept[2:] == ["$c_{k-2}$ → 3", "2 → 3"]
 
 
 @pytest.mark.parametrize(

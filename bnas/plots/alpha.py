@@ -25,9 +25,7 @@ from bnas.plots.styles import operation_styles
 from bnas.space.genotype import discretise, edges, number_of_nodes
 from bnas.space.text import parse_genotype
 
-DECIDED = (
-    0.99  # an edge is, once an operation weighs so much: the gradient of its softmax is almost 0
-)
+DECIDED = 0.99  # the weight of an operation that others can hardly take back: its slope is almost 0
 _RING = {"marker": "o", "markersize": 10, "markerfacecolor": "none", "markeredgecolor": "#000000"}
 _CELL_LINES = {
     "normal": {"color": "#009E73", "marker": "o"},
