@@ -286,11 +286,13 @@ examples:
 PLOT = """\
 Draw the figures of a search and of its trained networks, finished or not, into the
 figures/ of each folder, and print their paths. Those of a trained network on the test
-images come from bnas evaluate. With --genotype, draw the cells of an architecture alone.
+images come from bnas evaluate. Several searches, of any strategies, are drawn side by
+side in one figure. With --genotype, draw the cells of an architecture alone.
 """
 PLOT_EPILOG = """\
 examples:
   bnas plot runs/mine
+  bnas plot runs/one runs/other               both in one figure, runs.png
   bnas plot --genotype DARTS_V2               into DARTS_V2.png
   bnas plot --genotype runs/mine/genotype.txt -o mine.png
 """
@@ -438,17 +440,19 @@ def build_parser():
         "plot",
         "draw the figures of a run",
         PLOT,
-        usage="bnas plot RUN\n       bnas plot --genotype G [-o FILE]",
+        usage="bnas plot RUN\n       bnas plot RUN RUN ... [-o FILE]\n       bnas plot --genotype G [-o FILE]",
         epilog=PLOT_EPILOG,
     )
-    plot.add_argument("folder", metavar="RUN", nargs="?", help="run folder")
+    plot.add_argument(
+        "folders", metavar="RUN", nargs="*", help="run folder; several: those of searches"
+    )
     plot.add_argument(
         "--genotype",
         metavar="G",
         dest="architecture",
         help="DARTS_V1, DARTS_V2, AmoebaNet, NASNet, or a file with a genotype",
     )
-    plot.add_argument("-o", "--out", metavar="FILE", help="its PNG file (./NAME.png)")
+    plot.add_argument("-o", "--out", metavar="FILE", help="the PNG file (./runs.png; G.png)")
 
     gradcheck = command("gradcheck", "verify every backward pass", GRADCHECK)
     gradcheck.add_argument(

@@ -29,6 +29,7 @@ from bnas.contents import (
     has_run,
     inherited,
     label_of,
+    labels_of,
     named_genotype,
     require_kinship,
     runs_in,
@@ -273,17 +274,37 @@ def plot(options):
     if options.architecture is not None:
         _plot_genotype(options)
         return
-    if options.folder is None or options.out is not None:
-        raise InputError("name a RUN to draw, or an architecture with --genotype (-o goes with it)")
-    root = Path(options.folder)
+    if len(options.folders) > 1:
+        _plot_runs(options)
+        return
+    if not options.folders or options.out is not None:
+        raise InputError(
+            "name a RUN to draw; or several RUNs, or an architecture with --genotype, which -o goes with"
+        )
+    root = Path(options.folders[0])
     drawn = [picture for path in runs_in(root) for picture in _draw(RunFolder.open(path))]
     if not drawn:
         raise InputError(f"{root} has no finished epoch to draw yet; go on with the run first")
     print(*drawn, sep="\n")
 
 
+def _plot_runs(options):
+    paths = labels_of([Path(folder) for folder in options.folders])
+    names = {k: saved_config(SearchConfig, path).operation_names for k, path in paths.items()}
+    histories = {label: RunFolder.open(path).history() for label, path in paths.items()}
+    for label, history in histories.items():
+        if not history:
+            raise InputError(
+                f"{paths[label]} has no finished epoch to draw yet; go on with the run first"
+            )
+    announce(f"Drawing {len(paths)} searches side by side")
+    path = options.out or "runs.png"
+    _plots().draw_runs(histories, path, names)
+    print(path)
+
+
 def _plot_genotype(options):
-    if options.folder is not None:
+    if options.folders:
         raise InputError("give a RUN or --genotype, not both")
     genotype = parse_genotype(named_genotype(options.architecture))
     path = options.out or f"{Path(options.architecture).stem}.png"

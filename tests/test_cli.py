@@ -115,6 +115,7 @@ def test_a_search_leaves_what_it_promises(session):
     assert {path.name for path in (root / "figures").iterdir()} == {
         "alpha_normal.png",
         "alpha_reduce.png",
+        "entropy.png",
         "operations.png",
         "accuracy.png",
         "tangent.png",
@@ -335,7 +336,7 @@ def test_what_takes_long_is_announced(copy):
 def test_plot_draws_what_there_is(copy):
     shutil.rmtree(copy / "figures")
     paths = succeed("plot", copy).splitlines()
-    assert len(paths) == 10 and all(os.path.getsize(path) > 1000 for path in paths)
+    assert len(paths) == 11 and all(os.path.getsize(path) > 1000 for path in paths)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(copy)
         for options, path in ((("NASNet",), "NASNet.png"), (("genotype.txt", "-o", "x"), "x")):
@@ -549,7 +550,9 @@ def test_occupied_folders(copy):
     [
         ((), "name a RUN"),
         (("run", "--genotype", "NASNet"), "not both"),
-        (("run", "-o", "cells.png"), "-o goes with it"),
+        (("run", "-o", "cells.png"), "which -o goes with"),
+        (("run", "other", "--genotype", "NASNet"), "not both"),
+        (("run", "./run"), "run is named twice"),
         (("--genotype", "NASNet9"), "no file and no genotype that has a name"),
         (("--genotype", "NASNet", "-o", "notes"), "notes is there and no figure of bnas"),
     ],

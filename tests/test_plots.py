@@ -6,8 +6,9 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from helpers.figures import assert_texts_fit, draw
+from helpers.figures import assert_texts_fit, draw, lines, shaded
 from helpers.genotypes import wirings
+from helpers.histories import column, search_history
 from helpers.processes import run_python
 from hypothesis import given, settings
 from matplotlib.colors import to_hex, to_rgb
@@ -26,9 +27,11 @@ from bnas.plots import (
     confusion_figure,
     draw_genotype,
     draw_run,
+    entropy_figure,
     mistakes_figure,
     operation_count_figure,
     operation_styles,
+    runs_figure,
     samples_figure,
     tangent_figure,
     training_figure,
@@ -56,33 +59,6 @@ KEPT = "kept (its edge is framed)"
 INPUTS = {"$c_{k-2}$": 0, "$c_{k-1}$": 1}
 
 
-def search_history(epochs=8, nodes=4, per_phase=2, seed=0, operations=PRIMITIVES):
-    """A made-up search: Parent and Child in turn, `per_phase` epochs each."""
-    shape = (2, nodes * (nodes + 3) // 2, len(operations))
-    rng = np.random.default_rng(seed)
-    history = []
-    for epoch in range(epochs):
-        turn = epoch // per_phase
-        child = turn % 2 == 1
-        history.append(
-            {
-                "epoch": epoch,
-                "round": turn // 2,
-                "phase": "child" if child else "parent",
-                "loss": rng.uniform(1, 3),
-                "train_accuracy": rng.uniform(),
-                "seconds": 1.0,
-                "validation_accuracy": rng.uniform(),
-                "alpha": rng.normal(size=shape).tolist(),
-                "distance": rng.uniform(1, 9) if child else None,
-                "angle": rng.uniform(0, 180) if child else None,
-                "kl": rng.uniform() if child else None,
-                "reconstruction": rng.uniform() if child else None,
-            }
-        )
-    return history
-
-
 def training_history(first=3, second=4):
     rng = np.random.default_rng(1)
     return [
@@ -95,27 +71,6 @@ def training_history(first=3, second=4):
         }
         for epoch in range(first + second)
     ]
-
-
-def column(history, key, phase=None):
-    return np.array(
-        [np.nan if r[key] is None or phase not in (None, r["phase"]) else r[key] for r in history]
-    )
-
-
-def lines(ax):
-    return {line.get_label(): line for line in ax.get_lines()}
-
-
-def shaded(ax):
-    """(first, last, colour) of the shaded stretches of epochs."""
-    ax.get_xlim()  # settles the limits before anything is measured
-    stretches = []
-    for patch in ax.patches:
-        if patch.get_zorder() == 0:
-            (left, _), (right, _) = ax.transData.inverted().transform(patch.get_window_extent())
-            stretches.append((round(left, 6), round(right, 6), to_hex(patch.get_facecolor())))
-    return stretches
 
 
 # Style -----------------------------------------------------------------------------------------
@@ -177,7 +132,9 @@ def test_what_is_no_search_space_is_refused(tmp_path, operations, complaint):
     history = search_history(2, nodes=1, operations=operations)
     for figure in (
         lambda: alpha_figure(history, "normal", operations),
+        lambda: entropy_figure(history, operations),
         lambda: operation_count_figure(history, operations),
+        lambda: runs_figure({"one": history}, operations),
         lambda: cell_figure(PUBLISHED["DARTS_V2"], operations),
         lambda: draw_run(history, None, tmp_path, operations),
     ):
@@ -296,9 +253,11 @@ def test_phases_are_shaded_and_rounds_marked():
     white, grey = "#ffffff", "#e8e8e8"
     for figure in (
         alpha_figure(history, "normal"),
+        entropy_figure(history),
         operation_count_figure(history),
         accuracy_figure(history),
         tangent_figure(history),
+        runs_figure({"one": history}),
     ):
         for ax in figure.axes:
             if ax.get_visible():
@@ -664,7 +623,7 @@ def test_cell_figure_refuses_an_invalid_genotype():
 def test_draw_run_writes_what_there_is_data_for(tmp_path):
     history = search_history(3, nodes=2)
     genotype = discretise(history[-1]["alpha"])
-    search = ["accuracy", "alpha_normal", "alpha_reduce", "operations", "tangent"]
+    search = ["accuracy", "alpha_normal", "alpha_reduce", "entropy", "operations", "tangent"]
     for folder, arguments, names in (
         ("search", (history, None), search),
         ("trained", (training_history(), genotype), ["cells", "training"]),
@@ -683,9 +642,11 @@ def test_every_figure_shows_itself_in_a_notebook():
     history, images = search_history(2, nodes=1), np.zeros((2, 1, 4, 4))
     for figure in (
         alpha_figure(history, "normal"),
+        entropy_figure(history),
         operation_count_figure(history),
         accuracy_figure(history),
         tangent_figure(history),
+        runs_figure({"one": history}),
         training_figure(training_history()),
         cell_figure(discretise(history[-1]["alpha"])),
         samples_figure(images, [0, 1]),
@@ -724,12 +685,13 @@ def test_draw_genotype_replaces_its_own_figures_alone(tmp_path):
 @pytest.mark.parametrize("operations", SPACES.values(), ids=SPACES)
 def test_draw_run_draws_any_space(tmp_path, operations):
     """All figures, each as the function that makes it does when told the same operations."""
-    history = search_history(2, nodes=2, operations=operations)
+    history = search_history(2, nodes=2, per_phase=1, operations=operations)
     genotype = discretise(history[-1]["alpha"], operations)
     draw_run(history, genotype, tmp_path, operations)
     for name, figure in (
         ("alpha_normal", alpha_figure(history, "normal", operations)),
         ("alpha_reduce", alpha_figure(history, "reduce", operations)),
+        ("entropy", entropy_figure(history, operations)),
         ("operations", operation_count_figure(history, operations)),
         ("accuracy", accuracy_figure(history)),
         ("tangent", tangent_figure(history)),
@@ -773,7 +735,7 @@ def broken(key, value):
     ],
 )
 def test_histories_that_cannot_be_drawn(history, complaint):
-    for figure in (lambda h: alpha_figure(h, "reduce"), operation_count_figure):
+    for figure in (lambda h: alpha_figure(h, "reduce"), entropy_figure, operation_count_figure):
         with pytest.raises(InputError, match=complaint):
             figure(history)
 
@@ -818,8 +780,11 @@ def test_a_history_whose_figures_are_no_numbers_is_refused(value):
 def test_a_history_of_unknown_phases_is_refused(phase):
     history = search_history(2)
     history[1]["phase"] = phase
-    with pytest.raises(InputError, match="unknown phase: expected one of"):
-        tangent_figure(history)
+    alone = [record | {"phase": phase} for record in history]
+    for figure in (tangent_figure, accuracy_figure, lambda h: runs_figure({"one": h})):
+        for records in (history, alone):
+            with pytest.raises(InputError, match="unknown phase: expected one of"):
+                figure(records)
 
 
 @pytest.mark.parametrize("entry", ["0.5", 10**400, None, [1], {}])

@@ -1,4 +1,4 @@
-"""The figures of a run: what the search did to alpha, and the network that came out of it.
+"""The figures of a run, or of several: how the search went, and the network that came out of it.
 
 Every function takes plain data (the history, one dict per epoch, or a genotype, or labels and
 predictions of any network) and returns a matplotlib Figure, which a notebook shows; `draw_run` and
@@ -6,17 +6,15 @@ predictions of any network) and returns a matplotlib Figure, which a notebook sh
 the paper unless told. Nothing here touches pyplot, so no window and no global state.
 """
 
+from bnas.plots.accuracy import accuracy_figure
+from bnas.plots.alpha import alpha_figure, entropy_figure
 from bnas.plots.cells import cell_figure
 from bnas.plots.figure import Figure
 from bnas.plots.images import mistakes_figure, samples_figure
 from bnas.plots.network import bits_figure, confusion_figure
-from bnas.plots.run import draw_evaluation, draw_genotype, draw_run
-from bnas.plots.search import (
-    accuracy_figure,
-    alpha_figure,
-    operation_count_figure,
-    tangent_figure,
-)
+from bnas.plots.run import draw_evaluation, draw_genotype, draw_run, draw_runs
+from bnas.plots.runs import runs_figure
+from bnas.plots.search import operation_count_figure, tangent_figure
 from bnas.plots.styles import OPERATION_STYLES, operation_styles
 from bnas.plots.training import training_figure
 
@@ -31,9 +29,12 @@ __all__ = [
     "draw_evaluation",
     "draw_genotype",
     "draw_run",
+    "draw_runs",
+    "entropy_figure",
     "mistakes_figure",
     "operation_count_figure",
     "operation_styles",
+    "runs_figure",
     "samples_figure",
     "tangent_figure",
     "training_figure",

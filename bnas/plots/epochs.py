@@ -11,6 +11,9 @@ from bnas.space.genotype import shorten
 PHASES = {  # value: name, background
     "parent": ("Parent phase", "#FFFFFF"),
     "child": ("Child phase", "#E8E8E8"),
+    "supernet": ("Supernet", "#FFFFFF"),
+    "individual": ("Individuals", "#E9F1F8"),
+    "search": ("Search", "#FFFFFF"),
 }
 STAGES = {
     "real": ("real", "#FFFFFF"),
@@ -71,7 +74,8 @@ def epoch_axis(ax, history, key, kinds):
         )
         first = last + 1
     for k in range(1, len(history)):
-        if rounds[k] != rounds[k - 1]:
+        individuals = values[k] == values[k - 1] == "individual"  # too many to part them by lines
+        if rounds[k] != rounds[k - 1] and not individuals:
             ax.axvline(epochs[k] - 0.5, color="#666666", linewidth=0.8, zorder=1)
     ax.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)
     ax.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))

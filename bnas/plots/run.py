@@ -5,16 +5,14 @@ from pathlib import Path
 from bnas.config import PRIMITIVES
 from bnas.errors import InputError
 from bnas.nn import bits_by_part
+from bnas.plots.accuracy import accuracy_figure
+from bnas.plots.alpha import alpha_figure, entropy_figure, has_genotypes, with_alpha
 from bnas.plots.cells import cell_figure
 from bnas.plots.figure import is_figure, to_png
 from bnas.plots.images import mistakes_figure, samples_figure
 from bnas.plots.network import bits_figure, confusion_figure
-from bnas.plots.search import (
-    accuracy_figure,
-    alpha_figure,
-    operation_count_figure,
-    tangent_figure,
-)
+from bnas.plots.runs import runs_figure
+from bnas.plots.search import operation_count_figure, tangent_figure
 from bnas.plots.training import training_figure
 from bnas.runs import atomic_write
 
@@ -22,19 +20,24 @@ from bnas.runs import atomic_write
 def draw_run(history, genotype, folder, operations=PRIMITIVES):
     """Write every figure that a run has the data for into `folder`; returns the PNGs' paths.
 
-    history: the records of a search (phase "parent" or "child"), of a training (phase "train"),
-    or both; genotype: what the search found, or None before it has. operations: the names of
-    the search space, in the order of alpha's last axis. Files are replaced as a whole. Raises
-    InputError for unusable data or a folder that cannot be written.
+    history: the records of a search of any strategy, of a training (phase "train"), or both;
+    genotype: what the search found, or None before it has. operations: the names of the search
+    space, in the order of alpha's last axis. Files are replaced as a whole. Raises InputError for
+    unusable data or a folder that cannot be written.
     """
     search = [record for record in history if record.get("phase") != "train"]
     training = [record for record in history if record.get("phase") == "train"]
     figures = {}
-    if search:
-        figures["alpha_normal"] = alpha_figure(search, "normal", operations)
-        figures["alpha_reduce"] = alpha_figure(search, "reduce", operations)
+    learnt = with_alpha(search)
+    if learnt:
+        figures["alpha_normal"] = alpha_figure(learnt, "normal", operations)
+        figures["alpha_reduce"] = alpha_figure(learnt, "reduce", operations)
+        figures["entropy"] = entropy_figure(learnt, operations)
+    if has_genotypes(search):
         figures["operations"] = operation_count_figure(search, operations)
+    if search:
         figures["accuracy"] = accuracy_figure(search)
+    if any(record.get(key) is not None for record in search for key in ("distance", "angle")):
         figures["tangent"] = tangent_figure(search)
     if training:
         figures["training"] = training_figure(training)
@@ -65,12 +68,26 @@ def draw_genotype(genotype, path):
 
     Raises InputError where there is a file already that is no figure of ours, or that cannot be written.
     """
+    _require_own(path)
+    atomic_write(path, to_png(cell_figure(genotype)))
+
+
+def draw_runs(runs, path, operations=PRIMITIVES):
+    """Write the `runs_figure` of several searches into the PNG file `path`.
+
+    Raises InputError as it does, and as `draw_genotype` does for the file.
+    """
+    _require_own(path)
+    atomic_write(path, to_png(runs_figure(runs, operations)))
+
+
+def _require_own(path):
+    """Raise InputError if there is a file at `path` that is no figure of ours."""
     path = Path(path)
     if path.exists() and not (path.is_file() and is_figure(path)):
         raise InputError(
             f"{path} is there and no figure of bnas; move it away or give another -o FILE"
         )
-    atomic_write(path, to_png(cell_figure(genotype)))
 
 
 def _write(figures, folder):

@@ -3,6 +3,7 @@
 import itertools
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex
 
 
 def draw(figure):
@@ -45,3 +46,19 @@ def assert_texts_fit(figure):
         assert figure.bbox.y0 <= box.y0 and box.y1 <= figure.bbox.y1, text
     for (text, box), (other, other_box) in itertools.combinations(boxes, 2):
         assert not box.overlaps(other_box), (text, other)
+
+
+def lines(ax):
+    """{label: line} of a panel."""
+    return {line.get_label(): line for line in ax.get_lines()}
+
+
+def shaded(ax):
+    """(first, last, colour) of the shaded stretches of epochs."""
+    ax.get_xlim()  # settles the limits before anything is measured
+    stretches = []
+    for patch in ax.patches:
+        if patch.get_zorder() == 0:
+            (left, _), (right, _) = ax.transData.inverted().transform(patch.get_window_extent())
+            stretches.append((round(left, 6), round(right, 6), to_hex(patch.get_facecolor())))
+    return stretches
