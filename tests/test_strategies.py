@@ -4,6 +4,7 @@ import json
 import re
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -608,16 +609,16 @@ def test_a_strategy_of_ones_own_runs_and_resumes(own_file):
     options = ("--strategy", "minestrategy:Mine", "--limit", "96", "--nodes", "2")
     out = succeed("search", "run", *options)
     assert "Next: bnas train run" in out
-    records = [json.loads(line) for line in open("run/history.jsonl")]
+    records = [json.loads(line) for line in Path("run/history.jsonl").read_text().splitlines()]
     assert [record["length"] for record in records] and records[-1]["phase"] == "search"
     assert records[-1]["alpha"] is None and records[-1]["gradient_steps"] == 0
-    genotype = parse_genotype(open("run/genotype.txt").read())
+    genotype = parse_genotype(Path("run/genotype.txt").read_text())
     assert genotype == parse_genotype(records[-1]["genotype"])
     succeed("search", "run", *options, "--resume")
     succeed(
         "search", "other", "--strategy", "minestrategy.py:Mine", "--limit", "96", "--nodes", "2"
     )
-    assert parse_genotype(open("other/genotype.txt").read()) == genotype
+    assert parse_genotype(Path("other/genotype.txt").read_text()) == genotype
 
 
 @pytest.mark.parametrize(
