@@ -296,7 +296,7 @@ class SearchConfig:
         of=("shared",),
     )
     individuals: int = setting(
-        20, "architectures trained, each by itself", least=1, most=100_000, of=INDIVIDUALS
+        20, "architectures trained, each by itself", least=1, most=10_000, of=INDIVIDUALS
     )
     individual_epochs: int = setting(
         4, "epochs of each of these trainings", least=1, most=1000, of=INDIVIDUALS

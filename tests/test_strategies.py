@@ -489,6 +489,8 @@ def test_the_parent_is_the_best_of_a_tournament_among_the_youngest(monkeypatch):
 def test_a_tournament_larger_than_the_population_is_refused():
     with pytest.raises(InputError, match="tournament draws 4 of a population of 3"):
         EvolutionSearch(config_of("evolution", tournament=4), DIGITS)
+    with pytest.raises(InputError, match="individuals are 5, which a population of 5 takes up"):
+        EvolutionSearch(config_of("evolution", population=5), DIGITS)
 
 
 @given(st.integers(0, 10**6), st.integers(1, 5))

@@ -102,8 +102,9 @@ class DecoupledAlpha:
         self.optimiser.step()
         alpha.grad = None
         self.eta_before = np.array(float(eta))
-        self.mask = selected(weight_norms(self.supernet), self.tau)
-        alpha.data = backtrack(alpha.data, self.before, self.psi, eta, self.mask)
+        if eta:
+            self.mask = selected(weight_norms(self.supernet), self.tau)
+            alpha.data = backtrack(alpha.data, self.before, self.psi, eta, self.mask)
 
     def state_dict(self):
         return {**self._own(), **join_states(optimiser=self.optimiser.state_dict())}

@@ -9,7 +9,7 @@ class EvolutionSearch(IndividualsSearch):
     """The oldest individual dies, not the worst; the best of a few drawn from the living has a mutated offspring.
 
     The first config.population individuals are drawn uniformly. Raises InputError where the tournament is larger
-    than the population.
+    than the population, or the population takes up all individuals.
     """
 
     def __init__(self, config, dataset):
@@ -18,6 +18,13 @@ class EvolutionSearch(IndividualsSearch):
                 argument("tournament"),
                 f" draws {config.tournament} of a population of {config.population}; give a smaller one, "
                 "or a larger ",
+                argument("population"),
+            )
+        if config.population >= config.individuals:
+            raise InputError(
+                argument("individuals"),
+                f" are {config.individuals}, which a population of {config.population} takes up, so that none is "
+                "evolved; give more, or a smaller ",
                 argument("population"),
             )
         super().__init__(config, dataset)
