@@ -31,6 +31,7 @@ BENCH_PARTS = ("kernels", "networks", "steps", "memory", "growth")
 BENCH_SCALES = ("digits", "cifar", "darts")  # of a search step: image, channels, layers, batch
 
 LATER = (
+    "strategy",
     "operations",
     "engine",
     "kernels",
@@ -135,6 +136,7 @@ def config_from_dict(kind, values):
 class SearchConfig:
     """What a search is told. Raises InputError for a value out of range."""
 
+    strategy: str = setting("dcp", "search strategy")
     dataset: str = setting("digits", "data set", DATASETS)
     data_dir: str | None = setting(
         None, "folder of the data files (mnist, cifar10), or the file itself (npz)"
