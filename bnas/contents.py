@@ -9,13 +9,15 @@ import difflib
 import os
 import re
 import shlex
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import numpy as np
 
 from bnas.config import SearchConfig, TrainConfig, config_from_dict
-from bnas.errors import InputError
+from bnas.errors import InputError, option
 from bnas.runs import RunFolder
+from bnas.runs.files import read_json
 from bnas.space import (
     PUBLISHED,
     format_genotype,
@@ -73,6 +75,44 @@ def saved_config(kind, path):
         return config_from_dict(kind, values)
     except InputError as error:
         raise InputError(f"{path / 'config.json'}: {error}") from error
+
+
+def evaluation_of(root):
+    """{label: figures} in the evaluation.json of the run in `root`; None if there is none."""
+    path = root / "evaluation.json"
+    if not path.exists():
+        return None
+    evaluation = read_json(path, f"{path} is missing")
+    for label, figures in evaluation.items():
+        share = figures.get("test_accuracy") if isinstance(figures, dict) else None
+        if type(share) not in (int, float) or not 0 <= share <= 1:
+            raise InputError(
+                f"{path} has no test accuracy from 0 to 1 of the {label}; write it anew with "
+                f"{command_line('evaluate', root)}"
+            )
+    return evaluation
+
+
+def train_command(root, name, like=None):
+    """The command that trains the network `name` of the run in `root`.
+
+    like: the TrainConfig of a training of another run, whose settings it shall have, but for genotype and seed.
+    """
+    kind = {**dict.fromkeys(TRAINED, "--precision"), **dict.fromkeys(BASELINES, "--genotype")}
+    words = ["train", root, kind.get(name, "--name"), name]
+    taken = {f.name: f.default for f in fields(TrainConfig)} | inherited(root)  # unless told
+    if name in BASELINES and has_run(root / "binary"):
+        taken |= asdict(saved_config(TrainConfig, root / "binary"))
+    if name in TRAINED:
+        taken["precision"] = name
+    for setting, value in asdict(like).items() if like else ():
+        if setting in ("genotype", "seed", "data_dir") or value in (None, taken[setting]):
+            continue
+        if isinstance(value, bool):
+            words.append(option(setting) if value else option(f"no_{setting}"))
+        else:
+            words += [option(setting), value]
+    return command_line(*words)
 
 
 def inherited(root):

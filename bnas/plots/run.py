@@ -6,6 +6,7 @@ from bnas.config import PRIMITIVES
 from bnas.errors import InputError
 from bnas.nn import bits_by_part
 from bnas.plots.cells import cell_figure
+from bnas.plots.comparison import comparison_figure
 from bnas.plots.figure import is_figure, to_png
 from bnas.plots.images import mistakes_figure, samples_figure
 from bnas.plots.network import bits_figure, confusion_figure
@@ -65,12 +66,23 @@ def draw_genotype(genotype, path):
 
     Raises InputError where there is a file already that is no figure of ours, or that cannot be written.
     """
+    require_own_figure(path)
+    atomic_write(path, to_png(cell_figure(genotype)))
+
+
+def draw_comparison(comparison, path):
+    """Write the figure of what `bnas.compare` returned into the PNG file `path`; raises as `draw_genotype`."""
+    require_own_figure(path)
+    atomic_write(path, to_png(comparison_figure(comparison)))
+
+
+def require_own_figure(path):
+    """Raise InputError if there is a file at `path` that is no figure of ours."""
     path = Path(path)
     if path.exists() and not (path.is_file() and is_figure(path)):
         raise InputError(
             f"{path} is there and no figure of bnas; move it away or give another -o FILE"
         )
-    atomic_write(path, to_png(cell_figure(genotype)))
 
 
 def _write(figures, folder):
