@@ -271,7 +271,7 @@ def _array(values, shape):
 
 def _stacked(values, shape):
     """Nested lists of numbers as a float64 array (epochs, *shape), NaN in the epochs that have none."""
-    arrays = [None if value is None else np.array(value) for value in values]
+    arrays = [None if value is None else _nested(value) for value in values]
     shape = shape or next(array.shape for array in arrays if array is not None)
     stacked = np.full((len(values), *shape), np.nan)
     for number, array in enumerate(arrays):
@@ -281,3 +281,11 @@ def _stacked(values, shape):
             raise ValueError(f"of epoch {number + 1} must be numbers of the shape {shape}")
         stacked[number] = array
     return stacked
+
+
+def _nested(lists):
+    """Nested lists as an array, of the dtype object if their lengths differ."""
+    try:
+        return np.array(lists)
+    except ValueError:
+        return np.empty(0, dtype=object)
