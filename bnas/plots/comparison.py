@@ -70,8 +70,9 @@ def _draw_differences(ax, comparison):
             widest = max(widest, 100 * abs(difference.values).max())
         if difference.low is not None:
             ax.plot([100 * difference.low, 100 * difference.high], [row, row], **_INTERVAL)
+        pairs = len(difference.values)
         ax.annotate(
-            f"{difference.verdict}, {_counted(len(difference.values), 'pair')}",
+            difference.verdict + (f", {pairs} pairs" if pairs > 1 else ""),
             (0.99, row),
             xycoords=ax.get_yaxis_transform(),
             xytext=(0, -16),
