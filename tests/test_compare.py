@@ -61,13 +61,14 @@ def test_runs_that_differ_in_the_seed_are_one_group(tmp_path):
     first = comparison.groups[0]
     assert first.test_accuracy.tolist() == [0.94, 0.9] and first.validation_accuracy is None
     assert first.cost("seconds") == 3.0 and first.cost("images_seen") == 2000
-    assert first.cost("peak_memory") == 2**28 + 2
+    assert first.cost("peak_memory") == 2**28 + 2 + 1  # of seed 1
     text = str(comparison)
     assert re.search(r"dcp, eta 0.01, augment +2 +92.00 % ± 2.83 +\d", text)
     assert re.search(r"random +1 +80.00 % +\d", text)  # one seed has no spread
     assert re.search(r"random +3 +20 +2,000 +256 MiB", text)
     assert re.search(r"^random +1 +-10.00 +- +one pair, no interval$", text, re.M)
     assert re.search(r"no augment +0 +- +- +no seed in common$", text, re.M)
+    assert "too narrow" not in text  # there is no interval
 
 
 def test_a_single_group_is_a_table_without_differences(tmp_path):
@@ -238,9 +239,12 @@ def test_the_table_is_the_same_each_time(tmp_path):
         for ends in ((0.8, 0.9), (0.9, 0.81))
     ]
     paths = group_of(tmp_path, accuracies[0]) + group_of(tmp_path, accuracies[1], eta=0.0)
-    first = str(bnas.compare(paths))
-    np.random.default_rng().normal()
-    assert str(bnas.compare(paths)) == first
+    first, second = bnas.compare(paths), bnas.compare(paths)
+    assert [(d.low, d.high) for d in first.differences] == [
+        (d.low, d.high) for d in second.differences
+    ]
+    assert str(first) == str(second)
+    first = str(first)
     assert "within noise" in first and "pairs chance alone" not in first
 
 
@@ -281,6 +285,8 @@ def test_files_that_are_not_ours_stay(tmp_path):
         status, _, err = run_command("compare", *paths, "-o", tmp_path / name)
         assert status == 2 and name in err and "another -o FILE" in err
         assert (tmp_path / name).read_text() == "mine"
+    with pytest.raises(InputError, match="another -o FILE"):
+        bnas.compare(paths).to_csv(tmp_path / "mine.csv")
     fail("compare", *paths, "-o", tmp_path / "t.txt", says=r"t.txt must end in .csv .* or .png")
 
 
@@ -478,7 +484,9 @@ def test_data_in_two_places_are_told(tmp_path):
         paths.append(write_search(tmp_path / str(seed), seed=seed, dataset="npz", data_dir=place))
         write_training(paths[-1], seed=seed, dataset="npz", data_dir=place)
         write_evaluation(paths[-1], {"binary": 0.9})
-    assert "lay in several places: a.npz, b.npz" in str(bnas.compare(paths))
+    comparison = bnas.compare(paths)
+    assert "lay in several places: a.npz, b.npz" in str(comparison)
+    assert len(comparison.groups) == 1
 
 
 def test_a_history_without_the_accuracy_of_the_last_epoch_is_refused(tmp_path):

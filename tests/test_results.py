@@ -47,7 +47,7 @@ def test_a_whole_run(tmp_path):
     assert run.trainings["real"].evaluation is None  # trained after the evaluation
     assert run.evaluation == json.loads((root / "evaluation.json").read_text())
     assert run.seconds == 3.0 and run.gradient_steps == 20 and run.images_seen == 2000
-    assert run.peak_memory == 2**28 + 2
+    assert run.peak_memory == 2**28 + 2 + 3
     assert type(run.gradient_steps) is type(run.images_seen) is type(run.peak_memory) is int
     assert training.seconds == 0.5 and training.gradient_steps is training.peak_memory is None
     for part in ("random", "seed 3", "2 epochs, finished", "3 s", "binary, real", "evaluated"):

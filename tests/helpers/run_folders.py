@@ -53,7 +53,7 @@ def search_records(config, epochs=2, **more):
             "seconds": 1.5,
             "gradient_steps": 10,
             "images_seen": 1000,
-            "peak_memory": 2**28 + epoch,
+            "peak_memory": 2**28 + epoch + config.seed,
             **more,
         }
         for epoch in range(1, epochs + 1)
@@ -76,14 +76,17 @@ def write_training(root, name="binary", validation=None, done=None, **settings):
     validation: its validation accuracy after the last epoch, if it holds the validation images out.
     """
     genotype = parse_genotype((root / "genotype.txt").read_text())
+    if name == "random":
+        genotype = genotype_of(99)
     precision = "real" if name == "real" else "binary"
     usual = {"genotype": format_genotype(genotype), "precision": precision, "epochs": 2}
     config = TrainConfig(**{**usual, "hold_out": validation is not None, **settings})
     key = "evaluation_accuracy" if validation is None else "validation_accuracy"
     records = [
-        {"epoch": epoch, "phase": "train", key: validation or 0.5, "seconds": 0.25}
-        for epoch in range(1, (config.epochs if done is None else done) + 1)
+        {"epoch": epoch, "phase": "train", key: (validation or 0.5) / epoch, "seconds": 0.25}
+        for epoch in range(config.epochs, 0, -1)
     ]
+    records = [{**r, "epoch": k} for k, r in enumerate(records, start=1)][:done]
     return write_run(root / name, config, records)
 
 
