@@ -197,6 +197,8 @@ def compare(options):
             raise InputError(f"-o {path} must end in .csv (the table) or .png (the figure)")
         if path.suffix == ".csv":
             require_own_table(path)
+        else:
+            _plots().run.require_own_figure(path)
     comparison = compare_runs(options.folders, options.name)
     print(comparison)
     for path in paths:

@@ -143,12 +143,6 @@ class History(Mapping):
             raise KeyError(f"no column {name!r}; there are {', '.join(self._columns) or 'none'}")
         return self._columns[name]
 
-    def __contains__(self, name):
-        return name in self._columns
-
-    def get(self, name, default=None):
-        return self._columns.get(name, default)
-
     def __iter__(self):
         return iter(self._columns)
 
@@ -199,11 +193,15 @@ def _training(path, config):
     root = path.absolute().parent
     above = has_run(root) and "genotype" not in RunFolder.open(root).config
     names = saved_config(SearchConfig, root).operation_names if above else ()
+    try:
+        genotype = parse_genotype(config.genotype, names)
+    except InputError as error:
+        raise InputError(f"{path / 'config.json'}: {error}") from error
     return Results(
         path=path,
         config=config,
         history=_history(path, config),
-        genotype=parse_genotype(config.genotype, names),
+        genotype=genotype,
         evaluation=_figures(root, path, config),
         trainings=MappingProxyType({}),
     )

@@ -11,7 +11,6 @@ import shutil
 import numpy as np
 import pytest
 from helpers.commands import TINY, fail, succeed
-from helpers.commands import bnas as run_command
 from helpers.figures import assert_texts_fit, drawn_texts
 from helpers.run_folders import (
     genotype_of,
@@ -282,8 +281,13 @@ def test_files_that_are_not_ours_stay(tmp_path):
     paths = group_of(tmp_path, {0: 0.9})
     for name in ("mine.csv", "mine.png"):
         (tmp_path / name).write_text("mine")
-        status, _, err = run_command("compare", *paths, "-o", tmp_path / name)
-        assert status == 2 and name in err and "another -o FILE" in err
+        fail(
+            "compare",
+            *paths,
+            "-o",
+            tmp_path / name,
+            says=f"{name} is there and no .*another -o FILE",
+        )
         assert (tmp_path / name).read_text() == "mine"
     with pytest.raises(InputError, match="another -o FILE"):
         bnas.compare(paths).to_csv(tmp_path / "mine.csv")
@@ -321,6 +325,10 @@ def test_the_figure_shows_every_seed_and_pair(tmp_path, many):
         for x in line.get_xdata()
     ]
     assert dots == [round(100 * x, 6) for group in comparison.groups for x in group.test_accuracy]
+    places = [(*line.get_xdata(), *line.get_ydata()) for line in left.lines]
+    assert len(set(places)) == len(places)  # equal accuracies are beside each other
+    labels = [label.get_text() for label in left.get_yticklabels()]
+    assert max(len(line) for label in labels for line in label.splitlines()) <= 36
     (_, interval) = (line for line in right.lines if line.get_linewidth() in (1.2, 2.5))
     difference = comparison.differences[0]
     np.testing.assert_allclose(interval.get_xdata(), [100 * difference.low, 100 * difference.high])
@@ -415,6 +423,18 @@ def test_a_missing_training_is_asked_for_with_the_settings_of_the_others(tmp_pat
     settings["hold_out"] = settings.pop("validation") is not None
     assert settings == {name: options[name] for name in settings}
     assert options["name"] == "long" and "seed" not in options
+
+
+def test_a_missing_baseline_is_trained_as_the_network_beside_it(tmp_path):
+    first, second = (write_search(tmp_path / name, seed=k) for k, name in enumerate("ab"))
+    write_training(first, "random", epochs=7)
+    write_training(second, epochs=7)
+    message = refused([first, second], "b/random is missing", name="random")
+    assert f"bnas train {second} --genotype random && " in message
+    shutil.rmtree(second / "binary")
+    write_training(second, epochs=3, lr=0.5)
+    message = refused([first, second], "b/random is missing", name="random")
+    assert f"bnas train {second} --genotype random --epochs 7 --lr 0.01 && " in message
 
 
 def test_an_evaluation_that_is_out_of_date_is_refused(pair):

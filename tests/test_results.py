@@ -259,6 +259,7 @@ def test_csv_lines_end_and_texts_are_quoted_as_the_rfc_says(tmp_path):
         ({"round": 2**70}, "round "),
         ({"alpha": [[1.0]]}, "alpha of epoch 2 must be numbers of the shape"),
         ({"alpha": 1.0}, "alpha of epoch 2 must be numbers"),
+        ({"alpha": np.full((2, 5, 8), "1").tolist()}, "alpha of epoch 2 must be numbers"),
         ({"alpha": [["a"], [1]]}, "alpha of epoch 2 must be numbers"),
         ({"alpha": [[1.0], [1.0, 2.0]]}, "alpha of epoch 2 must be numbers"),
     ],
@@ -300,6 +301,10 @@ def test_lists_of_one_shape_are_columns_too(tmp_path):
             "evaluation.json has no test accuracy from 0 to 1 of the a; .*bnas evaluate",
         ),
         (lambda root: (root / "binary" / "config.json").write_text("{"), "binary/config.json"),
+        (
+            lambda root: write_run(root / "other", TrainConfig(genotype="Genotype("), []),
+            "other/config.json: .*genotype",
+        ),
         (lambda root: os.remove(root / "binary" / "history.jsonl"), "binary/history.jsonl has 0"),
         (
             lambda root: (root / "binary" / "checkpoint.npz").write_bytes(b""),
