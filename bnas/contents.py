@@ -84,11 +84,13 @@ def evaluation_of(root):
         return None
     evaluation = read_json(path, f"{path} is missing")
     for label, figures in evaluation.items():
-        share = figures.get("test_accuracy") if isinstance(figures, dict) else None
-        if type(share) not in (int, float) or not 0 <= share <= 1:
+        figures = figures if isinstance(figures, dict) else {}
+        share, source = figures.get("test_accuracy"), figures.get("training", "")
+        number = type(share) in (int, float) and 0 <= share <= 1
+        if not number or not isinstance(source, str):
             raise InputError(
-                f"{path} has no test accuracy from 0 to 1 of the {label}; write it anew with "
-                f"{command_line('evaluate', root)}"
+                f"{path} has no test accuracy from 0 to 1 of the {label}, or no name of its training; write it "
+                f"anew with {command_line('evaluate', root)}"
             )
     return evaluation
 

@@ -213,15 +213,16 @@ def _figures(root, path, config):
     if evaluation is None or not checkpoint.exists():
         return None
     name = path.absolute().name
-    named = [row for row in evaluation.values() if row.get("training") == name]
+    named = {row["training"]: row for row in evaluation.values() if "training" in row}
     if named:
-        return named[0] if named[0].get("checkpoint") == checkpoint_digest(checkpoint) else None
+        row = named.get(name, {})
+        return row if row.get("checkpoint") == checkpoint_digest(checkpoint) else None
     # Earlier versions wrote the label alone, so that all there is to go by is the time.
     row = evaluation.get(label_of(name, config, has_run(root), architecture(root)))
     with explain("read", checkpoint, "check its permissions"):
         since = checkpoint.stat().st_mtime_ns
         older = (root / "evaluation.json").stat().st_mtime_ns < since
-    return None if row is None or "training" in row or older else row
+    return None if older else row
 
 
 def _history(path, config):

@@ -159,8 +159,9 @@ def test_operations_of_ones_own_need_not_be_registered(tmp_path):
     for name in ("dil_conv_3x3", "dil_conv_5x5", "sep_conv_3x3", "sep_conv_5x5"):
         text = text.replace(name, "my_conv_3x3")
     (root / "genotype.txt").write_text(text)
-    config = TrainConfig(genotype=text)
-    write_run(root / "binary", config, [])
+    for name in ("mine", "binary"):
+        write_run(root / name, TrainConfig(genotype=text), [{"epoch": 1}])
+    write_evaluation(root, {"binary": 0.75})
     for run in (bnas.load_run(root), bnas.load_run(root).trainings["binary"]):
         assert "my_conv_3x3" in str(run.genotype)
     assert "my_conv_3x3" in str(bnas.load_run(root / "binary").genotype)
@@ -299,6 +300,12 @@ def test_lists_of_one_shape_are_columns_too(tmp_path):
                 "evaluation.json", {"a": {"test_accuracy": 2}}
             ),
             "evaluation.json has no test accuracy from 0 to 1 of the a; .*bnas evaluate",
+        ),
+        (
+            lambda root: RunFolder(root).write_result(
+                "evaluation.json", {"a": {"test_accuracy": 1, "training": []}}
+            ),
+            "no name of its training",
         ),
         (lambda root: (root / "binary" / "config.json").write_text("{"), "binary/config.json"),
         (
