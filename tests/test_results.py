@@ -299,7 +299,7 @@ def test_lists_of_one_shape_are_columns_too(tmp_path):
             lambda root: RunFolder(root).write_result(
                 "evaluation.json", {"a": {"test_accuracy": 2}}
             ),
-            "evaluation.json has no test accuracy from 0 to 1 of the a; .*bnas evaluate",
+            "evaluation.json has no test accuracy from 0 to 1 of the a.*bnas evaluate",
         ),
         (
             lambda root: RunFolder(root).write_result(
