@@ -21,6 +21,8 @@ _WHERE = {
     "register_operation": "bnas.space",
     "load_weights": "bnas.runs",
     "save_weights": "bnas.runs",
+    "load_run": "bnas.results",
+    "compare": "bnas.comparison",
 }
 _MODULES = (
     "functional",

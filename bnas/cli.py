@@ -249,6 +249,22 @@ Draws samples of the data, and of each trained network what it takes for what (c
 its mistakes and where its bits are, into the figures of its folder.
 After --limit the test images are fewer in proportion, and the interval is wider.
 """
+COMPARE = """\
+Compare what several searches have found: the test accuracy of their trained 1-bit networks,
+how many skips and poolings they keep, and what the searches cost. Runs that differ in
+nothing but the seed are one group, with mean and standard deviation. The differences from
+the group of the first RUN are taken seed by seed, with a 95 % bootstrap interval; where it
+holds 0, they are within noise.
+
+All must be searched, trained with the same settings, and evaluated (bnas evaluate RUN). With
+bnas train --hold-out there is a validation accuracy too, the one to choose by.
+"""
+COMPARE_EPILOG = """\
+examples:
+  bnas compare runs/dcp0 runs/dcp1 runs/dcp2 runs/random0 runs/random1 runs/random2
+  bnas compare runs/dcp* runs/random* -o table.csv -o figure.png
+  bnas compare runs/dcp* runs/random* --name real
+"""
 EXPORT = """\
 Compile the trained 1-bit network of a run to a packed one: weights and activations of
 its 1-bit layers as bits, batch norm and sign between them as integer thresholds. Prints
@@ -383,6 +399,26 @@ def build_parser():
     evaluate.add_argument("folder", metavar="RUN", help="run folder")
     evaluate.add_argument(
         "--data-dir", metavar="PATH", help="folder of the data (npz: the file), if it has moved"
+    )
+
+    compare = command(
+        "compare",
+        "compare what several searches have found",
+        COMPARE,
+        usage="bnas compare RUN RUN ... [options]",
+        epilog=COMPARE_EPILOG,
+    )
+    compare.add_argument("folders", metavar="RUN", nargs="+", help="run folders")
+    compare.add_argument(
+        "--name", metavar="NAME", default="binary", help="of the training in each RUN (binary)"
+    )
+    compare.add_argument(
+        "-o",
+        "--out",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="also write the table (.csv) or the figure (.png); may be given several times",
     )
 
     export = command(

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from bnas import functional, fused
+from bnas.comparison import compare as compare_runs
+from bnas.comparison import require_own_table
 from bnas.config import (
     QUICK_SEARCH,
     QUICK_TRAIN,
@@ -34,6 +36,7 @@ from bnas.contents import (
     require_kinship,
     runs_in,
     saved_config,
+    train_command,
     trainings,
 )
 from bnas.data import ascii_image, describe, load_dataset, read_images
@@ -44,6 +47,7 @@ from bnas.gradcheck import check_all, functions_of, gather_cases
 from bnas.packed import PackedNetwork
 from bnas.progress import Progress, announce
 from bnas.runs import RunFolder, explain, require_same_config, run
+from bnas.runs.files import checkpoint_digest
 from bnas.runs.jobs import fitting, saved_state
 from bnas.search.strategies import new_search
 from bnas.space import (
@@ -149,7 +153,7 @@ def evaluate(options):
         reference = job.genotype()
     else:
         reference = architecture(root)
-    configs, trained = trainings(root), {}
+    configs, trained, sources = trainings(root), {}, {}
     for name, config in configs.items():
         label = label_of(name, config, root in found, reference)
         try:
@@ -160,8 +164,11 @@ def evaluate(options):
             announce(f"Left out: {error.on_command_line()}", "")
             continue
         networks.append((label, trained[name]))
+        digest = checkpoint_digest(root / name / "checkpoint.npz")
+        sources[label] = {"training": name, "checkpoint": digest}
     table, figures = report(networks, dataset, lambda label: announce(f"Evaluating: {label}"))
-    RunFolder(root).write_result("evaluation.json", figures)
+    written = {label: {**row, **sources.get(label, {})} for label, row in figures.items()}
+    RunFolder(root).write_result("evaluation.json", written)
     print(f"{table}\n\n{BITS}")
     if {CHILD, FOUND} <= figures.keys() and figures[FOUND]["bits"] > figures[CHILD]["bits"]:
         small, large = found[root], configs["binary"]
@@ -181,6 +188,26 @@ def evaluate(options):
         print("\nIs that more than chance finds? Train the baselines, then evaluate again:")
         for name in missing:
             print(f"  {command_line('train', root, '--genotype', name)}")
+
+
+def compare(options):
+    paths = [Path(path) for path in options.out]
+    for path in paths:  # before the work
+        if path.suffix not in (".csv", ".png"):
+            raise InputError(f"-o {path} must end in .csv (the table) or .png (the figure)")
+        if path.suffix == ".csv":
+            require_own_table(path)
+        else:
+            _plots().run.require_own_figure(path)
+    comparison = compare_runs(options.folders, options.name)
+    print(comparison)
+    for path in paths:
+        if path.suffix == ".csv":
+            comparison.to_csv(path)
+        else:
+            _plots().draw_comparison(comparison, path)
+    if paths:
+        print("", *paths, sep="\n")
 
 
 def export(options):
@@ -399,8 +426,7 @@ def _refuse_unfinished(path, done, epochs, command):
 
 def _trained(root, name, dataset):
     """The trained Network in the folder root/name."""
-    kind = {**dict.fromkeys(TRAINED, "--precision"), **dict.fromkeys(BASELINES, "--genotype")}
-    command = command_line("train", root, kind.get(name, "--name"), name)
+    command = train_command(root, name)
     if not has_run(root / name):
         raise InputError(f"{root / name} is missing; train it first with {command}")
     config = saved_config(TrainConfig, root / name)

@@ -9,13 +9,15 @@ import difflib
 import os
 import re
 import shlex
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import numpy as np
 
 from bnas.config import SearchConfig, TrainConfig, config_from_dict
-from bnas.errors import InputError
+from bnas.errors import InputError, option
 from bnas.runs import RunFolder
+from bnas.runs.files import read_json
 from bnas.space import (
     PUBLISHED,
     format_genotype,
@@ -90,6 +92,46 @@ def labels_of(paths):
         if len(set(labels)) == len(paths):
             return dict(zip(labels, paths))
     return {str(path): path for path in paths}
+
+
+def evaluation_of(root):
+    """{label: figures} in the evaluation.json of the run in `root`; None if there is none."""
+    path = root / "evaluation.json"
+    if not path.exists():
+        return None
+    evaluation = read_json(path, f"{path} is missing")
+    for label, figures in evaluation.items():
+        figures = figures if isinstance(figures, dict) else {}
+        share, source = figures.get("test_accuracy"), figures.get("training", "")
+        number = type(share) in (int, float) and 0 <= share <= 1
+        if not number or not isinstance(source, str):
+            raise InputError(
+                f"{path} has no test accuracy from 0 to 1 of the {label}, or no name of its training; write it "
+                f"anew with {command_line('evaluate', root)}"
+            )
+    return evaluation
+
+
+def train_command(root, name, like=None):
+    """The command that trains the network `name` of the run in `root`.
+
+    like: the TrainConfig of a training of another run, whose settings it shall have, but for genotype and seed.
+    """
+    kind = {**dict.fromkeys(TRAINED, "--precision"), **dict.fromkeys(BASELINES, "--genotype")}
+    words = ["train", root, kind.get(name, "--name"), name]
+    taken = {f.name: f.default for f in fields(TrainConfig)} | inherited(root)  # unless told
+    if name in BASELINES and has_run(root / "binary"):
+        taken |= asdict(saved_config(TrainConfig, root / "binary"))
+    if name in TRAINED:
+        taken["precision"] = name
+    for setting, value in asdict(like).items() if like else ():
+        if setting in ("genotype", "seed", "data_dir") or value in (None, taken[setting]):
+            continue
+        if isinstance(value, bool):
+            words.append(option(setting) if value else option(f"no_{setting}"))
+        else:
+            words += [option(setting), value]
+    return command_line(*words)
 
 
 def inherited(root):

@@ -78,8 +78,8 @@ def report(networks, dataset, announce=lambda label: None):
         announce: called with each label before its turn.
 
     Returns:
-        (text, figures): a table, and {label: {"test_accuracy", "low", "high", "parameters", "bits"}}
-        with the 95 % interval of Wilson (1927) for the accuracy. The nearest neighbour has neither
+        (text, figures): a table, and {label: {"test_accuracy", "low", "high", "test_images", "parameters",
+        "bits"}} with the 95 % interval of Wilson (1927) for the accuracy. The nearest neighbour has neither
         parameters nor bits.
 
     Raises DivergedError if a prediction is NaN or infinite.
@@ -106,7 +106,12 @@ def _share(share, dataset):
 
     size = len(dataset.test)
     interval = binomtest(round(share * size), size).proportion_ci(method="wilson")
-    return {"test_accuracy": share, "low": float(interval.low), "high": float(interval.high)}
+    return {
+        "test_accuracy": share,
+        "low": float(interval.low),
+        "high": float(interval.high),
+        "test_images": size,
+    }
 
 
 def _table(figures, dataset):

@@ -27,6 +27,7 @@ COMMANDS = (
     "search",
     "train",
     "evaluate",
+    "compare",
     "export",
     "predict",
     "bench",
@@ -148,7 +149,12 @@ def test_evaluate_compares_all_networks(session):
     figures = json.loads((root / "evaluation.json").read_text())
     labels = ["Parent (supernet)", "Child (supernet)", "Found 1-bit network", "Its real twin"]
     assert list(figures) == [*labels, "Nearest neighbour, pixels"]
-    assert set(figures["Nearest neighbour, pixels"]) == {"test_accuracy", "low", "high"}
+    assert set(figures["Nearest neighbour, pixels"]) == {
+        "test_accuracy",
+        "low",
+        "high",
+        "test_images",
+    }
     for label in labels:
         (row,) = (line for line in printed["after"].splitlines() if line.startswith(label))
         accuracy, low, high = map(float, re.findall(r"\d+\.\d+", row)[:3])

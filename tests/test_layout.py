@@ -35,6 +35,8 @@ FLOORS = {
     "bnas.bench": 6,
     "bnas.progress": 6,
     "bnas.contents": 6,
+    "bnas.results": 6,
+    "bnas.comparison": 6,
     "bnas.commands": 6,
     "bnas.cli": 6,
     "bnas.__main__": 6,

@@ -37,6 +37,7 @@ def whole_session(run):
         (*SEARCH, run),
         ("train", run, *train),
         ("evaluate", run),
+        ("compare", run),
         ("export", run, "-o", run.parent / "net.npz"),
         ("predict", run.parent / "net.npz", run.parent / "images.npy"),
         ("plot", run),
@@ -61,7 +62,7 @@ def test_every_command_works_without_streams(tmp_path, missing, no_figures):
         with redirect_stdout(out), redirect_stderr(err):
             statuses.append(main([str(argument) for argument in arguments]))
             assert sys.stdout is out and sys.stderr is err  # as they were
-    assert statuses == [0] * 8 + [2]
+    assert statuses == [0] * 9 + [2]
     assert PackedNetwork.load(tmp_path / "net.npz").shape == (1, 8, 8)
 
 

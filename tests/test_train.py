@@ -208,7 +208,7 @@ def test_the_numbers_of_the_report():
     text, figures = report([("always 3", Always3())], DIGITS)
     n, hits = len(DIGITS.test), int((DIGITS.test.labels == 3).sum())
     row, p, z = figures["always 3"], hits / n, 1.959963984540054
-    assert row["test_accuracy"] == p
+    assert row["test_accuracy"] == p and row["test_images"] == n
     centre, spread = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     assert math.isclose(row["low"], (centre - spread) / (1 + z * z / n))
     assert math.isclose(row["high"], (centre + spread) / (1 + z * z / n))

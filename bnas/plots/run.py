@@ -8,6 +8,7 @@ from bnas.nn import bits_by_part
 from bnas.plots.accuracy import accuracy_figure
 from bnas.plots.alpha import alpha_figure, entropy_figure, has_genotypes, with_alpha
 from bnas.plots.cells import cell_figure
+from bnas.plots.comparison import comparison_figure
 from bnas.plots.figure import is_figure, to_png
 from bnas.plots.images import mistakes_figure, samples_figure
 from bnas.plots.network import bits_figure, confusion_figure
@@ -68,7 +69,7 @@ def draw_genotype(genotype, path):
 
     Raises InputError where there is a file already that is no figure of ours, or that cannot be written.
     """
-    _require_own(path)
+    require_own_figure(path)
     atomic_write(path, to_png(cell_figure(genotype)))
 
 
@@ -77,11 +78,17 @@ def draw_runs(runs, path, operations=PRIMITIVES):
 
     Raises InputError as it does, and as `draw_genotype` does for the file.
     """
-    _require_own(path)
+    require_own_figure(path)
     atomic_write(path, to_png(runs_figure(runs, operations)))
 
 
-def _require_own(path):
+def draw_comparison(comparison, path):
+    """Write the figure of what `bnas.compare` returned into the PNG file `path`; raises as `draw_genotype`."""
+    require_own_figure(path)
+    atomic_write(path, to_png(comparison_figure(comparison)))
+
+
+def require_own_figure(path):
     """Raise InputError if there is a file at `path` that is no figure of ours."""
     path = Path(path)
     if path.exists() and not (path.is_file() and is_figure(path)):

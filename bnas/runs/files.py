@@ -191,3 +191,18 @@ def load_checkpoint(path, advice="restore it from a copy or start the run again,
     except ValueError as error:
         raise InputError(f"{path} is not a file that bnas wrote: {error}; {advice}") from error
     return {name: array.copy("K") for name, array in arrays.items()}, meta
+
+
+def checkpoint_digest(path):
+    """The SHA-256, 64 hexadecimal digits, with which the checkpoint at `path` is sealed, without a check of it.
+
+    Raises InputError where there is no such file, or no seal on it.
+    """
+    path = Path(path)
+    advice = "restore it from a copy"
+    with explain("read", path, advice), open(path, "rb") as file:
+        file.seek(max(0, os.fstat(file.fileno()).st_size - 128))
+        seal = _SEAL.search(file.read())
+    if seal is None:
+        raise InputError(f"{path} is cut short or damaged; {advice}")
+    return seal[2].decode()
