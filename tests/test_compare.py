@@ -55,14 +55,14 @@ def test_runs_that_differ_in_the_seed_are_one_group(tmp_path):
     # The order is that of the first run of each group.
     comparison = bnas.compare([paths[1], *others, paths[0], *third])
     labels = [group.label for group in comparison.groups]
-    assert labels == ["dcp, eta 0.01, augment", "random", "dcp, eta 0, no augment"]
+    assert labels == ["dcp, eta by default, augment", "random", "dcp, eta 0, no augment"]
     assert [group.seeds for group in comparison.groups] == [(1, 0), (0,), (5,)]
     first = comparison.groups[0]
     assert first.test_accuracy.tolist() == [0.94, 0.9] and first.validation_accuracy is None
     assert first.cost("seconds") == 3.0 and first.cost("images_seen") == 2000
     assert first.cost("peak_memory") == 2**28 + 2 + 1  # of seed 1
     text = str(comparison)
-    assert re.search(r"dcp, eta 0.01, augment +2 +92.00 % ± 2.83 +\d", text)
+    assert re.search(r"dcp, eta by default, augment +2 +92.00 % ± 2.83 +\d", text)
     assert re.search(r"random +1 +80.00 % +\d", text)  # one seed has no spread
     assert re.search(r"random +3 +20 +2,000 +256 MiB", text)
     assert re.search(r"^random +1 +-10.00 +- +one pair, no interval$", text, re.M)
@@ -118,7 +118,7 @@ def test_what_earlier_versions_did_not_record_is_left_open(tmp_path):
     comparison = bnas.compare(paths)
     assert comparison.groups[0].cost("images_seen") is None
     assert comparison.groups[0].test_accuracy.tolist() == [0.9]
-    assert re.search(r"^dcp, eta 0.01 +3 +20 +- +-$", str(comparison), re.M)
+    assert re.search(r"^dcp, eta by default +3 +20 +- +-$", str(comparison), re.M)
 
 
 @pytest.mark.parametrize("name", ["real", "random", "long"])
@@ -265,7 +265,7 @@ def test_the_table_as_csv(tmp_path):
     comparison.to_csv(tmp_path / "t.csv")  # over its own
     with open(tmp_path / "t.csv", newline="", encoding="utf-8") as file:
         first, second = csv.DictReader(file, strict=True)
-    assert first["search"] == "dcp, eta 0.01" and second["search"] == "dcp, eta 0"
+    assert first["search"] == "dcp, eta by default" and second["search"] == "dcp, eta 0"
     assert float(first["test_accuracy"]) == np.mean([0.9, 0.8])
     assert float(first["test_accuracy_sd"]) == np.std([0.9, 0.8], ddof=1)
     assert first["seeds"] == "2" and first["operations"] == "8" and first["seconds"] == "3.0"

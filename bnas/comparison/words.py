@@ -37,6 +37,8 @@ def _words(name, value):
     name = option(name)[2:]
     if isinstance(value, bool):
         return name if value else f"no {name}"
+    if value is None:
+        return f"{name} by default"
     return f"{name} {int(value) if isinstance(value, float) and value.is_integer() else value}"
 
 
