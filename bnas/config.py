@@ -191,7 +191,7 @@ class SearchConfig:
     )
     strategy: str = setting(
         "dcp",
-        f"how to search: {', '.join(STRATEGIES)}, or MODULE:CLASS, a strategy of your own",
+        f"how to search: {', '.join(STRATEGIES)}, or MODULE:CLASS, one of your own",
     )
     batch_size: int = setting(64, "images of a step (batch norm needs 2)", least=2)
     rounds: int = setting(

@@ -1115,7 +1115,7 @@ def test_running_out_of_memory_takes_one_line(tmp_path, monkeypatch):
     def exhaust(*_):
         return np.empty(1 << 60, np.uint8)
 
-    monkeypatch.setattr(commands, "Search", exhaust)
+    monkeypatch.setattr(commands, "new_search", exhaust)
     fail(*SEARCH, tmp_path / "run", says="out of memory.*--channels")
     monkeypatch.setattr(commands, "load_dataset", exhaust)
     message = fail("data", says="out of memory.*fewer images")  # which has no such options
