@@ -1,15 +1,17 @@
 # `make` lists the targets. Everything is installed into .venv; runs go to runs/.
 PYTHON ?= python3
 RUN ?= runs/demo
+STRATEGIES := dcp cp bnas darts random shared evolution
 TESTS := .venv/bin/python -m pytest -n 2 --dist worksteal
 PIP := .venv/bin/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: help demo table test test-quick lint clean
+.PHONY: help demo table strategies test test-quick lint clean
 
 help:
 	@echo "make demo    search an architecture on the bundled digits, train and evaluate it"
 	@echo "             (3 to 4 minutes on 2 cores; RUN=$(RUN) is the run folder)"
 	@echo "make table   the same for three seeds, with the real twins: the table in the README"
+	@echo "make strategies  search with every strategy, five seeds each, and compare (an hour on 2 cores)"
 	@echo "make test    run the test suite in two processes (some 7 minutes on 2 cores, the first run,"
 	@echo "             which compiles all kernels; 5 later)"
 	@echo "make test-quick  most of the tests, none that takes long (less than a minute, after one"
@@ -34,6 +36,16 @@ table: .venv/.installed
 	    .venv/bin/bnas train runs/table$$seed --genotype skips --resume && \
 	    .venv/bin/bnas evaluate runs/table$$seed || exit; \
 	done
+
+# What each strategy finds, each network trained alike with the validation images held out: docs/strategies.md.
+strategies: .venv/.installed
+	for seed in 0 1 2 3 4; do for name in $(STRATEGIES); do \
+	    run=runs/$$name-seed$$seed; \
+	    .venv/bin/bnas search $$run --strategy $$name --seed $$seed --resume && \
+	    .venv/bin/bnas train $$run --hold-out --resume && \
+	    .venv/bin/bnas evaluate $$run || exit; \
+	done; done
+	.venv/bin/bnas compare $(foreach name,$(STRATEGIES),$(foreach seed,0 1 2 3 4,runs/$(name)-seed$(seed)))
 
 # First the kernels with every index checked, so that a bad one is an error and not a crash.
 test: .venv/.installed-test

@@ -204,7 +204,7 @@ def build_parser():
 
     search = command(
         "search",
-        "find an architecture with DCP-NAS",
+        "find an architecture, with DCP-NAS or another strategy",
         usage.SEARCH,
         usage="bnas search [RUN] [options]",
         epilog=usage.SEARCH_EPILOG,
