@@ -367,6 +367,7 @@ def test_what_is_missed_most_is_kept(nodes, operations, steps, seed):
             kept = sorted(sorted(into, key=lambda e: ranks[e][:2], reverse=True)[:2])
             expected = tuple((ranks[e][2], edges(nodes)[e][0]) for e in kept)
             assert cell[2 * (node - 2) : 2 * (node - 1)] == expected
+    assert (toy.seen[-1].sum(axis=-1) > 1).sum() <= 1  # what is settled is left out from then on
     net = Supernet(1, 2, 2, 1, nodes, REAL, rng(0), operations)
     for mask in toy.seen:  # each of them can be computed
         net.restrict(mask)
@@ -524,6 +525,7 @@ def test_a_setting_belongs_to_its_strategies(field):
             assert not reads(strategy, field)
             SearchConfig(strategy=strategy, **{field.name: field.default})
     assert getattr(SearchConfig(strategy="mine:Own", **{field.name: value}), field.name) == value
+    assert reads("mine:Own", field)
 
 
 def test_a_strategy_of_nobody_is_refused():
@@ -544,8 +546,16 @@ def test_no_number_is_infinite(field, value):
 def test_a_saved_configuration_is_read(strategy):
     config = SearchConfig(strategy=strategy, operations="skip_connect,none")
     assert config_from_dict(SearchConfig, asdict(config)) == config
-    older = {name: value for name, value in asdict(SearchConfig()).items() if name not in LATER}
-    assert config_from_dict(SearchConfig, older) == SearchConfig(strategy="dcp")
+
+
+def test_a_configuration_of_before_the_strategies_means_what_it_meant():
+    names = (
+        "dataset data_dir limit seed channels layers nodes operations rounds parent_epochs child_epochs "
+        "batch_size lr momentum weight_decay clip alpha_lr alpha_weight_decay lam mu distance curvature eta "
+        "psi_lr tau surrogate beta augment engine kernels"
+    ).split()
+    older = {name: asdict(SearchConfig(lam=0.5))[name] for name in names}
+    assert config_from_dict(SearchConfig, older) == SearchConfig(strategy="dcp", lam=0.5)
     assert set(LATER) <= {f.name for kind in (SearchConfig, TrainConfig) for f in fields(kind)}
 
 

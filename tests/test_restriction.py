@@ -102,7 +102,7 @@ def test_a_mask_of_no_genotype_is_refused():
         two = good.copy()
         more[kind, np.flatnonzero(empty)[0], 1] = True
         less[kind, kept[0]] = False
-        two[kind, kept[0]] = True
+        two[kind, kept[0]] = np.arange(8) // 2 == 1
         two[kind, kept[1]] = False
         none[kind, kept[-1]] = np.arange(8) == PRIMITIVES.index("none")
         for mask in (more, less, two, none):
@@ -262,6 +262,7 @@ def test_what_is_left_out_weighs_nothing(nodes, temperature, per_sample, trainin
     by_hand = Tensor(mixing_weights(alpha, temperature, np.broadcast_to(mask, alpha.shape)))
     with net.restricted(mask):
         logits = net(x, Tensor(alpha)).data
+        assert np.isfinite(net.mixing_weights(Tensor(alpha)).data).all()
     net.mixing_weights = lambda alpha: by_hand
     np.testing.assert_allclose(logits, net(x).data, rtol=1e-8, atol=1e-10)
 
@@ -311,11 +312,30 @@ def test_both_engines_leave_the_same_out(
             assert name not in results[-1], name
             if name in before:
                 np.testing.assert_array_equal(results[-1][f"state {name}"], before[name])
+    assert all(np.isfinite(array).all() for result in results for array in result.values())
     largest = max(1, *(np.abs(a).max() for n, a in results[0].items() if n[:6] != "state "))
     for name in results[0].keys() | results[1].keys():
         zeros = np.zeros_like(next(result[name] for result in results if name in result))
         ours, theirs = (result.get(name, zeros) for result in results)
         np.testing.assert_allclose(theirs, ours, rtol=0, atol=1e-8 * largest, err_msg=name)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("per_sample", [False, True], ids=["shared", "of each sample"])
+def test_of_none_alone_alpha_learns_nothing(engine, per_sample):
+    """Its gradient is 0, not missing: a search that ends up there goes on."""
+    net, labels = supernet(0, dtype=np.float32), np.array([0, 1, 2])
+    model, mask = ENGINES[engine](net), np.zeros(net.alpha.shape, bool)
+    mask[..., PRIMITIVES.index("none")] = True
+    mask[:, 1] = False  # and one without any
+    alpha = net.alpha
+    if per_sample:
+        alpha = Tensor(normal(1, 3, *alpha.shape, dtype=np.float32), requires_grad=True)
+    with model.restricted(mask):
+        logits = model(images(3, 1, 6, 6), alpha)
+    np.testing.assert_array_equal(logits.data, np.tile(net.classifier.bias.data, (3, 1)))
+    gradient, bias = grad(F.cross_entropy(logits, labels), [alpha, net.classifier.bias])
+    assert gradient.dtype == np.float32 and (gradient == 0).all() and bias.any()
 
 
 def dropped(net, mask):
