@@ -9,8 +9,8 @@ import numpy as np
 from bnas.config import PRIMITIVES
 from bnas.space.genotype import Genotype, edges, number_of_nodes
 
-# An operation of this weight has won its edge: the factor s (1 - s) of every gradient for its logit is below
-# a hundredth, and those of its rivals are smaller still.
+# An operation of this weight has won its edge for now: the factor s (1 - s) of every gradient for its logit is
+# below a hundredth, those of its rivals are no larger, and their weights get a hundredth of a gradient or less.
 DECIDED = 0.99
 
 
