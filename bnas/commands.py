@@ -67,17 +67,21 @@ CHECKED = 1000  # images at most, on which an exported network is compared with 
 
 
 def search(options):
-    given = _given(options, SearchConfig, QUICK_SEARCH)
-    config = SearchConfig(**given)
-    named = "" if config.strategy == "dcp" else config.strategy.replace(":", "-") + "-"
-    default = f"runs/{config.dataset}-{named}seed{config.seed}"
+    dataset, strategy, seed = (
+        getattr(options, name, getattr(SearchConfig, name))
+        for name in ("dataset", "strategy", "seed")
+    )
+    named = "" if strategy == "dcp" else strategy.replace(":", "-") + "-"
+    default = f"runs/{dataset}-{named}seed{seed}"
     folders = [Path(folder) for folder in (options.folder, options.out) if folder is not None]
     if len(set(folders)) > 1:
         raise InputError(f"RUN is {folders[0]} and --out {folders[1]}; give one of them")
     path = folders[0] if folders else Path(default)
     resume = options.resume and has_run(path)
-    if resume:
-        config = _resumed(SearchConfig, path, given)
+    if resume:  # what the settings given mean, depends on the strategy of the run
+        strategy = getattr(options, "strategy", saved_config(SearchConfig, path).strategy)
+    given = _given(options, SearchConfig, QUICK_SEARCH, strategy)
+    config = _resumed(SearchConfig, path, given) if resume else SearchConfig(**given)
     job = new_search(config, load_dataset(config.dataset, config.data_dir, config.limit))
     if config.strategy == "dcp" and config.eta != 0 and config.tau >= len(config.operation_names):
         print(
@@ -364,13 +368,14 @@ def data(options):
 # Settings
 
 
-def _given(options, kind, quick=None):
+def _given(options, kind, quick=None, strategy=SearchConfig.strategy):
     """The settings that the user gave, on top of those that --quick stands for and the strategy reads."""
     of_kind = {f.name: f for f in fields(kind)}
     given = {name: value for name, value in vars(options).items() if name in of_kind}
+    if "operations" in given:  # as a run keeps them
+        given["operations"] = ", ".join(names_in(given["operations"]))
     if not (quick and options.quick):
         return given
-    strategy = given.get("strategy", SearchConfig.strategy)
     return {n: v for n, v in quick.items() if reads(strategy, of_kind[n])} | given
 
 

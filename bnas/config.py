@@ -129,6 +129,8 @@ def check(config):
             raise InputError(name, f" must be above {limits['above']}{finite}, got {value}")
         if limits["most"] is not None and not value <= limits["most"]:
             raise InputError(name, f" must be at most {limits['most']}, got {value}")
+        if finite and not abs(value) < float("inf"):
+            raise InputError(name, f" must be finite, got {value}")
     if config.kernels == "numpy" and config.engine != "plain":
         raise InputError(
             "kernels numpy goes with engine plain alone: the fused engine has kernels of its own; give ",
@@ -223,28 +225,34 @@ class SearchConfig:
         1e-3, "weight decay of the architecture", least=0, of=DIFFERENTIABLE
     )
     warmup: int = setting(
-        0, "first epochs in which the weights learn and α rests", least=0, of=DIFFERENTIABLE
+        0,
+        "first epochs of the whole search, in which the weights learn and α rests",
+        least=0,
+        of=DIFFERENTIABLE,
     )
     temperature: float = setting(
         1.0,
-        "last temperature of softmax(α / T), which begins at 1 and changes by a factor an epoch",
+        "T of softmax(α / T) in the last epoch; it begins at 1 and changes by equal factors",
         above=0,
         of=DIFFERENTIABLE,
     )
     entropy: float = setting(
         0.0,
-        "reward for the entropy of softmax(α), which falls to 0 over the search; negative: penalty",
+        "reward for the entropy of softmax(α / T), summed over the edges, in the loss for α; it falls evenly "
+        "to 0 over the search; negative: a penalty",
         of=DIFFERENTIABLE,
     )
     stop_skips: int | None = setting(
         None,
-        "stop as soon as the normal cell has so many skips",
+        "stop once the normal cell of the genotype has so many skips, but not while α rests; never "
+        "unless given",
         least=1,
         of=("dcp", "bnas", "darts"),
     )
     selection: str = setting(
         "magnitude",
-        "what the genotype keeps: the largest α, or what the supernet's accuracy suffers most without",
+        "what the genotype keeps: what α weighs most, or what the supernet's validation accuracy "
+        "suffers most without",
         SELECTIONS,
         of=("dcp", "bnas", "darts"),
     )
@@ -309,7 +317,7 @@ class SearchConfig:
     )
     surrogate: str = setting(
         "clip",
-        "derivative that stands in for that of sign (tanh stays at temperature 1)",
+        "derivative that stands in for that of sign (tanh never sharpens)",
         SURROGATES,
     )
     beta: str = setting("closed", "channel scale: closed form mean|ŵ|, or learned", BETAS)

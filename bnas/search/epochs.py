@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bnas.errors import InputError, argument
 from bnas.evaluation import accuracy
 from bnas.kernels import buffers
 from bnas.nn import join_states, part_of, require_alike, without
@@ -16,6 +17,7 @@ from bnas.search.remedies import perturbation_selection, temperature_at, too_man
 from bnas.search.strategy import Strategy
 from bnas.space.alpha import decided_edges, edge_entropies, mask_genotype, mixing_weights
 from bnas.space.genotype import discretise, edges
+from bnas.space.skeleton import reduction_layers
 
 CELLS = ("normal", "reduction")
 
@@ -81,13 +83,29 @@ class PhasedSearch(Strategy):
         phase: the phase in force.
         deciding: the supernet whose α is the answer.
         selection: what the genotype keeps, bool (2, E, M), where it goes by perturbation; all False until then.
+        decided: what `decided_edges` said of the supernet of the last epoch.
+
+    Raises InputError where α would never move, and where there is no normal cell whose skips could be counted.
     """
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         self.schedule = schedule(self.algorithm())
         self.epochs = len(self.schedule)
-        self.phase = None
+        if config.warmup >= self.epochs:
+            raise InputError(
+                argument("warmup"),
+                f" {config.warmup} leaves none of the {self.epochs} epochs of this search in which α moves; give "
+                "less, or more epochs",
+            )
+        if config.stop_skips is not None and len(reduction_layers(config.layers)) == config.layers:
+            raise InputError(
+                argument("stop_skips"),
+                f" counts the skips of the normal cell, and a supernet of {config.layers} layers has none; give "
+                "3 or more ",
+                argument("layers"),
+            )
+        self.phase, self.decided = None, set()
         self.selection = np.zeros(self.deciding.alpha.shape, bool)
 
     def search_epoch(self, number, rng, progress):
@@ -99,7 +117,6 @@ class PhasedSearch(Strategy):
         if epoch.index == 0:
             self.phase = epoch.step.do(epoch.step.epochs)
         phase, supernet = self.phase, self.phase.supernet
-        before = decided_edges(*supernet.mixing)
         phase.cost = self.cost
         phase.alpha_rests = number < config.warmup
         phase.entropy = config.entropy * (1 - number / self.epochs)
@@ -110,9 +127,10 @@ class PhasedSearch(Strategy):
             epoch.step.then()
         figures["validation_accuracy"] = self.validation_accuracy(supernet, rng)
         weights = mixing_weights(*supernet.mixing)
-        for entry in sorted(decided_edges(*supernet.mixing) - before):
+        before, self.decided = self.decided, decided_edges(*supernet.mixing)
+        for entry in sorted(self.decided - before):
             progress.note(f"{label}: {self.sentence(entry, weights[entry])}")
-        if supernet is self.deciding:
+        if supernet is self.deciding and not phase.alpha_rests:
             self.end_early(number)
         if config.selection == "perturbation" and (self.stopped or number == self.epochs - 1):
             self.selection = perturbation_selection(
@@ -148,12 +166,12 @@ class PhasedSearch(Strategy):
         kind, e, m = entry
         i, j = edges(self.config.nodes)[e]
         return (
-            f"edge {i} → {j} of the {CELLS[kind]} cell is decided beyond return, "
-            f"{self.config.operation_names[m]} weighs {weight:.3f}: a gradient no longer moves it"
+            f"edge {i} → {j} of the {CELLS[kind]} cell is decided: "
+            f"{self.config.operation_names[m]} weighs {weight:.3f}, the others hardly learn any more"
         )
 
     def end_early(self, number):
-        """Stop the search if its cells skip too much."""
+        """Stop the search if its normal cell skips too much."""
         most = self.config.stop_skips
         if most is not None and number < self.epochs - 1:
             self.stopped = too_many_skips(self.genotype(), most)
@@ -194,3 +212,4 @@ class PhasedSearch(Strategy):
         self.phase = step.do(step.epochs)
         for name in self.STATE:
             getattr(self, name).load_state_dict(part_of(arrays, name))
+        self.decided = decided_edges(*self.phase.supernet.mixing)

@@ -17,12 +17,11 @@ def batch_statistics(network):
     """
     norms = [part for part in network.modules() if isinstance(part, nn.BatchNorm2d)]
     kept = [(norm.running_mean.copy(), norm.running_var.copy()) for norm in norms]
-    training = network.training
-    network.train()
     try:
-        yield
+        with nn.evaluating(network):  # afterwards each part is in the mode it was in
+            network.train()
+            yield
     finally:
-        network.train(training)
         for norm, (mean, variance) in zip(norms, kept):
             norm.running_mean[...], norm.running_var[...] = mean, variance
 

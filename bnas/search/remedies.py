@@ -49,9 +49,11 @@ def perturbation_selection(supernet, split, rng, cost):
     mask = np.ones(alpha.shape, bool)
 
     def spare(without):
-        """(accuracy without some entries, minus their weight): the least is what is missed most."""
+        """(accuracy without some entries of the mask, minus their weight): the least is what is missed most."""
         left = mask & ~without
-        return restricted_accuracy(supernet, left, split, cost), -float(weights[without].max())
+        return restricted_accuracy(supernet, left, split, cost), -float(
+            weights[mask & without].max()
+        )
 
     def entries(kind, e, m=slice(None)):
         chosen = np.zeros(alpha.shape, bool)

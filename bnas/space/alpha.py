@@ -9,8 +9,8 @@ import numpy as np
 from bnas.config import PRIMITIVES
 from bnas.space.genotype import Genotype, edges, number_of_nodes
 
-# An operation of this weight has won its edge: the factor s (1 - s) of every gradient for its logit is below
-# a hundredth, and those of its rivals are smaller still.
+# An operation of this weight has won its edge for now: the factor s (1 - s) of every gradient for its logit is
+# below a hundredth, those of its rivals are no larger, and their weights get a hundredth of a gradient or less.
 DECIDED = 0.99
 
 
@@ -33,18 +33,24 @@ def edge_entropies(weights):
 
 def decided_edges(alpha, temperature=1.0, mask=None):
     """{(cell, edge, candidate)} of the candidates that weigh DECIDED or more, with others beside them."""
+    mask = np.ones(np.shape(alpha), bool) if mask is None else np.asarray(mask, bool)
     won = mixing_weights(alpha, temperature, mask) >= DECIDED
-    if mask is not None:
-        won &= np.asarray(mask).sum(axis=-1, keepdims=True) > 1
+    won &= mask.sum(axis=-1, keepdims=True) > 1
     return {tuple(map(int, entry)) for entry in np.argwhere(won)}
 
 
 def genotype_mask(genotype, operations=PRIMITIVES):
     """The mask of a genotype's operations on its edges, bool (2, E, M).
 
-    Raises ValueError for two operations on one edge, which a supernet would average, not add.
+    Raises ValueError for two operations on one edge, which a supernet would average, not add, for an operation
+    that is none of `operations`, and for cells of different numbers of nodes.
     """
     operations, cells = list(operations), (genotype.normal, genotype.reduce)
+    if len(genotype.normal) != len(genotype.reduce):
+        raise ValueError("genotype_mask: the two cells have different numbers of nodes")
+    unknown = {name for cell in cells for name, _ in cell} - set(operations)
+    if unknown:
+        raise ValueError(f"genotype_mask: {min(unknown)!r} is none of the operations {operations}")
     pairs = edges(len(genotype.normal) // 2)
     mask = np.zeros((2, len(pairs), len(operations)), bool)
     for kind, cell in enumerate(cells):
@@ -57,7 +63,7 @@ def genotype_mask(genotype, operations=PRIMITIVES):
 
 
 def mask_genotype(mask, operations=PRIMITIVES):
-    """The genotype of a mask with one candidate on two edges of every node, and none on the others.
+    """The genotype of a mask with one operation, not `none`, on two edges of every node, and none elsewhere.
 
     Raises ValueError for any other mask.
     """
@@ -70,6 +76,10 @@ def mask_genotype(mask, operations=PRIMITIVES):
             mask[kind].sum(axis=-1) > 1
         ).any():
             raise ValueError("mask_genotype: every node needs two edges of one candidate each")
+        if any(name == "none" for *_, name in kept):
+            raise ValueError(
+                "mask_genotype: a genotype keeps only edges that carry something, no 'none'"
+            )
         cells.append(tuple((name, i) for i, _, name in kept))
     concat = tuple(range(2, nodes + 2))
     return Genotype(cells[0], concat, cells[1], concat)
