@@ -224,10 +224,11 @@ class SearchConfig:
     alpha_weight_decay: float = setting(
         1e-3, "weight decay of the architecture", least=0, of=DIFFERENTIABLE
     )
-    warmup: int = setting(
-        0,
-        "first epochs of the whole search, in which the weights learn and α rests",
+    warmup: float = setting(
+        0.0,
+        "share of each phase's epochs, its first, in which the weights learn and α rests",
         least=0,
+        most=0.99,
         of=DIFFERENTIABLE,
     )
     temperature: float = setting(

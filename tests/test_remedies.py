@@ -212,29 +212,31 @@ def test_a_reward_keeps_operations_in_competition_and_a_penalty_ends_it():
 # Warm-up
 
 
-@pytest.mark.parametrize("config", [TINY, DCP], ids=["bnas", "dcp"])
+@pytest.mark.parametrize(
+    "config", [TINY, replace(DCP, parent_epochs=2, child_epochs=3)], ids=["bnas", "dcp"]
+)
 @pytest.mark.parametrize("settings_too", [{}, {"entropy": 1.0, "alpha_weight_decay": 0.1}])
-def test_alpha_rests_during_the_warm_up_and_moves_after_it(config, settings_too):
-    search = CLASSES[config.strategy](replace(config, warmup=2, **settings_too), DIGITS)
-    first = search.supernets()[0].alpha.data.copy()
-    for number in range(search.epochs):
-        weights = search.supernets()[0].stem[0].weight.data.copy()
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
+def test_alpha_rests_in_the_first_epochs_of_each_phase_and_moves_in_the_others(
+    config, settings_too, share
+):
+    search = CLASSES[config.strategy](replace(config, warmup=share, **settings_too), DIGITS)
+    alpha = search.supernets()[0].alpha.data.tolist()  # which the Child inherits
+    rested = []
+    for number, epoch in enumerate(search.schedule):
         record = search.run_epoch(number, Silent())
-        rests = number < 2
-        assert (record["alpha"] == first.tolist()) == rests
-        assert record["gradient_steps"] > 0
-        if number == 0:
-            assert (search.supernets()[0].stem[0].weight.data != weights).any()
+        rests = epoch.index < int(share * epoch.step.epochs)
+        assert (record["alpha"] == alpha) == rests
+        alpha = record["alpha"]
+        assert record["loss"] > 0 and not np.isnan(record["train_accuracy"])
+        rested.append(rests)
+    assert any(rested) == (share > 0) and not all(rested)
 
 
-@pytest.mark.parametrize("config", [TINY, DCP, replace(DCP, strategy="cp", rounds=2)])
-def test_a_warm_up_that_leaves_nothing_is_refused(config):
-    make = CLASSES[config.strategy]
-    epochs = make(config, DIGITS).epochs
-    make(replace(config, warmup=epochs - 1), DIGITS)
-    for warmup in (epochs, epochs + 1):
-        with pytest.raises(InputError, match=f"warmup {warmup} leaves none of the {epochs} epochs"):
-            make(replace(config, warmup=warmup), DIGITS)
+def test_a_warm_up_of_everything_is_refused():
+    for share in (1, 1.5, -0.1):
+        with pytest.raises(InputError, match="^warmup must be at"):
+            replace(TINY, warmup=share)
 
 
 # Skips
@@ -270,7 +272,7 @@ class Forced(DirectSearch):
 
 
 @pytest.mark.parametrize(
-    "stop_skips, warmup, epochs", [(1, 0, 2), (2, 0, 3), (2, 3, 4), (1, 4, 5), (3, 0, 5)]
+    "stop_skips, warmup, epochs", [(1, 0, 2), (2, 0, 3), (2, 0.6, 4), (1, 0.8, 5), (3, 0, 5)]
 )
 def test_a_search_stops_when_its_normal_cell_skips_too_much(tmp_path, stop_skips, warmup, epochs):
     config = replace(TINY, **{**SKIPS, "stop_skips": stop_skips, "warmup": warmup})
@@ -406,7 +408,7 @@ def test_an_indispensable_operation_is_found_whatever_alpha_says(needed):
 
 @pytest.mark.parametrize("config", [TINY, DCP], ids=["bnas", "dcp"])
 def test_the_selection_is_the_answer_and_resumes_to_the_same_bits(tmp_path, config):
-    config = replace(config, nodes=3, selection="perturbation", warmup=1, entropy=0.1)
+    config = replace(config, nodes=3, selection="perturbation", warmup=0.5, entropy=0.1)
     make = CLASSES[config.strategy]
     whole = finish(search := make(config, DIGITS), tmp_path / "whole")
     assert mask_genotype(search.selection, config.operation_names) == search.genotype()

@@ -68,8 +68,8 @@ def run_all(search):
 VARIANTS = [(name, {}) for name in STRATEGIES]
 VARIANTS += [
     ("darts", {"order": 2}),
-    ("bnas", {"selection": "perturbation", "warmup": 1, "entropy": 0.1, "temperature": 0.5}),
-    ("dcp", {"stop_skips": 8, "temperature": 2.0, "entropy": -0.1}),
+    ("bnas", {"selection": "perturbation", "warmup": 0.5, "entropy": 0.1, "temperature": 0.5}),
+    ("dcp", {"layers": 3, "stop_skips": 8, "temperature": 2.0, "entropy": -0.1}),
     ("cp", {"samplings": 2, "beta": "learned"}),
 ]
 
@@ -417,6 +417,29 @@ def test_operations_are_scored_by_the_accuracies_of_their_paths(monkeypatch):
         )
         totals += np.where(path, 0.25 * (a_p - a_c) + a_c, 0)
     np.testing.assert_allclose(scores, totals / 2)
+
+
+def test_what_was_dropped_moves_no_more():
+    search = CPSearch(config_of("cp"), DIGITS)
+    for number in range(2):
+        search.run_epoch(number, Silent())
+    before, gone = search.child.state_dict(), ~search.active
+    assert gone.any()
+    search.run_epoch(2, Silent())
+    after = search.child.state_dict()
+    kinds = [int(cell.reduction) for cell in search.child.cells]
+    for name in after:
+        place = re.match(r"cells\.(\d+)\.edges\.(\d+)\.(\d+)\.", name)
+        if place and gone[kinds[int(place[1])], int(place[2]), int(place[3])]:
+            np.testing.assert_array_equal(after[name], before[name], err_msg=name)
+    left = reconstruction(search.child).item()
+    with search.child.restricted(None):
+        assert reconstruction(search.child).item() > left
+
+
+def test_a_space_of_one_operation_leaves_nothing_to_drop():
+    with pytest.raises(InputError, match="operations names skip_connect alone"):
+        CPSearch(config_of("cp", operations="skip_connect"), DIGITS)
 
 
 def test_dcp_without_lambda_and_eta_takes_the_steps_of_cp():

@@ -5,6 +5,7 @@ Operations are scored by the accuracies of Parent and Child, and the worst are d
 
 import numpy as np
 
+from bnas.errors import InputError, argument
 from bnas.search.dcp import Search
 from bnas.search.epochs import Step
 from bnas.search.paths import restricted_accuracy
@@ -48,12 +49,19 @@ class CPSearch(Search):
     so that after the last epoch one is left. Algorithm 9 trains a sampled path for an epoch before it is scored;
     here all paths share the weights of the supernets.
 
+    Raises InputError for a space of one operation.
+
     Attributes:
         active: the operations that are left, bool (2, E, M).
         scores: the last mean z of every operation, float64 (2, E, M).
     """
 
     def __init__(self, config, dataset):
+        if len(config.operation_names) == 1:
+            raise InputError(
+                argument("operations"),
+                f" names {config.operations} alone, and CP-NAS drops until one is left; give two or more",
+            )
         super().__init__(config, dataset)
         self.active = np.ones(self.child.alpha.shape, bool)
         self.scores = np.zeros(self.child.alpha.shape)

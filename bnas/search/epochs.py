@@ -85,19 +85,13 @@ class PhasedSearch(Strategy):
         selection: what the genotype keeps, bool (2, E, M), where it goes by perturbation; all False until then.
         decided: what `decided_edges` said of the supernet of the last epoch.
 
-    Raises InputError where α would never move, and where there is no normal cell whose skips could be counted.
+    Raises InputError where skips are to be counted and there is no normal cell.
     """
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         self.schedule = schedule(self.algorithm())
         self.epochs = len(self.schedule)
-        if config.warmup >= self.epochs:
-            raise InputError(
-                argument("warmup"),
-                f" {config.warmup} leaves none of the {self.epochs} epochs of this search in which α moves; give "
-                "less, or more epochs",
-            )
         if config.stop_skips is not None and len(reduction_layers(config.layers)) == config.layers:
             raise InputError(
                 argument("stop_skips"),
@@ -118,7 +112,7 @@ class PhasedSearch(Strategy):
             self.phase = epoch.step.do(epoch.step.epochs)
         phase, supernet = self.phase, self.phase.supernet
         phase.cost = self.cost
-        phase.alpha_rests = number < config.warmup
+        phase.alpha_rests = epoch.index < int(config.warmup * epoch.step.epochs)
         phase.entropy = config.entropy * (1 - number / self.epochs)
         label = f"epoch {number + 1} of {self.epochs} ({epoch})"
         figures = phase.run_epoch(epoch.index, self.dataset, self.augment, rng, label, progress)
@@ -166,8 +160,8 @@ class PhasedSearch(Strategy):
         kind, e, m = entry
         i, j = edges(self.config.nodes)[e]
         return (
-            f"edge {i} → {j} of the {CELLS[kind]} cell is decided: "
-            f"{self.config.operation_names[m]} weighs {weight:.3f}, the others hardly learn any more"
+            f"edge {i} → {j} of the {CELLS[kind]} cell is decided, hardly to return: "
+            f"{self.config.operation_names[m]} weighs {weight:.3f}, the others learn next to nothing"
         )
 
     def end_early(self, number):

@@ -25,8 +25,11 @@ def kl_to_teacher(logits, p):
 
 
 def reconstruction(network):
-    """L_R(ŵ, β) summed over all 1-bit convolutions (Eq. 4.23), a scalar Tensor."""
-    layers = [module for module in network.modules() if isinstance(module, nn.XnorConv2d)]
+    """L_R(ŵ, β) summed over all 1-bit convolutions that take part (Eq. 4.23), a scalar Tensor.
+
+    network: Supernet or Network.
+    """
+    layers = [part for part in network.active_modules() if isinstance(part, nn.XnorConv2d)]
     if not layers:
         return Tensor(0.0, dtype=network.classifier.weight.dtype)
     return F.reconstruction_loss(*(part for layer in layers for part in (layer.weight, layer.beta)))

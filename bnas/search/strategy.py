@@ -69,7 +69,8 @@ class Strategy:
         steps: gradient steps of an epoch, for the report of progress.
         augment: bnas.data.Augmentation of the training images, or None.
         cost: Cost of the present epoch; see there what is to be counted.
-        stopped: True once the search has ended before its last epoch.
+        stopped: True once the search has ended before its last epoch; a strategy that sets it has it in its state,
+            or a resumed search would go on.
     """
 
     def __init__(self, config, dataset):

@@ -72,6 +72,10 @@ class Skeleton(nn.Module):
         """Logits (B, N) of the last cell's output (B, C, H, W)."""
         return self.classifier(F.global_avg_pool2d(features))
 
+    def active_modules(self):
+        """The modules that take part: all, but for a supernet of which some candidates are left out."""
+        return self.modules()
+
     def reset_betas(self):
         """Let every learned β start from the closed form of the present ŵ."""
         for module in self.modules():

@@ -153,6 +153,17 @@ class Supernet(Skeleton):
         """The numbers of the candidates of a cell that take part, as its last argument; () for all."""
         return () if self.restriction is None else (self.restriction.numbers[int(cell.reduction)],)
 
+    def active_modules(self):
+        """The modules that take part: all but those of the candidates that are left out."""
+        if self.restriction is None:
+            return self.modules()
+        idle = set()
+        for cell in self.cells:
+            mask = self.restriction.mask[int(cell.reduction)]
+            for e, m in np.argwhere(~mask):
+                idle.update(cell.edges[e][m].modules())
+        return [module for module in self.modules() if module not in idle]
+
     def restrict(self, mask):
         """From now on only the candidates of `mask`, bool (2, E, M), take part; None: all.
 
