@@ -573,3 +573,13 @@ def test_plot_of_several_needs_searches_with_epochs(tmp_path):
     ):
         fail("plot", tmp_path / "a", tmp_path / other, "-o", tmp_path / "new.png", says=says)
     assert not (tmp_path / "new.png").exists()
+
+
+@pytest.mark.parametrize("epochs, numbers", [((2, 1, 3), [1, 2, 3]), ((1,) * 30, range(1, 31, 3))])
+def test_individuals_are_counted_from_1_where_they_end(epochs, numbers):
+    figure = accuracy_figure(individual_history(epochs))
+    figure.canvas.draw()
+    (above,) = figure.axes[0].child_axes
+    assert [text.get_text() for text in above.get_xticklabels()] == [str(n) for n in numbers]
+    ends = np.cumsum(epochs)[[n - 1 for n in numbers]]
+    np.testing.assert_array_equal(above.get_xticks(), ends)

@@ -86,12 +86,12 @@ def _draw_curves(ax, history, values, **style):
 
 
 def _number_individuals(ax, history):
-    """An axis above `ax` that counts the individuals, each where it ends."""
+    """An axis above `ax` that counts the individuals, from 1, each where it ends."""
     last = _last_epochs(history)
-    shown = last[:: max(1, -(-len(last) // 12))]
+    step = max(1, -(-len(last) // 12))
     above = ax.secondary_xaxis("top")
-    ends = [history[k]["epoch"] for k in shown]
-    above.set_xticks(ends, [str(history[k]["round"]) for k in shown])
+    ends = [history[k]["epoch"] for k in last[::step]]
+    above.set_xticks(ends, [str(number) for number in range(1, len(last) + 1, step)])
     above.tick_params(labelsize=8)
     above.set_xlabel("individual", fontsize=9)
 
