@@ -68,6 +68,11 @@ QUICK_SEARCH = {
     "rounds": 1,
     "parent_epochs": 1,
     "child_epochs": 1,
+    "samples": 20,
+    "individuals": 6,
+    "individual_epochs": 2,
+    "population": 3,
+    "tournament": 2,
     "batch_size": 32,
     "limit": 1024,
 }
@@ -203,8 +208,8 @@ class SearchConfig:
         most=1000,
         of=SUPERNETS,
     )
-    parent_epochs: int = setting(2, "epochs of each Parent phase", least=1, most=1000, of=SUPERNETS)
-    child_epochs: int = setting(2, "epochs of each Child phase", least=1, most=1000, of=SUPERNETS)
+    parent_epochs: int = setting(5, "epochs of each Parent phase", least=1, most=1000, of=SUPERNETS)
+    child_epochs: int = setting(8, "epochs of each Child phase", least=1, most=1000, of=SUPERNETS)
     supernet_epochs: int | None = setting(
         None,
         "epochs of the one supernet; unless given as many as Parent and Child take together",
@@ -213,7 +218,7 @@ class SearchConfig:
         of=ALONE,
     )
     lr: float = setting(
-        0.05, "peak learning rate of the weights (SGD, a cosine a phase)", above=0, of=SUPERNETS
+        0.1, "peak learning rate of the weights (SGD, a cosine a phase)", above=0, of=SUPERNETS
     )
     momentum: float = setting(0.9, "momentum of the weights", least=0, most=0.999, of=SUPERNETS)
     weight_decay: float = setting(3e-4, "weight decay of the weights", least=0, of=SUPERNETS)
@@ -305,10 +310,10 @@ class SearchConfig:
         of=("shared",),
     )
     individuals: int = setting(
-        20, "architectures trained, each by itself", least=1, most=10_000, of=INDIVIDUALS
+        25, "architectures trained, each by itself", least=1, most=10_000, of=INDIVIDUALS
     )
     individual_epochs: int = setting(
-        4, "epochs of each of these trainings", least=1, most=1000, of=INDIVIDUALS
+        8, "epochs of each of these trainings", least=1, most=1000, of=INDIVIDUALS
     )
     population: int = setting(
         8, "the youngest individuals, which may have offspring", least=1, of=("evolution",)
