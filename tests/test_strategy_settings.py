@@ -60,6 +60,15 @@ def test_a_saved_configuration_is_read(strategy):
     assert config_from_dict(SearchConfig, asdict(config)) == config
 
 
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_configuration_saved_under_other_defaults_is_read(strategy):
+    """A default may change; of the settings that a strategy does not read the saved ones are those of before."""
+    config = SearchConfig(strategy=strategy)
+    unread = {f.name: other_value(f) for f in OWN if not reads(strategy, f)}
+    assert unread
+    assert config_from_dict(SearchConfig, {**asdict(config), **unread}) == config
+
+
 def test_a_configuration_of_before_the_strategies_means_what_it_meant():
     names = (
         "dataset data_dir limit seed channels layers nodes operations rounds parent_epochs child_epochs "
