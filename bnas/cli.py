@@ -210,7 +210,10 @@ def build_parser():
         epilog=usage.SEARCH_EPILOG,
     )
     search.add_argument(
-        "folder", metavar="RUN", nargs="?", help="run folder (runs/DATASET-seedSEED)"
+        "folder",
+        metavar="RUN",
+        nargs="?",
+        help="run folder (runs/DATASET-seedSEED; but for dcp runs/DATASET-STRATEGY-seedSEED)",
     )
     search.add_argument("--out", metavar="DIR", help="the same as RUN")
     _run_options(search, QUICK_SEARCH)
