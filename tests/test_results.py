@@ -262,6 +262,7 @@ def test_csv_lines_end_and_texts_are_quoted_as_the_rfc_says(tmp_path):
         ({"alpha": 1.0}, "alpha of epoch 2 must be numbers"),
         ({"alpha": np.full((2, 5, 8), "1").tolist()}, "alpha of epoch 2 must be numbers"),
         ({"alpha": [["a"], [1]]}, "alpha of epoch 2 must be numbers"),
+        ({"alpha": np.ones((2, 5, 8), bool).tolist()}, "alpha of epoch 2 must be numbers"),
         ({"alpha": [[1.0], [1.0, 2.0]]}, "alpha of epoch 2 must be numbers"),
     ],
 )
@@ -279,6 +280,17 @@ def test_lists_of_one_shape_are_columns_too(tmp_path):
     history = history_of(tmp_path, records)
     np.testing.assert_array_equal(history["weights"], [[[np.nan, np.nan]], [[1, 2.5]]])
     assert history["flag"].tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("first, dtype", [([[True, False]], bool), (None, np.float64)])
+def test_masks_are_columns_too(tmp_path, first, dtype):
+    """As CP-NAS records which operations are left."""
+    records = search_records(CONFIG)
+    records[0]["active"], records[1]["active"] = first, [[False, True]]
+    active = history_of(tmp_path, records)["active"]
+    assert active.dtype == dtype and active.shape == (2, 1, 2)
+    want = [[np.nan, np.nan]] if first is None else first
+    np.testing.assert_array_equal(active, np.array([want, [[False, True]]], dtype))
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ from bnas.data import Split
 from bnas.errors import InputError
 from bnas.nn import part_of
 from bnas.optim import SGD, Adam, cosine_schedule
+from bnas.results import load_run
 from bnas.runs.jobs import Silent
 from bnas.search.cp import CPSearch, drop_worst, sample_paths, score
 from bnas.search.darts import DartsSearch, unrolled_gradient
@@ -704,6 +705,11 @@ def test_on_the_command_line(tmp_path, strategy):
     out = succeed("evaluate", run)
     labels = {"dcp": "Parent (supernet)", "bnas": "1-bit supernet", "darts": "Real supernet"}
     assert labels.get(strategy, "Found 1-bit network") in out
+    records = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
+    results = load_run(run)
+    assert results.genotype == parse_genotype(records[-1]["genotype"])
+    assert set(results.history) == set().union(*records)
+    assert results.history["loss"].tolist() == [record["loss"] for record in records]
 
 
 def test_a_setting_of_another_strategy_is_refused(tmp_path):

@@ -57,7 +57,8 @@ class Strategy:
 
     It may define networks() too. Figures are named as the columns of the history: "phase", one that bnas.plots
     knows ("search" unless told), "round", "loss", "train_accuracy", "validation_accuracy" (0 to 1), "alpha"
-    (2, E, M) as nested lists, and others of one's own.
+    (2, E, M) as nested lists, and others of one's own: numbers, texts, or nested lists of numbers or of truth
+    values, of one shape in all epochs.
 
     Args:
         config: SearchConfig.
