@@ -675,6 +675,9 @@ def test_the_strategy_of_the_docs_climbs(tmp_path, monkeypatch):
         ("minestrategy:NoStrategy", "no class 'NoStrategy' that is derived from"),
         ("minestrategy:", "no class ''"),
         (":Mine", "no module ''"),
+        ("./minestrategy:Mine", "no module './minestrategy'"),
+        ("minestrategy.more:Mine", "no module 'minestrategy.more'"),
+        ("bnas.nosuchmodule:Mine", "no module 'bnas.nosuchmodule'"),
         ("mine", "must be one of dcp, cp, bnas"),
     ],
 )
@@ -682,10 +685,27 @@ def test_what_is_no_strategy_is_refused(own_file, name, says):
     fail("search", "run", "--strategy", name, says=re.escape("--strategy") + ".*" + says)
 
 
-def test_an_error_in_a_users_module_is_shown_as_it_is(own_file):
-    (own_file / "brokenstrategy.py").write_text("import nosuchpackage\n")
-    with pytest.raises(ModuleNotFoundError, match="nosuchpackage"):
+@pytest.mark.parametrize(
+    "code, error, says",
+    [
+        ("import nosuchpackage", ModuleNotFoundError, "nosuchpackage"),
+        ("int('seven')", ValueError, "seven"),
+        ("len(7)", TypeError, "has no len"),
+    ],
+)
+def test_an_error_in_a_users_module_is_shown_as_it_is(own_file, code, error, says):
+    (own_file / "brokenstrategy.py").write_text(code + "\n")
+    with pytest.raises(error, match=says):
         strategy_named("brokenstrategy:Mine")
+
+
+def test_a_strategy_that_ends_without_an_answer_is_named(own_file):
+    code = MINE + "\n\nclass Silent(Mine):\n    def genotype(self):\n        return None\n"
+    (own_file / "minestrategy.py").write_text(code)
+    options = ("--strategy", "minestrategy:Silent", "--limit", "96", "--nodes", "2")
+    status, _, err = bnas("search", "run", *options)
+    assert status == 2
+    assert "\nbnas: minestrategy:Silent has ended without a genotype: its method" in err
 
 
 # On the command line
