@@ -440,6 +440,21 @@ def test_what_was_dropped_moves_no_more():
         assert reconstruction(search.child).item() > left
 
 
+@pytest.mark.parametrize("scale", [1, 10, 1e6])
+def test_what_was_dropped_is_never_the_answer_however_far_apart_scores_lie(scale):
+    """β_P has no bound, and a score may be any number."""
+    rng = np.random.default_rng(0)
+    search = CPSearch(config_of("cp"), DIGITS)
+    search.scores = scale * rng.standard_normal(search.scores.shape)
+    left = rng.integers(1, 8, search.active.shape[:2])  # none is dropped everywhere
+    search.active = np.arange(8) == left[..., None]
+    names = search.config.operation_names
+    assert not (genotype_mask(search.genotype(), names) & ~search.active).any()
+    search.active[0, 1] = np.arange(8) == 0  # into node 2, so that it is kept all the same
+    genotype = genotype_mask(search.genotype(), names)
+    assert genotype[0, 1].any() and not (genotype & ~search.active)[1].any()
+
+
 def test_a_space_of_one_operation_leaves_nothing_to_drop():
     with pytest.raises(InputError, match="operations names skip_connect alone"):
         CPSearch(config_of("cp", operations="skip_connect"), DIGITS)

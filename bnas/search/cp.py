@@ -118,7 +118,8 @@ class CPSearch(Search):
         """
         if self.active.all():
             return None
-        return genotype_of_strengths(self.scores + 2.0 * self.active, self.config.operation_names)
+        above = np.ptp(self.scores) + 1  # what is left ranks above all that was dropped
+        return genotype_of_strengths(self.scores + above * self.active, self.config.operation_names)
 
     def arrays(self):
         """{name: array} of what belongs to no part: scores, what is active, and what every search has."""
