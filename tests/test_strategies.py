@@ -169,6 +169,13 @@ def test_cost_counts_every_pass(histories):
     assert [cost for cost in costs["cp"] if cost != alone] == expected
 
 
+def test_the_tangent_direction_costs_a_gradient_step_a_batch(monkeypatch):
+    monkeypatch.setattr("bnas.search.dcp.BATCH", 12)  # of 32 images: 3 batches
+    record = Search(config_of("dcp"), DIGITS).run_epoch(0, Silent())
+    assert record["gradient_steps"] == 6 + 3
+    assert record["images_seen"] == 2 * 3 * 32 + 2 * len(DIGITS.validation)
+
+
 def test_second_order_curvatures_cost_what_they_cost():
     for name, strategy, more in (
         ((6 + 3 * 3), "darts", {"order": 2}),
