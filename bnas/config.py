@@ -158,7 +158,8 @@ def names_in(text):
 def config_from_dict(kind, values):
     """The configuration of dataclass `kind` that `dataclasses.asdict` made, of this version or an older one.
 
-    The settings in LATER may be missing: their defaults mean what an older version did. Raises
+    The settings in LATER may be missing: their defaults mean what an older version did. Those that the
+    strategy does not read were at the defaults of that version, and are at those of this one. Raises
     InputError for any other that is missing, and for one that this version does not know.
     """
     odd = sorted((set(values) ^ {f.name for f in fields(kind)}) - (set(LATER) - set(values)))
@@ -167,7 +168,9 @@ def config_from_dict(kind, values):
             f"the saved configuration does not fit the {kind.__name__} of this version "
             f"({', '.join(odd[:3])}); use the version of bnas that wrote it, or start a new run"
         )
-    return kind(**values)
+    strategy = str(values.get("strategy", SearchConfig.strategy))
+    read = [f.name for f in fields(kind) if reads(strategy, f)]
+    return kind(**{name: values[name] for name in read if name in values})
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,20 @@ def test_a_saved_configuration_is_read(strategy):
     assert config_from_dict(SearchConfig, asdict(config)) == config
 
 
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_configuration_saved_when_other_defaults_held_is_read(strategy):
+    """Of what the strategy reads, the saved value holds; of what it does not read, none is of any use."""
+    other = asdict(SearchConfig(strategy=strategy)) | {"rounds": 7, "individuals": 9, "eta": 0.25}
+    config = config_from_dict(SearchConfig, other)
+    for field in fields(SearchConfig):
+        name = field.name
+        assert getattr(config, name) == (other[name] if reads(strategy, field) else field.default)
+    with pytest.raises(InputError, match="strategy must be one of dcp, "):
+        config_from_dict(SearchConfig, other | {"strategy": "annealing"})
+    with pytest.raises(InputError, match="strategy must be text, got 7"):
+        config_from_dict(SearchConfig, other | {"strategy": 7})
+
+
 def test_a_configuration_of_before_the_strategies_means_what_it_meant():
     names = (
         "dataset data_dir limit seed channels layers nodes operations rounds parent_epochs child_epochs "
