@@ -5,21 +5,15 @@ columns of the history. A strategy of one's own is a subclass of `Strategy` in a
 --strategy MODULE:CLASS` runs it with the same run folder, resume, history and figures as ours.
 """
 
-import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 
 from bnas import backend, fused
 from bnas.kernels import buffers
 from bnas.runs.jobs import epoch_rng
+from bnas.runs.memory import peak_memory
 from bnas.space.supernet import Supernet
 from bnas.space.text import format_genotype
-
-try:
-    import resource
-except ImportError:  # Windows
-    resource = None
 
 
 class Cost:
@@ -134,15 +128,3 @@ def new_supernet(config, dataset, precision, rng):
         config.operation_names,
     )
     return fused.compile(supernet) if config.engine == "fused" else supernet
-
-
-def peak_memory():
-    """The most bytes of memory that this process ever held at once; None where the system does not tell."""
-    if sys.platform == "linux":  # which hands ru_maxrss down to every child
-        for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
-            if line.startswith("VmHWM"):
-                return int(line.split()[1]) * 1024
-    if resource is None:
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
