@@ -234,7 +234,7 @@ class SearchConfig:
     )
     warmup: float = setting(
         0.0,
-        "share of each phase's epochs, its first, in which the weights learn and α rests",
+        "share of each phase's epochs, its first, in which the weights learn and α rests; whole epochs",
         least=0,
         most=0.99,
         of=DIFFERENTIABLE,

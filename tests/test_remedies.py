@@ -226,6 +226,7 @@ def test_alpha_rests_in_the_first_epochs_of_each_phase_and_moves_in_the_others(
     for number, epoch in enumerate(search.schedule):
         record = search.run_epoch(number, Silent())
         rests = epoch.index < int(share * epoch.step.epochs)
+        assert search.rests(epoch) == rests
         assert (record["alpha"] == alpha) == rests
         alpha = record["alpha"]
         assert record["loss"] > 0 and not np.isnan(record["train_accuracy"])
@@ -237,6 +238,21 @@ def test_a_warm_up_of_everything_is_refused():
     for share in (1, 1.5, -0.1):
         with pytest.raises(InputError, match="^warmup must be at"):
             replace(TINY, warmup=share)
+
+
+@pytest.mark.parametrize("share, epochs, rested", [(0.5, 3, 1), (0.29, 100, 29), (0.58, 50, 29)])
+def test_a_warm_up_is_whole_epochs_whatever_the_rounding(share, epochs, rested):
+    """0.29 · 100 is 28.999999999999996 in floating point."""
+    search = DirectSearch(replace(TINY, warmup=share, supernet_epochs=epochs), DIGITS)
+    assert sum(search.rests(epoch) for epoch in search.schedule) == rested
+
+
+def test_a_warm_up_of_no_epoch_is_refused():
+    """Which would leave the search as it is without."""
+    for config in (TINY, replace(DCP, parent_epochs=2, child_epochs=3)):
+        with pytest.raises(InputError, match="^warmup 0.3.* less than an epoch of every phase"):
+            CLASSES[config.strategy](replace(config, warmup=0.3), DIGITS)
+    CLASSES["dcp"](replace(DCP, parent_epochs=2, child_epochs=4, warmup=0.3), DIGITS)
 
 
 # Skips
