@@ -1,6 +1,6 @@
 """Remedies of a differentiable search: they do what their options say, and a search resumes with them."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -304,6 +304,16 @@ def test_a_search_stops_when_its_normal_cell_skips_too_much(tmp_path, stop_skips
     assert Forced.TRAINED == 0 and again.stopped == search.stopped
     assert (tmp_path / "run" / "history.jsonl").read_bytes() == before
     assert again.genotype() == search.genotype()
+
+
+@pytest.mark.parametrize("strategy", ["shared", "cp"])
+def test_a_search_without_an_answer_yet_goes_on(strategy):
+    """Of a user's own, which reads any setting: ours of that kind refuse this one."""
+    short = {"parent_epochs": 1, "child_epochs": 2, "supernet_epochs": 3, "stop_skips": 1}
+    own = {**asdict(DCP), **SKIPS, **short, "strategy": "own:Own"}
+    search = CLASSES[strategy](SearchConfig(**own), DIGITS)
+    assert search.run_epoch(0, Silent())["genotype"] is None and not search.stopped
+    search.run_epoch(1, Silent())
 
 
 def test_the_skips_of_no_normal_cell_are_not_counted():

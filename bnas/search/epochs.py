@@ -177,9 +177,9 @@ class PhasedSearch(Strategy):
 
     def end_early(self, number):
         """Stop the search if its normal cell skips too much."""
-        most = self.config.stop_skips
-        if most is not None and number < self.epochs - 1:
-            self.stopped = too_many_skips(self.genotype(), most)
+        most, genotype = self.config.stop_skips, self.genotype()
+        if most is not None and genotype is not None and number < self.epochs - 1:
+            self.stopped = too_many_skips(genotype, most)
 
     def genotype(self):
         """The discretised α of the deciding supernet, or what perturbation selected."""
