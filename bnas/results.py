@@ -17,6 +17,17 @@ from bnas.runs.files import checkpoint_digest
 from bnas.space import Genotype, edges, parse_genotype, read_genotype
 from bnas.space.genotype import shorten
 
+NUMBERS = (  # columns that are added up or compared
+    "loss",
+    "train_accuracy",
+    "validation_accuracy",
+    "evaluation_accuracy",
+    "seconds",
+    "gradient_steps",
+    "images_seen",
+    "peak_memory",
+)
+
 
 def load_run(path):
     """What a run has written, read from its folder.
@@ -248,6 +259,8 @@ def _history(path, config):
         values = [record.get(name) for record in records]
         try:
             columns[name] = _array(values, shape if name == "alpha" else None)
+            if name in NUMBERS and (columns[name].ndim > 1 or columns[name].dtype.kind not in "if"):
+                raise ValueError(f"must be a number in every epoch, got {shorten(values[-1])}")
         except (ValueError, OverflowError) as error:
             raise InputError(f"{file}: {name} {error}; restore the file from a copy") from error
     return History(columns)

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import random
+import re
 
 import numpy as np
 import pytest
@@ -270,6 +271,23 @@ def test_histories_that_are_no_columns(tmp_path, more, says):
     first, second = search_records(CONFIG)
     root = write_run(tmp_path / "run", CONFIG, [first, second | more])
     with pytest.raises(InputError, match=f"history.jsonl: {says}"):
+        bnas.load_run(root)
+
+
+@pytest.mark.parametrize("name", ["seconds", "gradient_steps", "images_seen", "peak_memory"])
+@pytest.mark.parametrize("value", ["many", [1, 2]])
+def test_totals_are_of_numbers(tmp_path, name, value):
+    records = [record | {name: value} for record in search_records(CONFIG)]
+    root = write_run(tmp_path / "run", CONFIG, records)
+    with pytest.raises(InputError, match=f"history.jsonl: {name} must be a number"):
+        bnas.load_run(root)
+
+
+def test_a_validation_accuracy_is_a_number(tmp_path):
+    root = write_all(tmp_path / "run", validation=0.5)
+    file = root / "binary" / "history.jsonl"
+    file.write_text(re.sub(r'("validation_accuracy"): [\d.]+', r'\1: "high"', file.read_text()))
+    with pytest.raises(InputError, match="binary/history.jsonl: validation_accuracy must be a num"):
         bnas.load_run(root)
 
 
