@@ -23,7 +23,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import bnas.functional as F
-from bnas import nn
+from bnas import nn, plots
 from bnas.autodiff import Tensor, frozen, grad
 from bnas.config import STRATEGIES, SearchConfig
 from bnas.data import Split
@@ -40,7 +40,7 @@ from bnas.search.evolution import EvolutionSearch, mutate
 from bnas.search.objectives import kl_to_teacher, reconstruction, teacher_probabilities
 from bnas.search.paths import restricted_accuracy
 from bnas.search.strategies import new_search, strategy_named
-from bnas.search.strategy import Cost
+from bnas.search.strategy import PHASES, Cost
 from bnas.space import parse_genotype, random_genotype, validate_genotype
 from bnas.space.alpha import genotype_mask, mixing_weights
 from bnas.train import Training
@@ -719,6 +719,27 @@ def test_an_error_in_a_users_module_is_shown_as_it_is(own_file, code, error, say
     (own_file / "brokenstrategy.py").write_text(code + "\n")
     with pytest.raises(error, match=says):
         strategy_named("brokenstrategy:Mine")
+
+
+@pytest.mark.parametrize(
+    "figure, says",
+    [
+        ("'epoch': 7", "gave a figure 'epoch', which is recorded anyway"),
+        ("'seconds': 7.0", "gave a figure 'seconds', which is recorded anyway"),
+        ("'phase': 'mine'", "gave the phase 'mine'; the figures know parent, child"),
+    ],
+)
+def test_figures_that_no_history_holds_are_refused_in_the_first_epoch(own_file, figure, says):
+    code = MINE.replace('"validation_accuracy": 0.5', figure)
+    (own_file / "minestrategy.py").write_text(code)
+    options = ("--strategy", "minestrategy:Mine", "--limit", "96", "--nodes", "2")
+    status, _, err = bnas("search", "run", *options)
+    assert status == 2 and f"\nbnas: search_epoch of minestrategy:Mine {says}" in err
+    assert not Path("run/checkpoint.npz").exists()
+
+
+def test_all_phases_can_be_drawn():
+    assert tuple(plots.epochs.PHASES) == PHASES
 
 
 def test_a_strategy_that_ends_without_an_answer_is_named(own_file):
