@@ -34,6 +34,7 @@ ALONE = ("bnas", "darts", "shared")  # one supernet
 DIFFERENTIABLE = ("dcp", "cp", "bnas", "darts")  # α moves by gradients
 SUPERNETS = (*CHILD_PARENT, *ALONE)
 INDIVIDUALS = ("random", "evolution")  # every architecture is trained by itself
+IN_ONE_BIT = ("dcp", "cp", "bnas", "random", "shared", "evolution")  # something learns in 1 bit
 SELECTIONS = ("magnitude", "perturbation")
 BENCH_PARTS = ("kernels", "networks", "steps", "memory", "growth")
 BENCH_SCALES = ("digits", "cifar", "darts")  # of a search step: image, channels, layers, batch
@@ -328,8 +329,11 @@ class SearchConfig:
         "clip",
         "derivative that stands in for that of sign (tanh never sharpens)",
         SURROGATES,
+        of=IN_ONE_BIT,
     )
-    beta: str = setting("closed", "channel scale: closed form mean|ŵ|, or learned", BETAS)
+    beta: str = setting(
+        "closed", "channel scale: closed form mean|ŵ|, or learned", BETAS, of=IN_ONE_BIT
+    )
     augment: bool = setting(True, "augment training images as usual for the data set")
     engine: str = ENGINE
     kernels: str = KERNEL_CHOICE

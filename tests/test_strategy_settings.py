@@ -40,6 +40,12 @@ def test_a_setting_belongs_to_its_strategies(field):
     assert reads("mine:Own", field)
 
 
+@pytest.mark.parametrize("setting", [{"surrogate": "tanh"}, {"beta": "learned"}])
+def test_a_real_supernet_has_nothing_in_one_bit_to_set(setting):
+    with pytest.raises(InputError, match="means nothing to the strategy darts"):
+        SearchConfig(strategy="darts", **setting)
+
+
 def test_a_strategy_of_nobody_is_refused():
     with pytest.raises(
         InputError, match="strategy must be one of dcp, cp, .*MODULE:CLASS.*got 'DCP'"
