@@ -462,6 +462,14 @@ def test_what_was_dropped_is_never_the_answer_however_far_apart_scores_lie(scale
     assert genotype[0, 1].any() and not (genotype & ~search.active)[1].any()
 
 
+def test_evaluation_leaves_out_supernets_of_which_candidates_were_dropped_since_they_learnt():
+    """The running statistics of their batch norms are those of more candidates than are left."""
+    search = CPSearch(config_of("cp"), DIGITS)
+    assert search.networks() == {}
+    labels = ["Parent (supernet)", "Child (supernet)"]
+    assert list(Search(config_of("dcp"), DIGITS).networks()) == labels
+
+
 def test_a_space_of_one_operation_leaves_nothing_to_drop():
     with pytest.raises(InputError, match="operations names skip_connect alone"):
         CPSearch(config_of("cp", operations="skip_connect"), DIGITS)

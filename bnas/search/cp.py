@@ -111,6 +111,10 @@ class CPSearch(Search):
                 totals += path * score(*accuracies, config.beta_p)
         return np.where(self.active, totals / config.samplings, self.scores)
 
+    def networks(self):
+        """None: after the last drop no supernet has learned, and its running statistics are of more candidates."""
+        return {}
+
     def genotype(self):
         """What is left, and of each node's edges the two whose operations scored best; None at first.
 
