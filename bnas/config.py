@@ -156,6 +156,11 @@ def names_in(text):
     return tuple(name.strip() for name in text.split(","))
 
 
+def module_of(strategy):
+    """MODULE:CLASS for a strategy that is named by its file, MODULE.py:CLASS; any other name as it is."""
+    return strategy.replace(".py:", ":")
+
+
 def config_from_dict(kind, values):
     """The configuration of dataclass `kind` that `dataclasses.asdict` made, of this version or an older one.
 
@@ -341,6 +346,7 @@ class SearchConfig:
     def __post_init__(self):
         check(self)
         object.__setattr__(self, "operations", ", ".join(self.operation_names))
+        object.__setattr__(self, "strategy", module_of(self.strategy))
         if ":" in self.strategy:  # one of the user's own reads what it likes
             return
         if self.strategy not in STRATEGIES:

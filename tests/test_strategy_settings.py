@@ -7,6 +7,7 @@ import pytest
 from helpers.commands import fail, succeed
 
 from bnas import commands
+from bnas.cli import build_parser
 from bnas.config import LATER, STRATEGIES, SearchConfig, TrainConfig, config_from_dict, reads
 from bnas.errors import InputError
 
@@ -51,6 +52,13 @@ def test_a_strategy_of_nobody_is_refused():
         InputError, match="strategy must be one of dcp, cp, .*MODULE:CLASS.*got 'DCP'"
     ):
         SearchConfig(strategy="DCP")
+
+
+def test_a_strategy_has_one_name_whether_its_file_is_named_or_its_module():
+    config = SearchConfig(strategy="hill.py:Climber")
+    assert config == SearchConfig(strategy="hill:Climber") and config.strategy == "hill:Climber"
+    options = build_parser().parse_args(["search", "--strategy", "hill.py:Climber"])
+    assert options.strategy == "hill:Climber"  # also in the name of the folder, and on resuming
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

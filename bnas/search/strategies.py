@@ -27,7 +27,6 @@ def strategy_named(name):
     if name in STRATEGIES:
         return STRATEGIES[name]
     module_name, _, class_name = name.partition(":")
-    module_name = module_name.removesuffix(".py")
     module = _imported(module_name)
     if module is None:
         raise InputError(
