@@ -39,10 +39,11 @@ from bnas.search.decoupled import DecoupledAlpha
 from bnas.search.evolution import EvolutionSearch, mutate
 from bnas.search.objectives import kl_to_teacher, reconstruction, teacher_probabilities
 from bnas.search.paths import restricted_accuracy
+from bnas.search.shared import PathPhase
 from bnas.search.strategies import new_search, strategy_named
 from bnas.search.strategy import PHASES, Cost
 from bnas.space import parse_genotype, random_genotype, validate_genotype
-from bnas.space.alpha import genotype_mask, mixing_weights
+from bnas.space.alpha import genotype_mask, mask_genotype, mixing_weights
 from bnas.train import Training
 
 SIZE = {"limit": 96, "channels": 2, "layers": 2, "nodes": 2, "batch_size": 32}
@@ -585,18 +586,28 @@ def test_mutations_are_of_both_kinds_and_both_cells():
 # Shared weights
 
 
-def test_shared_weights_learn_on_one_path_a_step():
+def test_shared_weights_learn_on_one_path_a_step(monkeypatch):
     search = new_search(config_of("shared", supernet_epochs=1), DIGITS)
-    before = search.supernet.state_dict()
+    before, paths, loss = search.supernet.state_dict(), [], PathPhase.weight_loss
+
+    def spy(phase, images, labels):
+        paths.append(phase.supernet.restriction.mask)
+        return loss(phase, images, labels)
+
+    monkeypatch.setattr(PathPhase, "weight_loss", spy)
     search.run_epoch(0, Silent())
-    after = search.supernet.state_dict()
+    names = search.config.operation_names
+    assert len(paths) == search.steps == len({mask_genotype(path, names) for path in paths})
+    after, taken = search.supernet.state_dict(), np.any(paths, axis=0)
     np.testing.assert_array_equal(before["alpha"], after["alpha"])
-    moved = {
-        name.split(".")[3]
-        for name in after
-        if ".edges." in name and not np.array_equal(before[name], after[name])
-    }
-    assert len(moved) > 1 and search.supernet.restriction is None
+    kinds = [int(cell.reduction) for cell in search.supernet.cells]
+    moved = np.zeros_like(taken)
+    for name in after:
+        place = re.match(r"cells\.(\d+)\.edges\.(\d+)\.(\d+)\.", name)
+        if place and not np.array_equal(before[name], after[name]):
+            moved[kinds[int(place[1])], int(place[2]), int(place[3])] = True
+    assert moved.any() and not (moved & ~taken).any()
+    assert search.supernet.restriction is None
 
 
 def test_the_best_of_the_drawn_paths_is_kept(monkeypatch):
