@@ -446,6 +446,21 @@ def test_the_selection_is_the_answer_and_resumes_to_the_same_bits(tmp_path, conf
     assert_same_outcome(whole, pieces)
 
 
+@pytest.mark.parametrize("config", [TINY, DCP], ids=["bnas", "dcp"])
+def test_the_selection_goes_by_the_validation_images(config, monkeypatch):
+    splits = []
+
+    def spy(supernet, split, rng, cost):
+        splits.append(split)
+        return perturbation_selection(supernet, split, rng, cost)
+
+    monkeypatch.setattr("bnas.search.epochs.perturbation_selection", spy)
+    search = CLASSES[config.strategy](replace(config, selection="perturbation"), DIGITS)
+    for number in range(search.epochs):
+        search.run_epoch(number, Silent())
+    assert len(splits) == 1 and splits[0] is DIGITS.validation
+
+
 def test_a_search_that_stops_selects_too():
     search = Forced(replace(TINY, **SKIPS, selection="perturbation"), DIGITS)
     for number in range(3):
