@@ -21,6 +21,7 @@ from bnas.config import (
     QUICK_TRAIN,
     SearchConfig,
     TrainConfig,
+    module_of,
 )
 from bnas.errors import DivergedError, InputError, option
 
@@ -399,6 +400,8 @@ def _settings(parser, kind, only=None, skip=()):
         read, metavar = _READERS[f.type]
         if f.name == "operations":
             metavar = "NAME,..."
+        if f.name == "strategy":
+            read = module_of
         if choices:
             metavar = "|".join(map(str, choices))
         if f.default is not None:

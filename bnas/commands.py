@@ -92,10 +92,16 @@ def search(options):
     with _open(path, config, resume) as folder:
         _carry_out(job, folder)
         folder.require_hold()
-        write_genotype(path / "genotype.txt", job.genotype())
+        genotype = job.genotype()
+        if genotype is None:
+            raise InputError(
+                f"{config.strategy} has ended without a genotype: its method genotype() must return one after "
+                "the last epoch"
+            )
+        write_genotype(path / "genotype.txt", genotype)
         _draw(folder)
     print(
-        f"{format_genotype(job.genotype())}\n{explain_genotype(job.genotype())}\n\n"
+        f"{format_genotype(genotype)}\n{explain_genotype(genotype)}\n\n"
         f"The search is in {path}, its figures in {folder.figures}."
     )
     print(f"Next: {command_line('train', path)}")

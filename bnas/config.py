@@ -34,6 +34,7 @@ ALONE = ("bnas", "darts", "shared")  # one supernet
 DIFFERENTIABLE = ("dcp", "cp", "bnas", "darts")  # α moves by gradients
 SUPERNETS = (*CHILD_PARENT, *ALONE)
 INDIVIDUALS = ("random", "evolution")  # every architecture is trained by itself
+IN_ONE_BIT = ("dcp", "cp", "bnas", "random", "shared", "evolution")  # something learns in 1 bit
 SELECTIONS = ("magnitude", "perturbation")
 BENCH_PARTS = ("kernels", "networks", "steps", "memory", "growth")
 BENCH_SCALES = ("digits", "cifar", "darts")  # of a search step: image, channels, layers, batch
@@ -155,12 +156,17 @@ def names_in(text):
     return tuple(name.strip() for name in text.split(","))
 
 
+def module_of(strategy):
+    """MODULE:CLASS for a strategy that is named by its file, MODULE.py:CLASS; any other name as it is."""
+    return strategy.replace(".py:", ":")
+
+
 def config_from_dict(kind, values):
     """The configuration of dataclass `kind` that `dataclasses.asdict` made, of this version or an older one.
 
-    The settings in LATER may be missing: their defaults mean what an older version did. Those that the strategy
-    does not read are left at their defaults, which were others once. Raises InputError for any other that is
-    missing, and for one that this version does not know.
+    The settings in LATER may be missing: their defaults mean what an older version did. Those that the
+    strategy does not read were at the defaults of that version, and are at those of this one. Raises
+    InputError for any other that is missing, and for one that this version does not know.
     """
     odd = sorted((set(values) ^ {f.name for f in fields(kind)}) - (set(LATER) - set(values)))
     if odd:
@@ -168,9 +174,9 @@ def config_from_dict(kind, values):
             f"the saved configuration does not fit the {kind.__name__} of this version "
             f"({', '.join(odd[:3])}); use the version of bnas that wrote it, or start a new run"
         )
-    strategy = str(values.get("strategy", "dcp"))
-    read = {f.name for f in fields(kind) if reads(strategy, f)}
-    return kind(**{name: value for name, value in values.items() if name in read})
+    strategy = str(values.get("strategy", SearchConfig.strategy))
+    read = [f.name for f in fields(kind) if reads(strategy, f)]
+    return kind(**{name: values[name] for name in read if name in values})
 
 
 @dataclass(frozen=True)
@@ -234,7 +240,7 @@ class SearchConfig:
     )
     warmup: float = setting(
         0.0,
-        "share of each phase's epochs, its first, in which the weights learn and α rests",
+        "share of each phase's epochs, its first, in which the weights learn and α rests; whole epochs",
         least=0,
         most=0.99,
         of=DIFFERENTIABLE,
@@ -328,8 +334,11 @@ class SearchConfig:
         "clip",
         "derivative that stands in for that of sign (tanh never sharpens)",
         SURROGATES,
+        of=IN_ONE_BIT,
     )
-    beta: str = setting("closed", "channel scale: closed form mean|ŵ|, or learned", BETAS)
+    beta: str = setting(
+        "closed", "channel scale: closed form mean|ŵ|, or learned", BETAS, of=IN_ONE_BIT
+    )
     augment: bool = setting(True, "augment training images as usual for the data set")
     engine: str = ENGINE
     kernels: str = KERNEL_CHOICE
@@ -337,6 +346,7 @@ class SearchConfig:
     def __post_init__(self):
         check(self)
         object.__setattr__(self, "operations", ", ".join(self.operation_names))
+        object.__setattr__(self, "strategy", module_of(self.strategy))
         if ":" in self.strategy:  # one of the user's own reads what it likes
             return
         if self.strategy not in STRATEGIES:

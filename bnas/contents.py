@@ -77,18 +77,25 @@ def saved_config(kind, path):
         raise InputError(f"{path / 'config.json'}: {error}") from error
 
 
+def require_distinct(paths):
+    """Raise InputError if two paths lead to the same folder."""
+    seen = {}
+    for path in paths:
+        place = path.resolve()
+        if place in seen:
+            raise InputError(f"{seen[place]} and {path} are the same run; name each one once")
+        seen[place] = path
+
+
 def labels_of(paths):
     """{label: path} of the runs of several searches: strategy and seed if they tell them all apart, else folders.
 
     Raises InputError for a folder that is named twice.
     """
-    resolved = [path.resolve() for path in paths]
-    twice = [str(path) for k, path in enumerate(paths) if resolved[k] in resolved[:k]]
-    if twice:
-        raise InputError(f"{twice[0]} is named twice; name every RUN once")
+    require_distinct(paths)
     configs = [RunFolder.open(path).config for path in paths]
     told = [f"{c.get('strategy', 'dcp')}, seed {c.get('seed')}" for c in configs]
-    for labels in (told, [path.name for path in resolved]):
+    for labels in (told, [path.resolve().name for path in paths]):
         if len(set(labels)) == len(paths):
             return dict(zip(labels, paths))
     return {str(path): path for path in paths}

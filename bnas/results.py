@@ -17,6 +17,17 @@ from bnas.runs.files import checkpoint_digest
 from bnas.space import Genotype, edges, parse_genotype, read_genotype
 from bnas.space.genotype import shorten
 
+NUMBERS = (  # columns that are added up or compared
+    "loss",
+    "train_accuracy",
+    "validation_accuracy",
+    "evaluation_accuracy",
+    "seconds",
+    "gradient_steps",
+    "images_seen",
+    "peak_memory",
+)
+
 
 def load_run(path):
     """What a run has written, read from its folder.
@@ -127,7 +138,8 @@ class History(Mapping):
     """The columns of a history: {name: array with an entry for every epoch}, to be read only.
 
     Numbers are float64, with NaN where an epoch has none; whole numbers that every epoch has are int64; texts
-    are arrays of str, "" where an epoch has none. alpha is float64 (epochs, 2, E, M).
+    are arrays of str, "" where an epoch has none. alpha is float64 (epochs, 2, E, M); active, the mask of CP-NAS,
+    is bool.
     """
 
     __eq__ = object.__eq__  # that of a Mapping would ask arrays for one truth value
@@ -161,7 +173,7 @@ class History(Mapping):
         """Write the columns of one value an epoch as a table: a row an epoch, after a row of names.
 
         The form is that of RFC 4180, in UTF-8. A float has as many digits as it takes to read it back equal
-        to the bit; where an epoch has none the cell is empty. alpha is left out.
+        to the bit; where an epoch has none the cell is empty. alpha and active are left out.
 
         Args:
             file: a path, whose file is replaced, or a text file opened with newline="".
@@ -247,6 +259,8 @@ def _history(path, config):
         values = [record.get(name) for record in records]
         try:
             columns[name] = _array(values, shape if name == "alpha" else None)
+            if name in NUMBERS and (columns[name].ndim > 1 or columns[name].dtype.kind not in "if"):
+                raise ValueError(f"must be a number in every epoch, got {shorten(values[-1])}")
         except (ValueError, OverflowError) as error:
             raise InputError(f"{file}: {name} {error}; restore the file from a copy") from error
     return History(columns)
@@ -269,17 +283,22 @@ def _array(values, shape):
 
 
 def _stacked(values, shape):
-    """Nested lists of numbers as a float64 array (epochs, *shape), NaN in the epochs that have none."""
+    """Nested lists as an array (epochs, *shape): of numbers float64, NaN in the epochs that have none; masks bool.
+
+    A mask that some epochs lack is of numbers too, 0 and 1. `shape` is that of alpha, which is no mask.
+    """
     arrays = [None if value is None else _nested(value) for value in values]
+    kinds = "if" if shape else "ifb"
     shape = shape or next(array.shape for array in arrays if array is not None)
     stacked = np.full((len(values), *shape), np.nan)
     for number, array in enumerate(arrays):
         if array is None:
             continue
-        if array.dtype.kind not in "if" or array.shape != shape:
+        if array.dtype.kind not in kinds or array.shape != shape:
             raise ValueError(f"of epoch {number + 1} must be numbers of the shape {shape}")
         stacked[number] = array
-    return stacked
+    masks = all(array is not None and array.dtype == bool for array in arrays)
+    return stacked.astype(bool) if masks else stacked
 
 
 def _nested(lists):

@@ -73,8 +73,8 @@ examples:
   bnas train runs/mine --genotype random      what would chance have found?
 """
 EVALUATE = """\
-Evaluate every network of a run on the test images: the Parent and the Child (both
-supernets), and all that was trained, baselines too. Prints test accuracy with its 95 %
+Evaluate every network of a run on the test images: the supernets of the search (Parent
+and Child), and all that was trained, baselines too. Prints test accuracy with its 95 %
 interval, parameters, size in bits, and the genotype; also in RUN/evaluation.json. For
 comparison, the label of the training image with the nearest pixels: no learning at all
 (of large data sets evenly chosen ones, so that it takes seconds).

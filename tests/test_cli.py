@@ -558,7 +558,7 @@ def test_occupied_folders(copy):
         (("run", "--genotype", "NASNet"), "not both"),
         (("run", "-o", "cells.png"), "which -o goes with"),
         (("run", "other", "--genotype", "NASNet"), "not both"),
-        (("run", "./run"), "run is named twice"),
+        (("run", "./run"), "run and run are the same run"),
         (("--genotype", "NASNet9"), "no file and no genotype that has a name"),
         (("--genotype", "NASNet", "-o", "notes"), "notes is there and no figure of bnas"),
     ],

@@ -96,6 +96,17 @@ def test_settings_that_strategies_do_not_share_are_told(tmp_path):
     assert "leave out" not in str(bnas.compare(paths))
 
 
+def test_settings_are_told_of_the_strategies_that_read_them(tmp_path):
+    paths = group_of(tmp_path, {0: 0.9}, rounds=1) + group_of(tmp_path, {0: 0.8}, strategy="random")
+    assert "What the labels leave out: rounds 1 (dcp)." in str(bnas.compare(paths))
+    paths += group_of(tmp_path, {0: 0.8}, strategy="evolution", individuals=20)
+    paths += group_of(tmp_path, {0: 0.8}, strategy="shared", samples=3)
+    told = "rounds 1 (dcp), rounds 2 (shared), samples 3 (shared), individuals 25 (random), individuals 20"
+    text = " ".join(str(bnas.compare(paths)).split())
+    assert f"What the labels leave out: {told} (evolution)." in text
+    assert text.count("leave out") == 1
+
+
 def test_long_labels_take_several_lines(tmp_path):
     names = "skip_connect, max_pool_3x3, sep_conv_3x3, sep_conv_5x5, dil_conv_3x3"
     paths = group_of(tmp_path, {0: 0.9}) + group_of(tmp_path, {0: 0.9}, operations=names)

@@ -533,7 +533,7 @@ def test_runs_are_called_by_what_tells_them_apart(tmp_path):
     assert labels_of([old, dcp, cp]) == {"dcp, seed 1": old, "dcp, seed 2": dcp, "cp, seed 2": cp}
     assert labels_of([cp, again]) == {"two": cp, "one": again}
     assert labels_of([dcp, cp, again]) == {str(path): path for path in (dcp, cp, again)}
-    with pytest.raises(InputError, match="old is named twice"):
+    with pytest.raises(InputError, match="old are the same run"):
         labels_of([old, cp, tmp_path / "x" / ".." / "old"])
     with pytest.raises(InputError, match="not a run folder"):
         labels_of([old, tmp_path / "nowhere"])

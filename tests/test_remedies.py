@@ -1,6 +1,6 @@
 """Remedies of a differentiable search: they do what their options say, and a search resumes with them."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -226,6 +226,7 @@ def test_alpha_rests_in_the_first_epochs_of_each_phase_and_moves_in_the_others(
     for number, epoch in enumerate(search.schedule):
         record = search.run_epoch(number, Silent())
         rests = epoch.index < int(share * epoch.step.epochs)
+        assert search.rests(epoch) == rests
         assert (record["alpha"] == alpha) == rests
         alpha = record["alpha"]
         assert record["loss"] > 0 and not np.isnan(record["train_accuracy"])
@@ -237,6 +238,21 @@ def test_a_warm_up_of_everything_is_refused():
     for share in (1, 1.5, -0.1):
         with pytest.raises(InputError, match="^warmup must be at"):
             replace(TINY, warmup=share)
+
+
+@pytest.mark.parametrize("share, epochs, rested", [(0.5, 3, 1), (0.29, 100, 29), (0.58, 50, 29)])
+def test_a_warm_up_is_whole_epochs_whatever_the_rounding(share, epochs, rested):
+    """0.29 · 100 is 28.999999999999996 in floating point."""
+    search = DirectSearch(replace(TINY, warmup=share, supernet_epochs=epochs), DIGITS)
+    assert sum(search.rests(epoch) for epoch in search.schedule) == rested
+
+
+def test_a_warm_up_of_no_epoch_is_refused():
+    """Which would leave the search as it is without."""
+    for config in (TINY, replace(DCP, parent_epochs=2, child_epochs=3)):
+        with pytest.raises(InputError, match="^warmup 0.3.* less than an epoch of every phase"):
+            CLASSES[config.strategy](replace(config, warmup=0.3), DIGITS)
+    CLASSES["dcp"](replace(DCP, parent_epochs=2, child_epochs=4, warmup=0.3), DIGITS)
 
 
 # Skips
@@ -288,6 +304,16 @@ def test_a_search_stops_when_its_normal_cell_skips_too_much(tmp_path, stop_skips
     assert Forced.TRAINED == 0 and again.stopped == search.stopped
     assert (tmp_path / "run" / "history.jsonl").read_bytes() == before
     assert again.genotype() == search.genotype()
+
+
+@pytest.mark.parametrize("strategy", ["shared", "cp"])
+def test_a_search_without_an_answer_yet_goes_on(strategy):
+    """Of a user's own, which reads any setting: ours of that kind refuse this one."""
+    short = {"parent_epochs": 1, "child_epochs": 2, "supernet_epochs": 3, "stop_skips": 1}
+    own = {**asdict(DCP), **SKIPS, **short, "strategy": "own:Own"}
+    search = CLASSES[strategy](SearchConfig(**own), DIGITS)
+    assert search.run_epoch(0, Silent())["genotype"] is None and not search.stopped
+    search.run_epoch(1, Silent())
 
 
 def test_the_skips_of_no_normal_cell_are_not_counted():
@@ -418,6 +444,21 @@ def test_the_selection_is_the_answer_and_resumes_to_the_same_bits(tmp_path, conf
     assert again.genotype() == search.genotype()
     pieces = finish_with_interruptions(lambda: make(config, DIGITS), tmp_path / "x", search.epochs)
     assert_same_outcome(whole, pieces)
+
+
+@pytest.mark.parametrize("config", [TINY, DCP], ids=["bnas", "dcp"])
+def test_the_selection_goes_by_the_validation_images(config, monkeypatch):
+    splits = []
+
+    def spy(supernet, split, rng, cost):
+        splits.append(split)
+        return perturbation_selection(supernet, split, rng, cost)
+
+    monkeypatch.setattr("bnas.search.epochs.perturbation_selection", spy)
+    search = CLASSES[config.strategy](replace(config, selection="perturbation"), DIGITS)
+    for number in range(search.epochs):
+        search.run_epoch(number, Silent())
+    assert len(splits) == 1 and splits[0] is DIGITS.validation
 
 
 def test_a_search_that_stops_selects_too():

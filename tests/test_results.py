@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import random
+import re
 
 import numpy as np
 import pytest
@@ -262,6 +263,7 @@ def test_csv_lines_end_and_texts_are_quoted_as_the_rfc_says(tmp_path):
         ({"alpha": 1.0}, "alpha of epoch 2 must be numbers"),
         ({"alpha": np.full((2, 5, 8), "1").tolist()}, "alpha of epoch 2 must be numbers"),
         ({"alpha": [["a"], [1]]}, "alpha of epoch 2 must be numbers"),
+        ({"alpha": np.ones((2, 5, 8), bool).tolist()}, "alpha of epoch 2 must be numbers"),
         ({"alpha": [[1.0], [1.0, 2.0]]}, "alpha of epoch 2 must be numbers"),
     ],
 )
@@ -272,6 +274,23 @@ def test_histories_that_are_no_columns(tmp_path, more, says):
         bnas.load_run(root)
 
 
+@pytest.mark.parametrize("name", ["seconds", "gradient_steps", "images_seen", "peak_memory"])
+@pytest.mark.parametrize("value", ["many", [1, 2]])
+def test_totals_are_of_numbers(tmp_path, name, value):
+    records = [record | {name: value} for record in search_records(CONFIG)]
+    root = write_run(tmp_path / "run", CONFIG, records)
+    with pytest.raises(InputError, match=f"history.jsonl: {name} must be a number"):
+        bnas.load_run(root)
+
+
+def test_a_validation_accuracy_is_a_number(tmp_path):
+    root = write_all(tmp_path / "run", validation=0.5)
+    file = root / "binary" / "history.jsonl"
+    file.write_text(re.sub(r'("validation_accuracy"): [\d.]+', r'\1: "high"', file.read_text()))
+    with pytest.raises(InputError, match="binary/history.jsonl: validation_accuracy must be a num"):
+        bnas.load_run(root)
+
+
 def test_lists_of_one_shape_are_columns_too(tmp_path):
     records = search_records(CONFIG)
     records[0] |= {"weights": None, "flag": True}
@@ -279,6 +298,17 @@ def test_lists_of_one_shape_are_columns_too(tmp_path):
     history = history_of(tmp_path, records)
     np.testing.assert_array_equal(history["weights"], [[[np.nan, np.nan]], [[1, 2.5]]])
     assert history["flag"].tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("first, dtype", [([[True, False]], bool), (None, np.float64)])
+def test_masks_are_columns_too(tmp_path, first, dtype):
+    """As CP-NAS records which operations are left."""
+    records = search_records(CONFIG)
+    records[0]["active"], records[1]["active"] = first, [[False, True]]
+    active = history_of(tmp_path, records)["active"]
+    assert active.dtype == dtype and active.shape == (2, 1, 2)
+    want = [[np.nan, np.nan]] if first is None else first
+    np.testing.assert_array_equal(active, np.array([want, [[False, True]]], dtype))
 
 
 @pytest.mark.parametrize(

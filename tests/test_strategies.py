@@ -23,13 +23,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import bnas.functional as F
-from bnas import nn
+from bnas import nn, plots
 from bnas.autodiff import Tensor, frozen, grad
 from bnas.config import STRATEGIES, SearchConfig
 from bnas.data import Split
 from bnas.errors import InputError
 from bnas.nn import part_of
 from bnas.optim import SGD, Adam, cosine_schedule
+from bnas.results import load_run
 from bnas.runs.jobs import Silent
 from bnas.search.cp import CPSearch, drop_worst, sample_paths, score
 from bnas.search.darts import DartsSearch, unrolled_gradient
@@ -38,10 +39,11 @@ from bnas.search.decoupled import DecoupledAlpha
 from bnas.search.evolution import EvolutionSearch, mutate
 from bnas.search.objectives import kl_to_teacher, reconstruction, teacher_probabilities
 from bnas.search.paths import restricted_accuracy
+from bnas.search.shared import PathPhase
 from bnas.search.strategies import new_search, strategy_named
-from bnas.search.strategy import Cost
+from bnas.search.strategy import PHASES, Cost
 from bnas.space import parse_genotype, random_genotype, validate_genotype
-from bnas.space.alpha import genotype_mask, mixing_weights
+from bnas.space.alpha import genotype_mask, mask_genotype, mixing_weights
 from bnas.train import Training
 
 SIZE = {"limit": 96, "channels": 2, "layers": 2, "nodes": 2, "batch_size": 32}
@@ -166,6 +168,13 @@ def test_cost_counts_every_pass(histories):
     scored = [8 + 7, 6 + 5, 4 + 3, 2]
     expected = [(6, child[1] + 2 * count * validation) for count in scored]
     assert [cost for cost in costs["cp"] if cost != alone] == expected
+
+
+def test_the_tangent_direction_costs_a_gradient_step_a_batch(monkeypatch):
+    monkeypatch.setattr("bnas.search.dcp.BATCH", 12)  # of 32 images: 3 batches
+    record = Search(config_of("dcp"), DIGITS).run_epoch(0, Silent())
+    assert record["gradient_steps"] == 6 + 3
+    assert record["images_seen"] == 2 * 3 * 32 + 2 * len(DIGITS.validation)
 
 
 def test_second_order_curvatures_cost_what_they_cost():
@@ -439,6 +448,29 @@ def test_what_was_dropped_moves_no_more():
         assert reconstruction(search.child).item() > left
 
 
+@pytest.mark.parametrize("scale", [1, 10, 1e6])
+def test_what_was_dropped_is_never_the_answer_however_far_apart_scores_lie(scale):
+    """β_P has no bound, and a score may be any number."""
+    rng = np.random.default_rng(0)
+    search = CPSearch(config_of("cp"), DIGITS)
+    search.scores = scale * rng.standard_normal(search.scores.shape)
+    left = rng.integers(1, 8, search.active.shape[:2])  # none is dropped everywhere
+    search.active = np.arange(8) == left[..., None]
+    names = search.config.operation_names
+    assert not (genotype_mask(search.genotype(), names) & ~search.active).any()
+    search.active[0, 1] = np.arange(8) == 0  # into node 2, so that it is kept all the same
+    genotype = genotype_mask(search.genotype(), names)
+    assert genotype[0, 1].any() and not (genotype & ~search.active)[1].any()
+
+
+def test_evaluation_leaves_out_supernets_of_which_candidates_were_dropped_since_they_learnt():
+    """The running statistics of their batch norms are those of more candidates than are left."""
+    search = CPSearch(config_of("cp"), DIGITS)
+    assert search.networks() == {}
+    labels = ["Parent (supernet)", "Child (supernet)"]
+    assert list(Search(config_of("dcp"), DIGITS).networks()) == labels
+
+
 def test_a_space_of_one_operation_leaves_nothing_to_drop():
     with pytest.raises(InputError, match="operations names skip_connect alone"):
         CPSearch(config_of("cp", operations="skip_connect"), DIGITS)
@@ -554,18 +586,28 @@ def test_mutations_are_of_both_kinds_and_both_cells():
 # Shared weights
 
 
-def test_shared_weights_learn_on_one_path_a_step():
+def test_shared_weights_learn_on_one_path_a_step(monkeypatch):
     search = new_search(config_of("shared", supernet_epochs=1), DIGITS)
-    before = search.supernet.state_dict()
+    before, paths, loss = search.supernet.state_dict(), [], PathPhase.weight_loss
+
+    def spy(phase, images, labels):
+        paths.append(phase.supernet.restriction.mask)
+        return loss(phase, images, labels)
+
+    monkeypatch.setattr(PathPhase, "weight_loss", spy)
     search.run_epoch(0, Silent())
-    after = search.supernet.state_dict()
+    names = search.config.operation_names
+    assert len(paths) == search.steps == len({mask_genotype(path, names) for path in paths})
+    after, taken = search.supernet.state_dict(), np.any(paths, axis=0)
     np.testing.assert_array_equal(before["alpha"], after["alpha"])
-    moved = {
-        name.split(".")[3]
-        for name in after
-        if ".edges." in name and not np.array_equal(before[name], after[name])
-    }
-    assert len(moved) > 1 and search.supernet.restriction is None
+    kinds = [int(cell.reduction) for cell in search.supernet.cells]
+    moved = np.zeros_like(taken)
+    for name in after:
+        place = re.match(r"cells\.(\d+)\.edges\.(\d+)\.(\d+)\.", name)
+        if place and not np.array_equal(before[name], after[name]):
+            moved[kinds[int(place[1])], int(place[2]), int(place[3])] = True
+    assert moved.any() and not (moved & ~taken).any()
+    assert search.supernet.restriction is None
 
 
 def test_the_best_of_the_drawn_paths_is_kept(monkeypatch):
@@ -674,6 +716,9 @@ def test_the_strategy_of_the_docs_climbs(tmp_path, monkeypatch):
         ("minestrategy:NoStrategy", "no class 'NoStrategy' that is derived from"),
         ("minestrategy:", "no class ''"),
         (":Mine", "no module ''"),
+        ("./minestrategy:Mine", "no module './minestrategy'"),
+        ("minestrategy.more:Mine", "no module 'minestrategy.more'"),
+        ("bnas.nosuchmodule:Mine", "no module 'bnas.nosuchmodule'"),
         ("mine", "must be one of dcp, cp, bnas"),
     ],
 )
@@ -681,10 +726,48 @@ def test_what_is_no_strategy_is_refused(own_file, name, says):
     fail("search", "run", "--strategy", name, says=re.escape("--strategy") + ".*" + says)
 
 
-def test_an_error_in_a_users_module_is_shown_as_it_is(own_file):
-    (own_file / "brokenstrategy.py").write_text("import nosuchpackage\n")
-    with pytest.raises(ModuleNotFoundError, match="nosuchpackage"):
+@pytest.mark.parametrize(
+    "code, error, says",
+    [
+        ("import nosuchpackage", ModuleNotFoundError, "nosuchpackage"),
+        ("int('seven')", ValueError, "seven"),
+        ("len(7)", TypeError, "has no len"),
+    ],
+)
+def test_an_error_in_a_users_module_is_shown_as_it_is(own_file, code, error, says):
+    (own_file / "brokenstrategy.py").write_text(code + "\n")
+    with pytest.raises(error, match=says):
         strategy_named("brokenstrategy:Mine")
+
+
+@pytest.mark.parametrize(
+    "figure, says",
+    [
+        ("'epoch': 7", "gave a figure 'epoch', which is recorded anyway"),
+        ("'seconds': 7.0", "gave a figure 'seconds', which is recorded anyway"),
+        ("'phase': 'mine'", "gave the phase 'mine'; the figures know parent, child"),
+    ],
+)
+def test_figures_that_no_history_holds_are_refused_in_the_first_epoch(own_file, figure, says):
+    code = MINE.replace('"validation_accuracy": 0.5', figure)
+    (own_file / "minestrategy.py").write_text(code)
+    options = ("--strategy", "minestrategy:Mine", "--limit", "96", "--nodes", "2")
+    status, _, err = bnas("search", "run", *options)
+    assert status == 2 and f"\nbnas: search_epoch of minestrategy:Mine {says}" in err
+    assert not Path("run/checkpoint.npz").exists()
+
+
+def test_all_phases_can_be_drawn():
+    assert tuple(plots.epochs.PHASES) == PHASES
+
+
+def test_a_strategy_that_ends_without_an_answer_is_named(own_file):
+    code = MINE + "\n\nclass Silent(Mine):\n    def genotype(self):\n        return None\n"
+    (own_file / "minestrategy.py").write_text(code)
+    options = ("--strategy", "minestrategy:Silent", "--limit", "96", "--nodes", "2")
+    status, _, err = bnas("search", "run", *options)
+    assert status == 2
+    assert "\nbnas: minestrategy:Silent has ended without a genotype: its method" in err
 
 
 # On the command line
@@ -704,6 +787,11 @@ def test_on_the_command_line(tmp_path, strategy):
     out = succeed("evaluate", run)
     labels = {"dcp": "Parent (supernet)", "bnas": "1-bit supernet", "darts": "Real supernet"}
     assert labels.get(strategy, "Found 1-bit network") in out
+    records = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
+    results = load_run(run)
+    assert results.genotype == parse_genotype(records[-1]["genotype"])
+    assert set(results.history) == set().union(*records)
+    assert results.history["loss"].tolist() == [record["loss"] for record in records]
 
 
 def test_a_setting_of_another_strategy_is_refused(tmp_path):

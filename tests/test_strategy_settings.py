@@ -7,6 +7,7 @@ import pytest
 from helpers.commands import fail, succeed
 
 from bnas import commands
+from bnas.cli import build_parser
 from bnas.config import LATER, STRATEGIES, SearchConfig, TrainConfig, config_from_dict, reads
 from bnas.errors import InputError
 
@@ -40,11 +41,24 @@ def test_a_setting_belongs_to_its_strategies(field):
     assert reads("mine:Own", field)
 
 
+@pytest.mark.parametrize("setting", [{"surrogate": "tanh"}, {"beta": "learned"}])
+def test_a_real_supernet_has_nothing_in_one_bit_to_set(setting):
+    with pytest.raises(InputError, match="means nothing to the strategy darts"):
+        SearchConfig(strategy="darts", **setting)
+
+
 def test_a_strategy_of_nobody_is_refused():
     with pytest.raises(
         InputError, match="strategy must be one of dcp, cp, .*MODULE:CLASS.*got 'DCP'"
     ):
         SearchConfig(strategy="DCP")
+
+
+def test_a_strategy_has_one_name_whether_its_file_is_named_or_its_module():
+    config = SearchConfig(strategy="hill.py:Climber")
+    assert config == SearchConfig(strategy="hill:Climber") and config.strategy == "hill:Climber"
+    options = build_parser().parse_args(["search", "--strategy", "hill.py:Climber"])
+    assert options.strategy == "hill:Climber"  # also in the name of the folder, and on resuming
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -61,12 +75,17 @@ def test_a_saved_configuration_is_read(strategy):
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_a_configuration_saved_under_other_defaults_is_read(strategy):
-    """A default may change; of the settings that a strategy does not read the saved ones are those of before."""
-    config = SearchConfig(strategy=strategy)
-    unread = {f.name: other_value(f) for f in OWN if not reads(strategy, f)}
-    assert unread
-    assert config_from_dict(SearchConfig, {**asdict(config), **unread}) == config
+def test_a_configuration_saved_when_other_defaults_held_is_read(strategy):
+    """Of what the strategy reads, the saved value holds; of what it does not read, none is of any use."""
+    other = asdict(SearchConfig(strategy=strategy)) | {"rounds": 7, "individuals": 9, "eta": 0.25}
+    config = config_from_dict(SearchConfig, other)
+    for field in fields(SearchConfig):
+        name = field.name
+        assert getattr(config, name) == (other[name] if reads(strategy, field) else field.default)
+    with pytest.raises(InputError, match="strategy must be one of dcp, "):
+        config_from_dict(SearchConfig, other | {"strategy": "annealing"})
+    with pytest.raises(InputError, match="strategy must be text, got 7"):
+        config_from_dict(SearchConfig, other | {"strategy": 7})
 
 
 def test_a_configuration_of_before_the_strategies_means_what_it_meant():

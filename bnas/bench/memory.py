@@ -1,11 +1,10 @@
 """Peak memory of one call, measured in a process of its own: a peak never falls again."""
 
-import resource
-import sys
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
 from bnas.bench.timing import threads
+from bnas.runs.memory import peak_memory
 
 
 def peak_of_call(make, count):
@@ -23,17 +22,6 @@ def peak_of_call(make, count):
 def _measure(make, count):
     call = make()
     with threads(count):
-        before = _peak()
+        before = peak_memory()
         call()
-        return _peak() - before
-
-
-def _peak():
-    """The most bytes of memory that this process ever held at once."""
-    if sys.platform == "linux":
-        # Linux hands ru_maxrss down to every child: a large parent would hide what is measured.
-        with open("/proc/self/status", encoding="utf-8") as status:
-            line = next(line for line in status if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+        return peak_memory() - before

@@ -9,16 +9,6 @@ from bnas.contents import BASELINES, TRAINED, command_line, train_command
 from bnas.errors import InputError, option
 
 
-def require_distinct(paths):
-    """Raise InputError if two paths lead to the same folder."""
-    seen = {}
-    for path in paths:
-        place = path.resolve()
-        if place in seen:
-            raise InputError(f"{seen[place]} and {path} are the same run; name each one once")
-        seen[place] = path
-
-
 def require_searches(runs):
     """Raise InputError unless all are searches."""
     for run in runs:

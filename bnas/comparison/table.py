@@ -8,13 +8,13 @@ import numpy as np
 from bnas.comparison.groups import MEASURES, Difference, Group, bootstrap_interval, spread
 from bnas.comparison.requirements import (
     require_comparable,
-    require_distinct,
     require_distinct_seeds,
     require_ready,
     require_same_training_seeds,
     require_searches,
 )
 from bnas.comparison.words import label, notes, text_tables
+from bnas.contents import require_distinct
 from bnas.errors import InputError
 from bnas.results import csv_table, load_run
 from bnas.runs import atomic_write

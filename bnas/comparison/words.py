@@ -1,10 +1,10 @@
 """What a comparison says: labels of groups, tables, notes."""
 
 import textwrap
-from dataclasses import asdict
+from dataclasses import fields
 
 from bnas.comparison.groups import MEASURES, spread
-from bnas.config import SearchConfig
+from bnas.config import SearchConfig, reads
 from bnas.errors import option
 
 FEW = 6  # pairs below which chance alone puts all differences on one side in more than 5 % of cases
@@ -57,22 +57,21 @@ def notes(runs, groups, settings, name):
 
 
 def _hidden_settings(groups, settings):
-    """A note of each setting in which strategies differ, where it is not in the labels."""
-    defaults = asdict(SearchConfig())
-    for name in settings[0]:
-        hidden = {
-            group.label: own[name]
-            for group, own in zip(groups, settings)
-            if name not in _told(own, settings)
-        }
-        differ = len({own[name] for own in settings}) > 1
-        if name == "strategy" or not differ or set(hidden.values()) <= {defaults[name]}:
+    """A note of the settings that tell strategies apart and are not in the labels, in a list; [] without any."""
+    told = []
+    for field in fields(SearchConfig):
+        name = field.name
+        if name == "strategy" or name not in settings[0]:
             continue
-        told = [
-            f"{_words(name, value)} ({'; '.join(g for g in hidden if hidden[g] == value)})"
-            for value in dict.fromkeys(hidden.values())
-        ]
-        yield _wrapped(f"What the labels leave out: {', '.join(told)}.")
+        reading = [pair for pair in zip(groups, settings) if reads(pair[1]["strategy"], field)]
+        hidden = {g.label: own[name] for g, own in reading if name not in _told(own, settings)}
+        differ = len(reading) < len(groups) or len({own[name] for _, own in reading}) > 1
+        if differ and not set(hidden.values()) <= {field.default}:
+            told += [
+                f"{_words(name, value)} ({'; '.join(g for g in hidden if hidden[g] == value)})"
+                for value in dict.fromkeys(hidden.values())
+            ]
+    return [_wrapped(f"What the labels leave out: {', '.join(told)}.")] if told else []
 
 
 def text_tables(comparison):

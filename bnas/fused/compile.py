@@ -209,9 +209,8 @@ class FusedMixedCell(FusedCell):
             parts, tensors = _edge(candidates, states[i])
             if any(part is not None for part in parts):
                 incoming = fused_edge(row, incoming, states[i].x, tensors, batch, parts)
-            elif (
-                parts and incoming is None
-            ):  # zeros, should nothing else arrive, of which α learns 0
+            elif parts and incoming is None:
+                # Zeros, should nothing else arrive, of which α learns 0.
                 incoming = _apply(None, candidates[0][0], states[i]) + 0 * row.sum()
             if i == j - 1:
                 states.append(State(incoming, batch))

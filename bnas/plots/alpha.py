@@ -5,7 +5,6 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
-from scipy.special import entr
 
 from bnas.config import PRIMITIVES
 from bnas.errors import InputError
@@ -22,10 +21,10 @@ from bnas.plots.epochs import (
 )
 from bnas.plots.figure import Figure
 from bnas.plots.styles import operation_styles
+from bnas.space.alpha import DECIDED, edge_entropies, mixing_weights
 from bnas.space.genotype import discretise, edges, number_of_nodes
 from bnas.space.text import parse_genotype
 
-DECIDED = 0.99  # the weight of an operation that others can hardly take back: its slope is almost 0
 _RING = {"marker": "o", "markersize": 10, "markerfacecolor": "none", "markeredgecolor": "#000000"}
 _CELL_LINES = {
     "normal": {"color": "#009E73", "marker": "o"},
@@ -82,9 +81,7 @@ def read_alphas(history, operations):
     with np.errstate(over="ignore"):
         scaled = (logits - top) / temperature[:, None, None, None]
     scaled = np.where(active, np.maximum(scaled, -LARGEST), -LARGEST)
-    weights = np.where(active, np.exp(scaled), 0)
-    total = weights.sum(axis=3, keepdims=True)
-    weights /= np.where(total > 0, total, 1)
+    weights = mixing_weights(scaled, mask=active)
     name = "softmax(α)" if (temperature == 1).all() else "softmax(α / temperature)"
     return Alphas(logits, active, scaled, weights, name)
 
@@ -215,7 +212,7 @@ def draw_entropy(ax, epochs, alphas):
 
     Edges of which every operation is dropped have none, and do not count.
     """
-    entropy = np.where(alphas.active.any(axis=3), entr(alphas.weights).sum(axis=3), np.nan)
+    entropy = np.where(alphas.active.any(axis=3), edge_entropies(alphas.weights), np.nan)
     count = np.isfinite(entropy).sum(axis=2)
     mean = np.where(count > 0, np.nansum(entropy, axis=2) / np.maximum(count, 1), np.nan)
     for values, (cell, style) in zip(mean.T, _CELL_LINES.items()):
@@ -233,7 +230,7 @@ def entropy_figure(history, operations=PRIMITIVES):
 
     The entropy is that of softmax(alpha), the mean over a cell's edges, in nats: ln M where all operations
     weigh the same, 0 where one has all the weight. An edge is decided when one weighs 0.99 or more,
-    where the gradient of its softmax has almost vanished. Operations that were dropped do not count.
+    see bnas.space.alpha.DECIDED. Operations that were dropped do not count.
 
     history and operations as for `alpha_figure`; all is computed from the alpha of the history.
     """

@@ -111,6 +111,10 @@ class CPSearch(Search):
                 totals += path * score(*accuracies, config.beta_p)
         return np.where(self.active, totals / config.samplings, self.scores)
 
+    def networks(self):
+        """None: after the last drop no supernet has learned, and its running statistics are of more candidates."""
+        return {}
+
     def genotype(self):
         """What is left, and of each node's edges the two whose operations scored best; None at first.
 
@@ -118,7 +122,8 @@ class CPSearch(Search):
         """
         if self.active.all():
             return None
-        return genotype_of_strengths(self.scores + 2.0 * self.active, self.config.operation_names)
+        above = np.ptp(self.scores) + 1  # what is left ranks above all that was dropped
+        return genotype_of_strengths(self.scores + above * self.active, self.config.operation_names)
 
     def arrays(self):
         """{name: array} of what belongs to no part: scores, what is active, and what every search has."""

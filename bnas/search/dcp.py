@@ -53,9 +53,10 @@ class Search(PhasedSearch):
 
     def record_tangent(self):
         """The end of line 1: record t, over the whole validation split."""
-        validation = self.dataset.validation
-        self.t = tangent_direction(self.parent, batches(validation, BATCH))
-        self.cost.learn(len(validation), passes=1)
+        parts = list(batches(self.dataset.validation, BATCH))
+        self.t = tangent_direction(self.parent, parts)
+        for images, _ in parts:
+            self.cost.learn(len(images))
 
     def inherit(self):
         """Line 2: α̂ ← α and ŵ ← w."""

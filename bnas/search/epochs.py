@@ -85,7 +85,7 @@ class PhasedSearch(Strategy):
         selection: what the genotype keeps, bool (2, E, M), where it goes by perturbation; all False until then.
         decided: what `decided_edges` said of the supernet of the last epoch.
 
-    Raises InputError where skips are to be counted and there is no normal cell.
+    Raises InputError where skips are to be counted and there is no normal cell, and for a warm-up of no epoch.
     """
 
     def __init__(self, config, dataset):
@@ -98,6 +98,12 @@ class PhasedSearch(Strategy):
                 f" counts the skips of the normal cell, and a supernet of {config.layers} layers has none; give "
                 "3 or more ",
                 argument("layers"),
+            )
+        if config.warmup and not any(map(self.rests, self.schedule)):
+            raise InputError(
+                argument("warmup"),
+                f" {config.warmup:g} is less than an epoch of every phase, so that α would never rest; give more, "
+                "or more epochs",
             )
         self.phase, self.decided = None, set()
         self.selection = np.zeros(self.deciding.alpha.shape, bool)
@@ -112,7 +118,7 @@ class PhasedSearch(Strategy):
             self.phase = epoch.step.do(epoch.step.epochs)
         phase, supernet = self.phase, self.phase.supernet
         phase.cost = self.cost
-        phase.alpha_rests = epoch.index < int(config.warmup * epoch.step.epochs)
+        phase.alpha_rests = self.rests(epoch)
         phase.entropy = config.entropy * (1 - number / self.epochs)
         label = f"epoch {number + 1} of {self.epochs} ({epoch})"
         figures = phase.run_epoch(epoch.index, self.dataset, self.augment, rng, label, progress)
@@ -140,6 +146,11 @@ class PhasedSearch(Strategy):
             "max_alpha": float(np.abs(supernet.alpha.data).max()),
         }
 
+    def rests(self, epoch):
+        """Whether α rests in an Epoch: in the first of its phase, as many as the share `warmup` has whole ones."""
+        share = self.config.warmup * epoch.step.epochs
+        return epoch.index < int(share + 1e-9)  # 0.29 of 100 is 28.999999999999996
+
     def validation_accuracy(self, supernet, rng):
         """Accuracy of the supernet of the present phase on the validation images."""
         self.cost.evaluate(len(self.dataset.validation))
@@ -166,9 +177,9 @@ class PhasedSearch(Strategy):
 
     def end_early(self, number):
         """Stop the search if its normal cell skips too much."""
-        most = self.config.stop_skips
-        if most is not None and number < self.epochs - 1:
-            self.stopped = too_many_skips(self.genotype(), most)
+        most, genotype = self.config.stop_skips, self.genotype()
+        if most is not None and genotype is not None and number < self.epochs - 1:
+            self.stopped = too_many_skips(genotype, most)
 
     def genotype(self):
         """The discretised α of the deciding supernet, or what perturbation selected."""

@@ -8,8 +8,9 @@ from bnas.space.baselines import random_genotype
 class EvolutionSearch(IndividualsSearch):
     """The oldest individual dies, not the worst; the best of a few drawn from the living has a mutated offspring.
 
-    The first config.population individuals are drawn uniformly. Raises InputError where the tournament is larger
-    than the population, or the population takes up all individuals.
+    The first config.population individuals are drawn uniformly. Those of a tournament are distinct, where the
+    paper draws with replacement. Raises InputError where the tournament is larger than the population, or the
+    population takes up all individuals.
     """
 
     def __init__(self, config, dataset):

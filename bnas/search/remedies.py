@@ -1,6 +1,6 @@
 """Remedies for the collapse of a differentiable search into skips and poolings. All are off unless asked for.
 
-Warm-up, the fifth, needs no code: α rests in the first epochs (`bnas.search.phases.Phase.alpha_rests`).
+Warm-up, the fifth, needs no code here: α rests in the first epochs (`bnas.search.epochs.PhasedSearch.rests`).
 """
 
 import numpy as np
@@ -22,7 +22,8 @@ def entropy_gradient(alpha, temperature, mask, reward):
     """Gradient for α of -reward Σ_e H_e, H_e the entropy of softmax(α / T) on edge e: reward s (ln s + H) / T.
 
     A reward that falls over time keeps the operations in competition at first (Kim et al., Learning Architectures
-    for Binary Networks, ECCV 2020); a negative one makes α decide. mask: as of `mixing_weights`. Shapes (2, E, M).
+    for Binary Networks, ECCV 2020, where it falls exponentially); a negative one makes α decide. mask: as of
+    `mixing_weights`. Shapes (2, E, M).
     """
     weights = mixing_weights(alpha, temperature, mask)
     logs = np.log(np.where(weights > 0, weights, 1))

@@ -27,20 +27,13 @@ def strategy_named(name):
     if name in STRATEGIES:
         return STRATEGIES[name]
     module_name, _, class_name = name.partition(":")
-    module_name = module_name.removesuffix(".py")
-    sys.path.insert(0, "")  # a console script does not have the working directory there
-    try:
-        module = importlib.import_module(module_name)
-    except (ModuleNotFoundError, ValueError, TypeError) as error:
-        if getattr(error, "name", None) not in (None, module_name.split(".")[0]):
-            raise
+    module = _imported(module_name)
+    if module is None:
         raise InputError(
             argument("strategy"),
             f" {name}: there is no module {module_name!r}; give MODULE:CLASS for a file MODULE.py in the "
             "working directory, or for an installed module",
-        ) from error
-    finally:
-        sys.path.remove("")
+        )
     found = getattr(module, class_name, None)
     if not (isinstance(found, type) and issubclass(found, Strategy)):
         raise InputError(
@@ -49,6 +42,21 @@ def strategy_named(name):
             "bnas.search.strategy.Strategy",
         )
     return found
+
+
+def _imported(name):
+    """The module of that name, also of the working directory; None if there is none."""
+    if not all(part.isidentifier() for part in name.split(".")):
+        return None
+    sys.path.insert(0, "")  # a console script does not have the working directory there
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if not f"{name}.".startswith(f"{error.name}."):  # one that the module asks for
+            raise
+        return None
+    finally:
+        sys.path.remove("")
 
 
 def new_search(config, dataset):

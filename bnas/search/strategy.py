@@ -5,21 +5,16 @@ columns of the history. A strategy of one's own is a subclass of `Strategy` in a
 --strategy MODULE:CLASS` runs it with the same run folder, resume, history and figures as ours.
 """
 
-import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 
 from bnas import backend, fused
+from bnas.errors import InputError
 from bnas.kernels import buffers
 from bnas.runs.jobs import epoch_rng
+from bnas.runs.memory import peak_memory
 from bnas.space.supernet import Supernet
 from bnas.space.text import format_genotype
-
-try:
-    import resource
-except ImportError:  # Windows
-    resource = None
 
 
 class Cost:
@@ -55,9 +50,10 @@ class Strategy:
     * state() -> {name: array}: all that is needed to go on after the present epoch.
     * load_state(arrays, epochs_done): takes over what `state` gave; ValueError if it does not fit.
 
-    It may define networks() too. Figures are named as the columns of the history: "phase", one that bnas.plots
-    knows ("search" unless told), "round", "loss", "train_accuracy", "validation_accuracy" (0 to 1), "alpha"
-    (2, E, M) as nested lists, and others of one's own.
+    It may define networks() too. Figures are named as the columns of the history: "phase", one of PHASES
+    ("search" unless told), "round", "loss", "train_accuracy", "validation_accuracy" (0 to 1), "alpha"
+    (2, E, M) as nested lists, and others of one's own: Python's numbers, texts, or nested lists of numbers or of
+    truth values, of one kind and shape in all epochs.
 
     Args:
         config: SearchConfig.
@@ -93,19 +89,31 @@ class Strategy:
             figures = self.search_epoch(number, epoch_rng(self.config.seed, number), progress)
         buffers.release()
         genotype = self.genotype()
-        return {
-            "round": 0,
-            "phase": "search",
-            **dict.fromkeys(COLUMNS),
-            **figures,
+        ours = {
             "genotype": None if genotype is None else format_genotype(genotype),
             "seconds": time.perf_counter() - start,
             "gradient_steps": self.cost.gradient_steps,
             "images_seen": self.cost.images_seen,
             "peak_memory": peak_memory(),
         }
+        self.require_figures(figures, {"epoch", *ours})
+        return {"round": 0, "phase": "search", **dict.fromkeys(COLUMNS), **figures, **ours}
+
+    def require_figures(self, figures, taken):
+        """Raise InputError, after the first epoch and not after the last, for what no history can hold."""
+        what = f"search_epoch of {self.config.strategy} gave"
+        if taken & figures.keys():
+            name = min(taken & figures.keys())
+            raise InputError(
+                f"{what} a figure {name!r}, which is recorded anyway; call it otherwise"
+            )
+        if figures.get("phase", "search") not in PHASES:
+            raise InputError(
+                f"{what} the phase {figures['phase']!r}; the figures know {', '.join(PHASES)}"
+            )
 
 
+PHASES = ("parent", "child", "supernet", "individual", "search")  # that bnas.plots can draw
 # Of a history record, where a strategy has such a thing; None where not.
 COLUMNS = (
     "loss",
@@ -133,15 +141,3 @@ def new_supernet(config, dataset, precision, rng):
         config.operation_names,
     )
     return fused.compile(supernet) if config.engine == "fused" else supernet
-
-
-def peak_memory():
-    """The most bytes of memory that this process ever held at once; None where the system does not tell."""
-    if sys.platform == "linux":  # which hands ru_maxrss down to every child
-        for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
-            if line.startswith("VmHWM"):
-                return int(line.split()[1]) * 1024
-    if resource is None:
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

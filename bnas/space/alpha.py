@@ -1,7 +1,7 @@
 """What the architecture logits α of a search say, and masks: which candidates of a supernet take part.
 
 All arrays have the shape of α: (2, E, M), M candidates on each of the E edges of the normal and of the
-reduction cell.
+reduction cell; what is computed edge by edge takes other axes before them too.
 """
 
 import numpy as np
@@ -27,7 +27,7 @@ def mixing_weights(alpha, temperature=1.0, mask=None):
 
 
 def edge_entropies(weights):
-    """Entropy of each edge's weights in nats, (2, E, M) -> (2, E): ln M if uniform, 0 if decided."""
+    """Entropy of each edge's weights in nats, (..., E, M) -> (..., E): ln M if uniform, 0 if decided."""
     return -(weights * np.log(np.where(weights > 0, weights, 1))).sum(axis=-1)
 
 
