@@ -205,6 +205,8 @@ def compare(options):
     for path in paths:  # before the work
         if path.suffix not in (".csv", ".png"):
             raise InputError(f"-o {path} must end in .csv (the table) or .png (the figure)")
+        if not path.parent.is_dir():
+            raise InputError(f"-o {path}: there is no folder {path.parent}; make it first")
         if path.suffix == ".csv":
             require_own_table(path)
         else:

@@ -303,6 +303,13 @@ def test_files_that_are_not_ours_stay(tmp_path):
     with pytest.raises(InputError, match="another -o FILE"):
         bnas.compare(paths).to_csv(tmp_path / "mine.csv")
     fail("compare", *paths, "-o", tmp_path / "t.txt", says=r"t.txt must end in .csv .* or .png")
+    fail(
+        "compare",
+        *paths,
+        "-o",
+        tmp_path / "no" / "t.csv",
+        says="there is no folder .*no; make it first",
+    )
 
 
 def test_the_command_prints_and_writes(tmp_path):

@@ -82,12 +82,15 @@ class CPSearch(Search):
         """The phase that trains (ŵ, β, α̂) on -G + μ L_R, the supervision by the Parent (Eq. 4.26)."""
         return ChildPhase(self.child, self.config, epochs, self.parent)
 
-    def search_epoch(self, number, rng, progress):
-        figures = super().search_epoch(number, rng, progress)
+    def conclude(self, number, rng):
+        """After an epoch of the Child, drop as many as bring it evenly to one operation an edge at the end."""
         if self.phase.supernet is self.child:
             children = [e.step.name == "child" for e in self.schedule]
             left = sum(children[number + 1 :]) / sum(children)
             self.reduce(1 + int((self.active.shape[-1] - 1) * left), rng)
+
+    def search_epoch(self, number, rng, progress):
+        figures = super().search_epoch(number, rng, progress)
         return {**figures, "active": self.active.tolist()}
 
     def reduce(self, count, rng):

@@ -126,7 +126,8 @@ class PhasedSearch(Strategy):
         if epoch.step.then is not None and epoch.index == epoch.step.epochs - 1:
             epoch.step.then()
         figures["validation_accuracy"] = self.validation_accuracy(supernet, rng)
-        weights = mixing_weights(*supernet.mixing)
+        self.conclude(number, rng)
+        weights, mask = mixing_weights(*supernet.mixing), supernet.mixing[-1]
         before, self.decided = self.decided, decided_edges(*supernet.mixing)
         for entry in sorted(self.decided - before):
             progress.note(f"{label}: {self.sentence(entry, weights[entry])}")
@@ -143,8 +144,11 @@ class PhasedSearch(Strategy):
             "alpha": supernet.alpha.data.tolist(),
             "temperature": supernet.temperature,
             "entropy": float(edge_entropies(weights).mean()),
-            "max_alpha": float(np.abs(supernet.alpha.data).max()),
+            "max_alpha": float(np.abs(supernet.alpha.data[... if mask is None else mask]).max()),
         }
+
+    def conclude(self, number, rng):
+        """What else a strategy does at the end of epoch `number`, its supernet having learned and been judged."""
 
     def rests(self, epoch):
         """Whether α rests in an Epoch: in the first of its phase, as many as the share `warmup` has whole ones."""

@@ -30,11 +30,14 @@ class SharedSearch(DirectSearch):
         """The phase that trains w on random paths."""
         return PathPhase(self.supernet, self.config, epochs)
 
-    def search_epoch(self, number, rng, progress):
-        figures = super().search_epoch(number, rng, progress)
+    def conclude(self, number, rng):
+        """After the last epoch, draw genotypes and keep the best."""
         if number == self.epochs - 1:
             drawn = [random_path(self.supernet, rng) for _ in range(self.config.samples)]
             self.best = max(drawn, key=self.path_accuracy)
+
+    def search_epoch(self, number, rng, progress):
+        figures = super().search_epoch(number, rng, progress)
         return {**figures, **dict.fromkeys(("alpha", "temperature", "entropy", "max_alpha"))}
 
     def path_accuracy(self, path):

@@ -8,6 +8,8 @@ columns of the history. A strategy of one's own is a subclass of `Strategy` in a
 import time
 from dataclasses import replace
 
+import numpy as np
+
 from bnas import backend, fused
 from bnas.errors import InputError
 from bnas.kernels import buffers
@@ -52,7 +54,7 @@ class Strategy:
 
     It may define networks() too. Figures are named as the columns of the history: "phase", one of PHASES
     ("search" unless told), "round", "loss", "train_accuracy", "validation_accuracy" (0 to 1), "alpha"
-    (2, E, M) as nested lists, and others of one's own: Python's numbers, texts, or nested lists of numbers or of
+    (2, E, M) as nested lists, and others of one's own: numbers, texts, arrays, or nested lists of numbers or of
     truth values, of one kind and shape in all epochs.
 
     Args:
@@ -97,6 +99,9 @@ class Strategy:
             "peak_memory": peak_memory(),
         }
         self.require_figures(figures, {"epoch", *ours})
+        for name, value in figures.items():
+            if isinstance(value, (np.generic, np.ndarray)):  # which JSON does not know
+                figures[name] = value.tolist()
         return {"round": 0, "phase": "search", **dict.fromkeys(COLUMNS), **figures, **ours}
 
     def require_figures(self, figures, taken):
