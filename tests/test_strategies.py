@@ -749,7 +749,8 @@ def test_an_error_in_a_users_module_is_shown_as_it_is(own_file, code, error, say
     ],
 )
 def test_figures_that_no_history_holds_are_refused_in_the_first_epoch(own_file, figure, says):
-    code = MINE.replace('"validation_accuracy": 0.5', figure)
+    code = MINE.replace('"validation_accuracy": np.float32(0.5)', figure)
+    assert figure in code
     (own_file / "minestrategy.py").write_text(code)
     options = ("--strategy", "minestrategy:Mine", "--limit", "96", "--nodes", "2")
     status, _, err = bnas("search", "run", *options)
