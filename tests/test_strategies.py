@@ -692,7 +692,8 @@ def test_a_strategy_of_ones_own_runs_and_resumes(own_file):
 
 def test_the_strategy_of_the_docs_climbs(tmp_path, monkeypatch):
     page = (ROOT / "docs" / "strategies.md").read_text(encoding="utf-8")
-    (code,) = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    blocks = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    (code,) = [block for block in blocks if "class HillClimber" in block]
     (tmp_path / "hill.py").write_text(code, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.delitem(sys.modules, "hill", raising=False)
