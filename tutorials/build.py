@@ -95,6 +95,7 @@ def execute(notebook, folder=FOLDER, variables=()):
         kernel_name="python3",
         resources=resources,
         record_timing=False,
+        extra_arguments=["--log-level=ERROR"],  # else every kernel says that it listens unencrypted
     )
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as settings:  # none of the user's own
