@@ -42,9 +42,9 @@ from bnas.plots import Figure, graph_figure
 #
 # However long a program is, it computes its result in small steps: a sum, a product, a tanh. The derivative of
 # each small step is easy. So let every step be written down while the program runs, on a *tape*. Afterwards walk
-# over the tape from its end to its beginning, and ask of each value: if it changed a little, how much would the
-# result change? That is the value's *gradient*. The result's own gradient is 1. Every step hands the gradient of
-# its output on to its inputs, multiplied by the derivative of the step.
+# over the tape from its end to its beginning, and ask of each value: if it changed a little, how many times as
+# much would the result change? That is the value's *gradient*. The result's own gradient is 1. Every step hands
+# the gradient of its output on to its inputs, multiplied by the derivative of the step.
 #
 # ## The mathematics
 #
@@ -100,6 +100,7 @@ def backward(output):
 # $\partial L / \partial w = y + w\,(1 - y^2)\,x$: one term for each use.
 
 # %%
+tape.clear()  # so that this cell can be run again
 w, x, b = Value(0.5), Value(2.0), Value(-0.3)
 y = (w * x + b).tanh()
 loss = w * y
@@ -313,8 +314,24 @@ for hidden in (16, 256):
 #
 # ## What goes wrong
 #
-# **Gradients of the step before.** Gradients are added up, and nothing takes the old ones away: that is your
-# task, `optimiser.zero_grad()` or `p.grad = None`. Here it is left out once.
+# **A second backward.** Gradients are added up, and nothing takes the old ones away. Here is what a second call
+# of `backward` does to the first example:
+
+# %%
+tape.clear()
+w, x, b = Array(0.5), Array(2.0), Array(-0.3)
+y = tanh(w * x + b)
+loss = w * y
+for call in (1, 2):
+    backward(loss)
+    print(f"after call {call}: y {y.grad:.4f}, b {b.grad:.4f}, w {w.grad:.4f}")
+
+# %% [markdown]
+# The gradient of `y` has doubled. That of `b` is four times as large, because on the second walk every value on
+# the way hands on what it had from the first as well. And for `w` the factor is not even a whole number. The
+# engine of bnas keeps gradients of leaves alone, and frees the records on the first walk, so that a second one
+# over the same graph is refused. But across steps the gradients of the leaves still add up, unless you remove
+# them: `optimiser.zero_grad()`, or `p.grad = None`. Here that is left out once.
 
 
 # %%
@@ -324,22 +341,20 @@ def train(steps, forget, rate=0.1):
     for _ in range(steps):
         error = F.matmul(F.tanh(F.matmul(xs, w1) + b1), w2) - targets
         loss = (error * error).mean()
-        for p in parameters:
-            p.grad = p.grad if forget else None
         loss.backward()
         losses.append(loss.item())
         for p in parameters:
             p.data = p.data - rate * p.grad
+            if not forget:
+                p.grad = None
     return losses
 
 
+# %%
 figure = Figure((6.5, 3.2), layout="constrained")
 axes = figure.subplots()
-for forget, color, name in (
-    (False, "#0072B2", "gradient of this step"),
-    (True, "#D55E00", "summed over steps"),
-):
-    axes.semilogy(train(150, forget), color=color, linestyle="--" if forget else "-", label=name)
+axes.semilogy(train(150, forget=False), color="#0072B2", label="gradient of this step")
+axes.semilogy(train(150, forget=True), "--", color="#D55E00", label="summed over steps")
 axes.set(xlabel="step", ylabel="loss (mean squared error)")
 axes.legend()
 figure
