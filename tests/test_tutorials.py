@@ -433,7 +433,15 @@ def passing(x):
     pass
 
 
-@pytest.mark.parametrize("answer", [None, ..., stub, documented, passing])
+def described(x):
+    """Twice x,
+
+    for an array of any shape.
+    """
+    ...
+
+
+@pytest.mark.parametrize("answer", [None, ..., stub, documented, passing, described])
 def test_a_stub_is_not_an_answer(capsys, answer):
     assert verdict(capsys, answer, is_double) == "Exercise 1: not answered yet.\n"
 

@@ -14,11 +14,16 @@ class _Nothing(Exception):
 def _stub(): ...
 
 
-def _documented_stub():
-    """A stub may keep its docstring."""
+def _described():
+    """Its docstring alone."""
 
 
-_STUBS = {stub.__code__.co_code for stub in (_stub, _documented_stub)}
+def _described_stub():
+    """Its docstring, and nothing else."""
+    ...
+
+
+_STUBS = {stub.__code__.co_code for stub in (_stub, _described, _described_stub)}
 
 
 def check(number, answer, examine):
