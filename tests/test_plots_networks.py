@@ -188,6 +188,10 @@ def test_a_graph_shows_every_operation_and_what_flows():
     texts, arrows = texts_and_arrows(figure)
     boxes = "w (3, 4)", "leaf (4,)", "MatMul (5, 4)", "Add (5, 4)", "Tanh (5, 4)", "Mean ()"
     assert texts == Counter(boxes) and len(arrows) == 5
+    across = {text.get_text().split()[0]: text.get_position()[0] for text in figure.axes[0].texts}
+    order = ["w", "MatMul", "Add", "Tanh", "Mean"]
+    assert sorted(order, key=across.get) == order
+    assert across["leaf"] == across["MatMul"]  # next to the first operation that needs it
     assert_texts_fit(figure)
 
 

@@ -333,7 +333,10 @@ def built(tmp_path_factory):
     )
     cells = [f"answer = None@exercise-{n}|" + checks.replace("{n}", str(n)) for n in (1, 2)]
     cells += ["answer = None@exercise-3|print('Exercise 3: right.')@check-3"]
-    cells += ["from bnas.plots import Figure\nFigure((1, 1))@picture", "# An empty figure."]
+    cells += [
+        "from IPython.display import Image\nImage(b'PNG', format='png')@picture",
+        "# A picture.",
+    ]
     notebook = new_notebook(cells=cell_list(*"|".join(cells).split("|")))
     jupytext.write(notebook, folder / "07_checks.py", fmt="py:percent")
     return folder
@@ -461,6 +464,7 @@ def raising(x):
         (lambda x: x + x, "right."),
         (lambda x: x, "not yet: entry (1,) is 1, expected 2 (2 of 3 entries are wrong)"),
         (lambda x: x[:2], "not yet: the shape is (2,), expected (3,)"),
+        (lambda x: (x + x)[:, None], "not yet: the shape is (3, 1), expected (3,)"),
         (lambda x: [0, 2, np.nan], "not yet: entry (2,) is nan, expected 4 (1 of 3 "),
         (lambda x: "024", "not yet: a number or an array of numbers was expected, not"),
         (without_return, "not yet: your function returned nothing; is a `return` missing?"),
