@@ -199,11 +199,11 @@ def test_all_arrows_of_a_graph_point_right_and_meet_no_box():
     """A value used often, twice by one operation, and over a distance."""
     w, far = leaves((3,), (3,))
     y = (w * w).sum() * w.sum() + w.mean()
-    for _ in range(4):
+    for _ in range(3):
         y = y * (far + w).sum() + y
     figure = graph_figure(y)
     _, arrows = texts_and_arrows(figure)
-    assert len(arrows) == 9 + 4 * 7
+    assert len(arrows) == 9 + 3 * 7
     assert_texts_fit(figure)
     boxes = [text.get_bbox_patch().get_window_extent() for text in figure.axes[0].texts]
     boxes = [box.padded(-2) for box in boxes]
