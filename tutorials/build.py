@@ -95,6 +95,7 @@ def execute(notebook, folder=FOLDER, variables=()):
         kernel_name="python3",
         resources=resources,
         record_timing=False,
+        coalesce_streams=True,  # else what a cell prints is cut where the kernel happens to pause
     )
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as settings:  # none of the user's own
