@@ -14,7 +14,7 @@ from bnas.plots.layers import heights
 
 _LARGEST = 60  # operations
 _NODE_HEIGHT, _PASSING_HEIGHT = 0.66, 0.3  # inches, gaps included
-_GUTTER, _MARGIN, _PORT = 0.5, 0.2, 0.16  # inches; the last between the arrows into one operation
+_GUTTER, _MARGIN, _PORT = 0.34, 0.15, 0.16  # inches; the last between the arrows into one operation
 _SIZE = 9  # points
 _OPERATION, _LEAF, _OUTPUT = (
     "#FFFFFF",
