@@ -555,10 +555,10 @@ print(f"latent weights, rate 10: accuracy {accuracy(train(1, after=keep_inside))
 
 # %% [markdown]
 # At the rates 1 and 10 no sign ever flips: a step of 0.1 from $+1$ gives 0.9, whose sign is $+1$ again, and the
-# step is forgotten. The symptom is a loss that does not move at all. At much larger rates a sign flips when a
-# single batch demands it strongly enough, and the noise of batches is all that such a network learns from. The
-# latent weight is the memory that adds up many small steps until they amount to a flip. (The identity was used
-# here, since under clip a sign stepping outwards would be masked as well.)
+# step is forgotten. The symptom is a network that stays as good, or bad, as it was before training. At much
+# larger rates a sign flips when a single batch demands it strongly enough, and the noise of batches is all that
+# such a network learns from. The latent weight is the memory that adds up many small steps until they amount to
+# a flip. (The identity was used here, since under clip a sign stepping outwards would be masked as well.)
 #
 # ## Exercises
 #

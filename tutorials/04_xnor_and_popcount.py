@@ -37,6 +37,8 @@ import bnas.functional as F
 from bnas import kernels
 from bnas.bench import machine_record, threads
 from bnas.bench.peak import popcounts
+from bnas.kernels.windows import Window
+from bnas.kernels.xnor import prepare
 from bnas.plots import Figure
 
 BLUE, ORANGE, GREEN, BLACK = "#0072B2", "#D55E00", "#009E73", "#000000"
@@ -195,15 +197,25 @@ for channels, height in ((1, 5), (64, 8), (100, 7), (200, 6)):
 # Three ways, one integer, borders included. A compiled kernel does not want the `np.where`. It counts all taps,
 # the outside ones too, with image bits of 0 there, and corrects afterwards. At an outside tap the xor of 0 with
 # the weights is the weights, so what was counted by mistake is the number of ones in that tap's weights, $q_t$,
-# known beforehand. With $D$ the total count,
+# known beforehand. With $T$ taps inside and $D$ the total count,
 #
-# $$\sum_{t\ \text{inside}} (C - 2 d_t) = C \cdot \#\text{inside} - 2\Big(D - \sum_{t\ \text{outside}} q_t\Big)
-#   = \underbrace{C \cdot \#\text{inside} + 2 \sum_{t\ \text{outside}} q_t}_{\text{offset}} - 2D .$$
+# $$\sum_{t\ \text{inside}} (C - 2 d_t) = C\, T - 2\Big(D - \sum_{t\ \text{outside}} q_t\Big)
+#   = \underbrace{C\, T + 2 \sum_{t\ \text{outside}} q_t}_{\text{offset}} - 2D .$$
 #
 # The offset depends on nothing but which taps are outside, for which there are only nine possibilities in a 3×3
-# window: four corners, four edges, the middle. `bnas` keeps a table of them (`border_offsets` in
-# `bnas/kernels/xnor.py`), and the exact zeros cost one look-up for each result.
-#
+# window: four corners, four edges, the middle. `bnas` keeps a table of them, and the exact zeros cost one
+# look-up for each result. Here is the table for a layer of eight output channels, beside ours:
+
+# %%
+w = rng.standard_normal((8, 64, 3, 3))
+product = prepare(w, (7, 7), Window((3, 3), padding=(1, 1)), groups=1)
+outside = product.site.outside  # (cases, 9): which taps lie outside
+ones = np.bitwise_count(pack(w.transpose(0, 2, 3, 1))).sum(axis=-1, dtype=np.int64).reshape(8, 9)
+offsets = 64 * (~outside).sum(axis=1)[:, None] + 2 * outside @ ones.T
+print(f"{len(outside)} cases, with so many taps outside:", outside.sum(axis=1))
+print("offsets equal to those of bnas:", np.array_equal(offsets, product.offsets[0]))
+
+# %% [markdown]
 # ## The scale β, by least squares
 #
 # Signs have lost the size of the weights. A 1-bit convolution gives it back with one positive number for every
@@ -477,7 +489,9 @@ figure
 # next. That divides the bytes by 32 and moves the point far to the right; a packed network does it
 # (`docs/packed.md`).
 #
-# (A point above its roof would mean that the roof was measured in a busy moment. Run the cells again.)
+# Two warnings. The slope is that of the main memory, and images as small as these may stay in the processor's
+# cache, which is faster; so a point may lie above the slope. A point above the flat part would mean that the
+# roof was measured in a busy moment: run the cells again.
 
 # %%
 possible = peaks["1-bit"] / peaks["float"]
