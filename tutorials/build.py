@@ -96,6 +96,7 @@ def execute(notebook, folder=FOLDER, variables=()):
         resources=resources,
         record_timing=False,
         extra_arguments=["--log-level=ERROR"],  # else every kernel says that it listens unencrypted
+        coalesce_streams=True,  # else what a cell prints is cut where the kernel happens to pause
     )
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as settings:  # none of the user's own
