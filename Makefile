@@ -4,7 +4,7 @@ RUN ?= runs/demo
 TESTS := .venv/bin/python -m pytest -n 2 --dist worksteal
 PIP := .venv/bin/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: help demo table strategies test test-quick lint clean
+.PHONY: help demo table strategies tutorials lab test test-quick lint clean
 
 help:
 	@echo "make demo    search an architecture on the bundled digits, train and evaluate it"
@@ -12,6 +12,8 @@ help:
 	@echo "make table   the same for three seeds, with the real twins: the table in the README"
 	@echo "make strategies  search with every strategy, five seeds each, and compare (an hour on 2 cores;"
 	@echo "             OMP_NUM_THREADS=1 make -j 2 strategies is faster)"
+	@echo "make tutorials  run all tutorials and write those that are new or changed"
+	@echo "make lab     work through the tutorials in Jupyter Lab"
 	@echo "make test    run the test suite in two processes (some 7 minutes on 2 cores, the first run,"
 	@echo "             which compiles all kernels; 5 later)"
 	@echo "make test-quick  most of the tests, none that takes long (less than a minute, after one"
@@ -54,6 +56,12 @@ runs/%/evaluation.json: .venv/.installed
 	.venv/bin/bnas train runs/$* --hold-out --resume
 	.venv/bin/bnas evaluate runs/$*
 
+tutorials: .venv/.installed-tutorials
+	.venv/bin/python tutorials/build.py
+
+lab: .venv/.installed-lab
+	cd tutorials && ../.venv/bin/jupyter lab
+
 # First the kernels with every index checked, so that a bad one is an error and not a crash.
 test: .venv/.installed-test
 	NUMBA_BOUNDSCHECK=1 $(TESTS) tests/test_kernels.py tests/test_xnor.py tests/test_fused_kernels.py
@@ -74,6 +82,14 @@ lint: .venv/.installed-lint
 	@$(PIP) install -e .
 	@touch $@
 
+.venv/.installed-tutorials: .venv/.installed
+	@$(PIP) install -e '.[tutorials]'
+	@touch $@
+
+.venv/.installed-lab: .venv/.installed
+	@$(PIP) install -e '.[lab]'
+	@touch $@
+
 .venv/.installed-test: .venv/.installed
 	@$(PIP) install -e '.[test]'
 	@touch $@
@@ -84,4 +100,4 @@ lint: .venv/.installed-lint
 
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
-	find bnas tests data -name __pycache__ -type d -prune -exec rm -rf {} +
+	find bnas tests data tutorials -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -363,7 +363,7 @@ class Function:
         try:
             context = Context(cls, inputs, params)
         except AttributeError:  # seldom: operations of the library hand in Tensors
-            inputs = [None if value is None else Tensor(value) for value in inputs]
+            inputs = [v if v is None or isinstance(v, Tensor) else Tensor(v) for v in inputs]
             context = Context(cls, inputs, params)
         arrays = [None if tensor is None else tensor._data for tensor in inputs]
         try:

@@ -23,6 +23,19 @@ def custom(backward, broadcasts=False):
     return type("Custom", (Function,), members)
 
 
+@pytest.mark.parametrize("constant", [np.float32([2, 3]), [2.0, 3.0], None])
+@pytest.mark.parametrize("first", [True, False])
+def test_a_tensor_beside_an_array_or_nothing_keeps_its_gradient(constant, first):
+    members = {
+        "forward": staticmethod(lambda ctx, a, b: (b if a is None else a).copy()),
+        "backward": staticmethod(lambda ctx, dy: (5 * dy, 5 * dy)),
+    }
+    x = leaf(1.0, 4.0)
+    inputs = (x, constant) if first else (constant, x)
+    type("Custom", (Function,), members).apply(*inputs).sum().backward()
+    np.testing.assert_array_equal(x.grad, np.float32([5, 5]), strict=True)
+
+
 # ------------------------------------------------------------------------------------ accumulation
 
 

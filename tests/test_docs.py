@@ -9,7 +9,12 @@ from helpers import ROOT
 
 from bnas.cli import build_parser
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    ROOT / "tutorials" / "README.md",
+]
+PAGES += sorted((ROOT / "tutorials").glob("[0-9]*.py"))
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -22,8 +27,11 @@ TEST = re.compile(r"test_\w+")
 
 
 def prose(page):
-    """The text of a page without its fenced blocks."""
-    return FENCED.sub("", page.read_text(encoding="utf-8"))
+    """The text of a page without its fenced blocks; of a tutorial, the text between the code."""
+    text = page.read_text(encoding="utf-8")
+    if page.suffix == ".py":
+        return "\n".join(line[2:] for line in text.splitlines() if line.startswith("# "))
+    return FENCED.sub("", text)
 
 
 def anchors(page):

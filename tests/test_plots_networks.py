@@ -5,14 +5,17 @@ from collections import Counter
 import numpy as np
 import pytest
 from helpers.figures import assert_texts_fit
+from matplotlib.patches import FancyArrowPatch
 
-from bnas import nn
+import bnas.functional as F
+from bnas import Tensor, nn, no_grad
 from bnas.data import dataset_from_arrays
 from bnas.errors import InputError
 from bnas.plots import (
     bits_figure,
     confusion_figure,
     draw_evaluation,
+    graph_figure,
     mistakes_figure,
     samples_figure,
 )
@@ -163,3 +166,68 @@ def test_draw_evaluation_draws_the_test_images(tmp_path):
     )
     for path, figure in zip(paths, expected):
         assert path.read_bytes() == figure._repr_png_()
+
+
+# The graph of a computation -----------------------------------------------------------------------
+
+
+def leaves(*shapes):
+    return [Tensor(np.ones(shape), requires_grad=True) for shape in shapes]
+
+
+def texts_and_arrows(figure):
+    (ax,) = figure.axes
+    arrows = [patch for patch in ax.patches if isinstance(patch, FancyArrowPatch)]
+    return Counter(text.get_text().replace("\n", " ") for text in ax.texts), arrows
+
+
+def test_a_graph_shows_every_operation_and_what_flows():
+    w, b = leaves((3, 4), (4,))
+    loss = F.tanh(F.matmul(np.ones((5, 3)), w) + b).mean()
+    figure = graph_figure(loss, {"w": w})
+    texts, arrows = texts_and_arrows(figure)
+    boxes = "w (3, 4)", "leaf (4,)", "MatMul (5, 4)", "Add (5, 4)", "Tanh (5, 4)", "Mean ()"
+    assert texts == Counter(boxes) and len(arrows) == 5
+    across = {text.get_text().split()[0]: text.get_position()[0] for text in figure.axes[0].texts}
+    order = ["w", "MatMul", "Add", "Tanh", "Mean"]
+    assert sorted(order, key=across.get) == order
+    assert across["leaf"] == across["MatMul"]  # next to the first operation that needs it
+    assert_texts_fit(figure)
+
+
+def test_all_arrows_of_a_graph_point_right_and_meet_no_box():
+    """A value used often, twice by one operation, and over a distance."""
+    w, far = leaves((3,), (3,))
+    y = (w * w).sum() * w.sum() + w.mean()
+    for _ in range(3):
+        y = y * (far + w).sum() + y
+    figure = graph_figure(y)
+    _, arrows = texts_and_arrows(figure)
+    assert len(arrows) == 9 + 3 * 7
+    assert_texts_fit(figure)
+    boxes = [text.get_bbox_patch().get_window_extent() for text in figure.axes[0].texts]
+    boxes = [box.padded(-2) for box in boxes]
+    to_pixels = figure.axes[0].transData
+    for arrow in arrows:
+        curve = to_pixels.transform_path(arrow.get_path()).cleaned(curves=False, simplify=False)
+        points = curve.interpolated(20).vertices[:-20]  # the last vertex says that the path ends
+        assert points[0, 0] < points[-1, 0]
+        assert not [box for box in boxes if any(box.contains(*point) for point in points)]
+
+
+def test_a_graph_that_cannot_be_drawn_is_refused():
+    (w,) = leaves((3,))
+    with no_grad():
+        unrecorded = w * 2
+    for output in (w, unrecorded, np.ones(3)):
+        with pytest.raises(InputError, match="nothing was recorded"):
+            graph_figure(output)
+    loss = (w * w).sum()
+    loss.backward()
+    with pytest.raises(InputError, match="freed by a backward; draw it before"):
+        graph_figure(loss)
+    deep = w
+    for _ in range(61):
+        deep = deep + w
+    with pytest.raises(InputError, match="61 operations, more than the 60"):
+        graph_figure(deep)

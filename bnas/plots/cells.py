@@ -5,11 +5,11 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.patches import Circle, FancyArrowPatch
 from matplotlib.path import Path as Curve
-from scipy.optimize import isotonic_regression
 
 from bnas.config import PRIMITIVES
 from bnas.plots.epochs import text_width
 from bnas.plots.figure import Figure
+from bnas.plots.layers import heights
 from bnas.plots.styles import operation_styles
 from bnas.space import validate_genotype
 from bnas.space.operations import distinct_names
@@ -67,45 +67,10 @@ def _lay_out(pairs, concat, label_width):
         half = half_width[column == c][0]
         x[column == c] = right + half
         right += 2 * half + _GUTTER
-    return _Layout(x, _heights(column, height, chains), half_width, chains)
-
-
-def _heights(column, height, chains):
-    """y of every part: near its neighbours' mean, and in its column clear of the others.
-
-    The relaxation depends on where it starts, so the best of several starts is taken (fewest
-    crossings, then shortest edges) and relaxed to the end.
-    """
-    links = np.array([link for chain in chains for link in zip(chain, chain[1:])])
-    adjacent = np.zeros((len(column), len(column)))
-    np.add.at(adjacent, (links[:, 0], links[:, 1]), 1.0)
-    adjacent += adjacent.T
-    to_mean = adjacent / np.maximum(adjacent.sum(axis=1, keepdims=True), 1.0)
-    columns = [np.flatnonzero(column == c) for c in range(column.max() + 1)]
-
-    def settle(y, sweeps):
-        for sweep in range(sweeps):
-            for members in columns if sweep % 2 == 0 else columns[::-1]:
-                wish = to_mean[members] @ y
-                order = np.argsort(wish, kind="stable")
-                members, wish = members[order], wish[order]
-                # Least squares under minimum gaps: an isotonic regression once they are deducted.
-                gaps = (height[members][1:] + height[members][:-1]) / 2
-                offset = np.concatenate([[0.0], np.cumsum(gaps)])
-                y[members] = isotonic_regression(wish - offset).x + offset
-        return y
-
-    def cost(y):
-        start, end = y[links].T
-        above = np.sign(np.subtract.outer(start, start)) * np.sign(np.subtract.outer(end, end))
-        between = column[links[:, 0]]
-        crossings = np.sum((above < 0) & (between[:, None] == between)) // 2
-        return crossings, np.sum((start - end) ** 2)
-
-    rng = np.random.default_rng(0)  # always the same picture of the same cell
-    starts = (rng.permutation(len(column)).astype(float) for _ in range(30))
-    y = settle(min((settle(start, 40) for start in starts), key=cost), 200)
-    return y if y[0] <= y[1] else -y  # mirrored where needed: y points down, c_{k-2} is on top
+    y = heights(column, height, chains)
+    if y[0] > y[1]:
+        y = -y  # y points down, c_{k-2} is on top
+    return _Layout(x, y, half_width, chains)
 
 
 def _draw_cell(ax, pairs, concat, layout, styles):
