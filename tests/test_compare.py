@@ -557,3 +557,16 @@ def test_two_searches_are_trained_evaluated_and_compared(tmp_path, monkeypatch):
         assert group.validation_accuracy.tolist() == [record["validation_accuracy"]]
         assert f"{100 * figures['test_accuracy']:.2f} %" in out
     assert "one pair, no interval" in out
+
+
+def test_an_interval_that_ends_at_0_is_within_noise(tmp_path):
+    """Here the 2.5 % point of the resampled means is 0, which the sums miss by 1e-18."""
+    differences = np.array([5, 7, 17, -4, 5]) / 362
+    low, _ = bootstrap_interval(np.round(differences, 12))
+    assert low == 0
+    first = dict(enumerate(np.full(5, 0.9)))
+    paths = group_of(tmp_path, first) + group_of(
+        tmp_path, dict(enumerate(0.9 + differences)), eta=0.0
+    )
+    (difference,) = bnas.compare(paths).differences
+    assert difference.low == 0 and difference.verdict == "within noise"
