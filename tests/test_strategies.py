@@ -189,17 +189,20 @@ def test_second_order_curvatures_cost_what_they_cost():
 
 
 def test_an_alpha_at_the_defaults_is_bounded():
-    """The phases of a search, 2,000 steps: with η = η₁η₂ α stays where softmax gradients bring it."""
+    """The phases of a search, 2,000 steps: with η = η₁η₂ α stays where softmax gradients bring it.
+
+    At the defaults of the digits they are some 18 phases. ψ begins anew in each: one phase of 2,000 steps is
+    bounded so at the scale of the digits, and not at ten times that.
+    """
+    scales = [1e-3, 1e-2, 0.1, 1.0]  # of ⟨upstream, o_m⟩; on the digits below 1
+    cases = [(s, phases) for s in scales for phases in (1, 4, 16)]
+    cases += [(10.0, phases) for phases in (4, 8, 16)]
 
     @settings(max_examples=25, deadline=None)
-    @given(
-        st.integers(0, 2**32 - 1),
-        st.sampled_from([1e-3, 1e-2, 0.1, 1.0, 10.0]),  # of ⟨upstream, o_m⟩; on the digits below 1
-        st.sampled_from([0.0, 1.0, 3.0]),
-        st.sampled_from([1, 4, 8]),
-    )
-    def check(seed, scale, noise, phases):
-        assert largest_alpha(seed, scale, noise, phases, None) < 20
+    @given(st.integers(0, 2**32 - 1), st.sampled_from(cases), st.sampled_from([0.0, 1.0, 3.0]))
+    def check(seed, case, noise):
+        scale, phases = case
+        assert largest_alpha(seed, scale, noise, phases, None) < 12
 
     check()
 
