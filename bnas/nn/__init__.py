@@ -23,6 +23,7 @@ from bnas.nn.module import (
     Module,
     Parameter,
     evaluating,
+    in_mode,
     is_exactly,
     parameter_count,
 )
@@ -56,6 +57,7 @@ __all__ = [
     "XnorConv2d",
     "bits_by_part",
     "evaluating",
+    "in_mode",
     "init",
     "is_exactly",
     "join_states",

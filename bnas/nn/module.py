@@ -201,15 +201,20 @@ def _contained(name, container, kind):
             yield from _contained(f"{name}.{key}", value, kind)
 
 
-@contextmanager
 def evaluating(module):
-    """Inside this context `module` is in evaluation mode; afterwards each part in the mode it was in.
+    """Inside this context `module` is in evaluation mode; afterwards each part in the mode it was in."""
+    return in_mode(module, False)
+
+
+@contextmanager
+def in_mode(module, training):
+    """Inside this context `module` is in training mode or not; afterwards each part in the mode it was in.
 
     A part whose mode was never set takes that of the whole.
     """
     before = [(part, vars(part).get("training", module.training)) for part in module.modules()]
     for part, _ in before:
-        part.training = False
+        part.training = training
     try:
         yield
     finally:

@@ -7,7 +7,6 @@ import numpy as np
 
 from bnas.errors import InputError, argument
 from bnas.search.dcp import Search
-from bnas.search.epochs import Step
 from bnas.search.paths import restricted_accuracy
 from bnas.search.phases import ChildPhase, SupervisedPhase
 from bnas.space.genotype import genotype_of_strengths
@@ -66,14 +65,6 @@ class CPSearch(Search):
         self.active = np.ones(self.child.alpha.shape, bool)
         self.scores = np.zeros(self.child.alpha.shape)
 
-    def algorithm(self):
-        """Parent and Child in turns; the Child's epochs end with `reduce`."""
-        for _ in range(self.config.rounds):
-            yield Step("parent", self.train_parent, self.config.parent_epochs)
-            yield Step("inherit", self.inherit)
-            yield Step("child", self.train_child, self.config.child_epochs)
-            yield Step("inherit back", self.inherit_back)
-
     def train_parent(self, epochs):
         """The phase that trains (w, α) on L_NAS."""
         return SupervisedPhase(self.parent, self.config, epochs)
@@ -81,6 +72,9 @@ class CPSearch(Search):
     def train_child(self, epochs):
         """The phase that trains (ŵ, β, α̂) on -G + μ L_R, the supervision by the Parent (Eq. 4.26)."""
         return ChildPhase(self.child, self.config, epochs, self.parent)
+
+    def record_tangent(self):
+        """None: nothing is drawn towards it."""
 
     def conclude(self, number, rng):
         """After an epoch of the Child, drop as many as bring it evenly to one operation an edge at the end."""

@@ -56,8 +56,7 @@ class IndividualsSearch(Strategy):
         training = self.training
         name = f"individual {individual + 1} of {self.config.individuals}"
         record = training.run_epoch(epoch, Named(progress, name))
-        for _ in range(training.steps):
-            self.cost.learn(training.batch_size)
+        self.cost.learn(training.batch_size, passes=training.steps)
         self.cost.evaluate(len(self.dataset.validation))
         if epoch == self.config.individual_epochs - 1:
             self.accuracies[individual] = record["validation_accuracy"]

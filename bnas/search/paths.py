@@ -18,8 +18,7 @@ def batch_statistics(network):
     norms = [part for part in network.modules() if isinstance(part, nn.BatchNorm2d)]
     kept = [(norm.running_mean.copy(), norm.running_var.copy()) for norm in norms]
     try:
-        with nn.evaluating(network):  # afterwards each part is in the mode it was in
-            network.train()
+        with nn.in_mode(network, True):
             yield
     finally:
         for norm, (mean, variance) in zip(norms, kept):

@@ -3,9 +3,8 @@
 import numpy as np
 
 from bnas.search.bnas import DirectSearch
-from bnas.search.objectives import nas_loss
 from bnas.search.paths import restricted_accuracy
-from bnas.search.phases import Phase
+from bnas.search.phases import SupervisedPhase
 from bnas.space.alpha import genotype_mask, mask_genotype
 from bnas.space.baselines import random_genotype
 
@@ -67,7 +66,7 @@ class SharedSearch(DirectSearch):
         self.best = arrays["best"]
 
 
-class PathPhase(Phase):
+class PathPhase(SupervisedPhase):
     """A supernet whose weights learn on the labels, in each step those of one random path; α rests."""
 
     def run_epoch(self, epoch, dataset, augment, rng, label, progress):
@@ -80,10 +79,6 @@ class PathPhase(Phase):
     def weight_step(self, images, labels):
         with self.supernet.restricted(random_path(self.supernet, self.rng)):
             return super().weight_step(images, labels)
-
-    def weight_loss(self, images, labels):
-        logits = self.supernet(images)
-        return logits, nas_loss(logits, labels), None, {}
 
 
 def random_path(supernet, rng):
