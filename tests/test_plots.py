@@ -247,18 +247,23 @@ def test_logits_of_any_size_are_drawn():
 # The background: phases and rounds -------------------------------------------------------------
 
 
-@pytest.mark.slow
-def test_phases_are_shaded_and_rounds_marked():
-    history = search_history(epochs=10, per_phase=2)
-    white, grey = "#ffffff", "#e8e8e8"
-    for figure in (
+def figures_over_epochs(history):
+    """Every figure of a search that goes by its epochs."""
+    return (
         alpha_figure(history, "normal"),
         entropy_figure(history),
         operation_count_figure(history),
         accuracy_figure(history),
         tangent_figure(history),
         runs_figure({"one": history}),
-    ):
+    )
+
+
+@pytest.mark.slow
+def test_phases_are_shaded_and_rounds_marked():
+    history = search_history(epochs=10, per_phase=2)
+    white, grey = "#ffffff", "#e8e8e8"
+    for figure in figures_over_epochs(history):
         for ax in figure.axes:
             if ax.get_visible():
                 assert shaded(ax) == [
@@ -641,12 +646,7 @@ def test_draw_run_writes_what_there_is_data_for(tmp_path):
 def test_every_figure_shows_itself_in_a_notebook():
     history, images = search_history(2, nodes=1), np.zeros((2, 1, 4, 4))
     for figure in (
-        alpha_figure(history, "normal"),
-        entropy_figure(history),
-        operation_count_figure(history),
-        accuracy_figure(history),
-        tangent_figure(history),
-        runs_figure({"one": history}),
+        *figures_over_epochs(history),
         training_figure(training_history()),
         cell_figure(discretise(history[-1]["alpha"])),
         samples_figure(images, [0, 1]),
