@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import bnas.functional as F
 from bnas import fused, gradcheck, nn
-from bnas.autodiff import Tensor, grad
+from bnas.autodiff import Tensor, grad, no_grad
 from bnas.space import OPERATIONS, PRIMITIVES, edges
 from bnas.space.operations import BINARY, REAL, FactorizedReduce, Precision, Skip, make_operation
 from bnas.space.skeleton import reduction_layers
@@ -55,6 +55,17 @@ def test_real_and_binary_candidates_have_the_same_state(name, stride):
     assert list(real) == list(binary)
     for key in real:
         np.testing.assert_array_equal(real[key], binary[key])  # the same rng, the same weights
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_a_candidate_takes_an_array_as_it_takes_a_tensor(name, stride):
+    x = rng().standard_normal((2, 4, 6, 6)).astype(np.float32)
+    operation = make_operation(name, 4, stride, REAL, True, rng())
+    with no_grad():
+        of_array, of_tensor = np.asarray(operation(x)), np.asarray(operation(Tensor(x)))
+    assert of_array.shape == (2, 4, 6 // stride, 6 // stride)
+    np.testing.assert_array_equal(of_array, of_tensor)
 
 
 @pytest.mark.parametrize("name", OPERATIONS)

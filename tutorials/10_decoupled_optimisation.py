@@ -458,9 +458,9 @@ print(f"with alpha before the step {0.1 * slope @ old:+.6f}")
 print(f"with alpha at hand         {0.1 * slope @ after(1.0):+.6f}")
 
 # %% [markdown]
-# With the wrong $\alpha$ even the sign is wrong here, where the step was a large one. In a search there is no such
-# alarm: $\alpha$ changes little in a step, the signs agree most of the time, and the symptom is none at all. This is the kind of error for which one compares with finite differences
-# *before* the search.
+# With the wrong $\alpha$ even the sign is wrong here, where the step was a large one. In a search
+# there is no such alarm: $\alpha$ changes little in a step, the signs agree most of the time, and the symptom is
+# none at all. This is the kind of error for which one compares with finite differences *before* the search.
 #
 # **Mistake 3: τ does not fit the number of operations.** Ranks go from 1 to $M$. With five operations no rank is
 # above 5:

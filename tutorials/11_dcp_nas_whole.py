@@ -133,8 +133,8 @@ print(f"alpha of the Child, shape {child.alpha.shape}: equal to the bit: {same}"
 # leaves its files; here it lies in a temporary folder, which is removed at the end. `run` takes the *job*, the
 # folder, and somebody to report to after every step.
 #
-# Our reporter, besides, plays a power cut. In the middle of epoch 14, the last, it copies the folder: so would it look if
-# the machine stopped at that moment. We come back to the copy below.
+# Our reporter, besides, plays a power cut. In the middle of epoch 14, the last, it copies the folder: so would it
+# look if the machine stopped at that moment. We come back to the copy below.
 
 # %%
 place = tempfile.TemporaryDirectory()

@@ -76,7 +76,8 @@ class Zero(Operation):
         self.stride = stride
 
     def forward(self, x):
-        return Tensor(np.zeros_like(x.data[:, :, :: self.stride, :: self.stride]))
+        array = x.data if isinstance(x, Tensor) else x
+        return Tensor(np.zeros_like(array[:, :, :: self.stride, :: self.stride]))
 
 
 class Skip(Operation):
