@@ -335,7 +335,7 @@ show(plots.training_figure(below.history()))
 # validation images, "which train too": the architecture is chosen, so they need not be held back, and the line
 # says nothing about new images. The test images have not been touched so far.
 #
-# Then it is packed, as in tutorial 6.
+# Then it is packed, as in tutorial 5.
 
 # %%
 from bnas.evaluation import predict
