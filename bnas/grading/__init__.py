@@ -1,0 +1,30 @@
+"""Assignments that grade themselves: `bnas handout`, `bnas grade`.
+
+assignment.py   what an assignment's folder holds, and what students get of it
+suite.py        what tests are written with
+grade.py        a submission graded, task by task; report.py what comes of it
+process.py      the process in which a submission runs; worker.py, wire.py and confine.py run inside it
+"""
+
+from bnas.grading.assignment import Assignment, find, hand_out, known, starter_of
+from bnas.grading.grade import DEFAULT_SECRET, grade
+from bnas.grading.report import Report
+from bnas.grading.suite import Failure, Race, Task, close, equal, race, test
+
+__all__ = [
+    "Assignment",
+    "DEFAULT_SECRET",
+    "Failure",
+    "Race",
+    "Report",
+    "Task",
+    "close",
+    "equal",
+    "find",
+    "grade",
+    "hand_out",
+    "known",
+    "race",
+    "starter_of",
+    "test",
+]

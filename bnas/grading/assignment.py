@@ -1,0 +1,206 @@
+"""An assignment is a folder; this module reads it, and makes what students get of it.
+
+NN_name/README.md              the handout
+NN_name/starter.py             what a student completes, made from the reference
+NN_name/public_tests.py        TASKS, and the tests that a student may run
+NN_name/instructor/            is not handed out:
+    reference.py               the solution, with marks around what is taught
+    hidden_tests.py            tests that may compare with the reference
+    mutants.py                 wrong answers that a test of the graders holds the tests to
+    alternatives/*.py          other right answers
+"""
+
+import ast
+import importlib.util
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import bnas
+from bnas.errors import InputError
+
+FOLDER = Path(bnas.__file__).resolve().parent.parent / "tutorials" / "assignments"
+INSTRUCTOR = "instructor"
+BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
+# What a submission may import: NumPy, Numba, and of the standard library what has to do with computing.
+ALLOWED = {
+    "__future__",
+    "abc",
+    "bisect",
+    "cmath",
+    "collections",
+    "copy",
+    "dataclasses",
+    "enum",
+    "fractions",
+    "functools",
+    "heapq",
+    "itertools",
+    "math",
+    "numba",
+    "numbers",
+    "numpy",
+    "operator",
+    "random",
+    "statistics",
+    "struct",
+    "typing",
+    "warnings",
+}
+FORBIDDEN = ("bnas",)
+
+
+class Assignment:
+    """A folder with an assignment.
+
+    Attributes: folder; name, such as 01_popcount; number; title, the first line of the handout; tasks, of
+    Task; tests, [(function, whether it is hidden)] in their order; reference, the instructor's module or None.
+
+    Raises InputError if the folder holds none, or a test names no task.
+    """
+
+    def __init__(self, folder, hidden=True):
+        self.folder = Path(folder).resolve()
+        public = self.folder / "public_tests.py"
+        if not public.is_file():
+            raise InputError(
+                f"{folder} holds no assignment: there is no public_tests.py; "
+                "expected a folder that `bnas handout` has written, or one of tutorials/assignments"
+            )
+        self.name = self.folder.name
+        self.number = int(re.match(r"\d*", self.name)[0] or 0)
+        module = _module(public, f"public_tests_{self.name}")
+        self.tasks = list(module.TASKS)
+        self.tests = [(function, False) for function in _tests_of(module)]
+        self.reference, self.has_hidden = None, False
+        secret = self.folder / INSTRUCTOR / "hidden_tests.py"
+        if hidden and secret.is_file():
+            self.has_hidden = True
+            self.reference = _module(self.reference_path, f"reference_{self.name}")
+            tests = _tests_of(_module(secret, f"hidden_tests_{self.name}"))
+            self.tests += [(function, True) for function in tests]
+        names = {task.name for task in self.tasks}
+        for function, _ in self.tests:
+            if function.task not in names:
+                raise InputError(f"{self.name}: {function.__name__} tests no task of TASKS")
+
+    @property
+    def reference_path(self):
+        return self.folder / INSTRUCTOR / "reference.py"
+
+    @property
+    def title(self):
+        first = (self.folder / "README.md").read_text(encoding="utf-8").splitlines()[0]
+        return first.lstrip("# ")
+
+    @property
+    def points(self):
+        return sum(task.points for task in self.tasks)
+
+
+def _module(path, name):
+    """The module in a file, under a name of its own."""
+    spec = importlib.util.spec_from_file_location(f"bnas.grading.loaded.{name}", path)
+    module = importlib.util.module_from_spec(spec)
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.dont_write_bytecode = before
+    return module
+
+
+def _tests_of(module):
+    return [value for value in vars(module).values() if hasattr(value, "task") and callable(value)]
+
+
+def known(folder=FOLDER):
+    """The folders of all assignments, in order."""
+    return sorted(path.parent for path in Path(folder).glob("*/public_tests.py"))
+
+
+def find(name, folder=FOLDER):
+    """The folder of the assignment that is meant by a number, a name, a part of one, or a path.
+
+    Raises InputError if none is, or several are.
+    """
+    if Path(name).is_dir():
+        return Path(name)
+    folders = known(folder)
+    meant = [path for path in folders if name == path.name]
+    if name.isdigit():
+        meant = meant or [path for path in folders if int(path.name[:2]) == int(name)]
+    meant = meant or [path for path in folders if name in path.name]
+    if len(meant) == 1:
+        return meant[0]
+    names = ", ".join(path.name for path in meant or folders) or "none here"
+    what = "several assignments" if meant else "no assignment"
+    raise InputError(
+        f"{name!r} names {what}; expected the path of one, its number or name: {names}"
+    )
+
+
+def starter_of(reference):
+    """The text of a starter: that of the reference with every marked part replaced.
+
+    In place of a part stands `raise NotImplementedError`, as deeply indented.
+    Raises InputError if marks do not pair.
+    """
+    lines, kept, inside = reference.splitlines(keepends=True), [], False
+    for number, line in enumerate(lines, 1):
+        mark = line.strip()
+        if mark in (BEGIN, END):
+            if (mark == BEGIN) == inside:
+                raise InputError(f"line {number} of the reference: {mark} without its other half")
+            if not inside:
+                kept.append(line.replace(mark, 'raise NotImplementedError("this part is yours")'))
+            inside = not inside
+        elif not inside:
+            kept.append(line)
+    if inside:
+        raise InputError(f"the reference ends before {END}")
+    return "".join(kept)
+
+
+def forbidden_imports(text):
+    """The first import that a submission may not have, as a text, or None; also what is no Python."""
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError) as error:
+        return f"line {getattr(error, 'lineno', 0)}: {error}"
+    for node in ast.walk(tree):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [node.module or "."]
+        for name in names:
+            if name.partition(".")[0] not in ALLOWED:
+                return (
+                    f"line {node.lineno} imports {name}; allowed are NumPy, Numba and what the "
+                    "standard library has for computing (math, itertools, functools, ...)"
+                )
+    return None
+
+
+def hand_out(target, names=(), folder=FOLDER):
+    """Copy assignments without the instructor's part into a new folder; returns the folders written.
+
+    names: as `find` takes them; all if none. Raises InputError if the target exists and is not empty.
+    """
+    target = Path(target)
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise InputError(f"{target} exists already; expected a folder that is new or empty")
+    chosen = [find(name, folder) for name in names] or known(folder)
+    if not chosen:
+        raise InputError(
+            f"there are no assignments in {folder}; run this in a clone of the repository, "
+            "or name it with --assignments"
+        )
+    written = []
+    for path in chosen:
+        written.append(target / path.name)
+        ignore = shutil.ignore_patterns(INSTRUCTOR, "__pycache__", ".*")
+        shutil.copytree(path, written[-1], ignore=ignore)
+    return written

@@ -1,0 +1,141 @@
+"""What a submission's process may not do, set by the process itself before it meets the submission.
+
+Only the standard library is imported. What a platform does not have is left out; `confine` says what
+is in force, and the report of a grading repeats it. Linux has all of it from kernel 5.13 on.
+"""
+
+import contextlib
+import ctypes
+import os
+import sys
+import sysconfig
+from pathlib import Path
+
+NOBODY = 65534
+# System calls of Landlock, the same on every architecture (linux/landlock.h).
+_CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
+_EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR, _TRUNCATE, _IOCTL = 1, 2, 4, 8, 1 << 14, 1 << 15
+_OF_FILES = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE | _IOCTL
+_NEW_NETWORK, _NEW_USER = 0x40000000, 0x10000000
+_NO_NEW_PRIVILEGES, _KEEP_CAPABILITIES = 38, 8
+_READ_ANY_FILE = 1 << 2  # CAP_DAC_READ_SEARCH
+_CAPABILITY_VERSION = 0x20080522
+
+
+def confine(scratch, memory, seconds, file_size, open_files):
+    """Give up all that a submission does not need; returns what is in force, a list of texts.
+
+    scratch: the only folder that can be written, and beside Python's own the only one that can be read.
+    memory: address space, bytes. seconds: of CPU. file_size: of a file that is written, bytes.
+    """
+    in_force = []
+    if sys.platform == "linux":
+        in_force += _without_network()
+        rules = _file_rules(scratch)
+        if os.geteuid() == 0:
+            in_force += _as_nobody(keep_reading=rules is not None)
+        if rules is not None and _restrict(rules):
+            in_force.append("files: its scratch folder and Python's libraries alone")
+    in_force += _limits(memory, seconds, file_size, open_files)
+    return in_force
+
+
+def _libc():
+    return ctypes.CDLL(None, use_errno=True)
+
+
+def _without_network():
+    """A network of its own, without any device; as root directly, else as root of a user namespace."""
+    own = _NEW_NETWORK if os.geteuid() == 0 else _NEW_NETWORK | _NEW_USER
+    return ["network: none"] if _libc().unshare(own) == 0 else []
+
+
+def _as_nobody(keep_reading):
+    """From root to nobody, without groups; reading stays allowed where files are confined otherwise.
+
+    Python may lie in a folder that root alone may enter, and modules are read when they are first used.
+    """
+    libc = _libc()
+    if keep_reading:
+        libc.prctl(_KEEP_CAPABILITIES, 1, 0, 0, 0)
+    os.setgroups([])
+    os.setresgid(NOBODY, NOBODY, NOBODY)
+    os.setresuid(NOBODY, NOBODY, NOBODY)
+    if keep_reading:
+        head = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
+        kept = (ctypes.c_uint32 * 6)(_READ_ANY_FILE, _READ_ANY_FILE)  # effective, permitted
+        libc.capset(head, kept)
+    return ["user: nobody"]
+
+
+class _Beneath(ctypes.Structure):
+    """struct landlock_path_beneath_attr."""
+
+    _pack_ = 1
+    _fields_ = (("access", ctypes.c_uint64), ("folder", ctypes.c_int32))
+
+
+def _file_rules(scratch):
+    """A ruleset of Landlock, a file descriptor, or None where the kernel has none."""
+    libc = _libc()
+    version = libc.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), 1)
+    if version < 1:
+        return None
+    bits = 13 + sum(version >= since for since in (2, 3, 5))
+    every = (1 << bits) - 1
+    network = 3 if version >= 4 else 0  # TCP: neither bind nor connect
+    scoped = 3 if version >= 6 else 0  # signals and abstract sockets stay within
+    attributes = (ctypes.c_uint64 * 3)(every, network, scoped)
+    size = 8 * (1 + (version >= 4) + (version >= 6))
+    rules = libc.syscall(_CREATE_RULESET, attributes, ctypes.c_size_t(size), 0)
+    if rules < 0:
+        return None
+    readable = _EXECUTE | _READ_FILE | _READ_DIR
+    paths = {Path(scratch): every, Path("/dev/null"): _READ_FILE | _WRITE_FILE}
+    paths |= {Path(f"/dev/{name}"): _READ_FILE for name in ("urandom", "zero")}
+    names = ("stdlib", "platstdlib", "purelib", "platlib")
+    folders = {sysconfig.get_path(name) for name in names} | {"/lib", "/lib64", "/usr/lib"}
+    folders |= {"/usr/local/lib", "/etc/ld.so.cache", os.path.join(sys.base_prefix, "lib")}
+    paths |= {Path(folder): readable for folder in folders if os.path.exists(folder)}
+    for path, access in paths.items():
+        with contextlib.suppress(OSError):
+            opened = os.open(path, os.O_PATH | os.O_CLOEXEC)
+            if not path.is_dir():
+                access &= _OF_FILES
+            rule = _Beneath(access & every, opened)
+            libc.syscall(_ADD_RULE, rules, 1, ctypes.byref(rule), 0)
+            os.close(opened)
+    return rules
+
+
+def _restrict(rules):
+    libc = _libc()
+    libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
+    confined = libc.syscall(_RESTRICT_SELF, rules, 0) == 0
+    os.close(rules)
+    return confined
+
+
+def _limits(memory, seconds, file_size, open_files):
+    try:
+        import resource
+    except ImportError:  # Windows
+        return []
+    wanted = {
+        "RLIMIT_AS": memory,
+        "RLIMIT_CPU": seconds,
+        "RLIMIT_FSIZE": file_size,
+        "RLIMIT_NOFILE": open_files,
+        "RLIMIT_CORE": 0,
+        "RLIMIT_NPROC": 0,  # neither a process nor a thread more
+    }
+    told = []
+    for name, value in wanted.items():
+        with contextlib.suppress(AttributeError, ValueError, OSError):
+            resource.setrlimit(getattr(resource, name), (value, value))
+            told.append(name)
+    texts = {
+        "RLIMIT_AS": f"memory: {memory / 2**30:.1f} GiB",
+        "RLIMIT_NPROC": "processes: none of its own",
+    }
+    return [texts[name] for name in told if name in texts]

@@ -1,0 +1,84 @@
+"""What a grading found: tasks, tests, points, as text and as JSON."""
+
+from dataclasses import asdict, dataclass, field
+
+
+@dataclass
+class TestResult:
+    """One test. share: how much of it is right, 0 to 1; message: what is wrong, or was measured."""
+
+    name: str
+    description: str
+    hidden: bool
+    share: float = 0.0
+    message: str = ""
+
+
+@dataclass
+class TaskResult:
+    """One task. fault: why it earns nothing whatever its tests say, or ""."""
+
+    name: str
+    title: str
+    points: int
+    tests: list = field(default_factory=list)
+    fault: str = ""
+
+    @property
+    def earned(self):
+        """Points: the share of the tests, each alike, to one decimal; 0 with a fault."""
+        if self.fault or not self.tests:
+            return 0.0
+        return round(self.points * sum(test.share for test in self.tests) / len(self.tests), 1)
+
+
+@dataclass
+class Report:
+    """A graded submission.
+
+    tasks: of TaskResult. hidden: whether hidden tests were among the tests. in_force: what confined the process.
+    """
+
+    assignment: str
+    title: str
+    tasks: list
+    hidden: bool
+    in_force: list
+
+    @property
+    def points(self):
+        return sum(task.points for task in self.tasks)
+
+    @property
+    def earned(self):
+        return round(sum(task.earned for task in self.tasks), 1)
+
+    def as_dict(self):
+        """The report as JSON has it."""
+        tasks = [asdict(task) | {"earned": task.earned} for task in self.tasks]
+        return asdict(self) | {"points": self.points, "earned": self.earned, "tasks": tasks}
+
+    def __str__(self):
+        kind = "" if self.hidden else " (public tests alone)"
+        lines = [f"{self.title}: {_number(self.earned)} of {self.points} points{kind}"]
+        for task in self.tasks:
+            right = sum(test.share == 1 for test in task.tests)
+            lines.append("")
+            lines.append(
+                f"{task.title}: {_number(task.earned)} of {task.points} points, "
+                f"{right} of {len(task.tests)} tests"
+            )
+            if task.fault:
+                lines.append(f"  nothing earned: {task.fault}")
+            for test in task.tests:
+                mark = "right" if test.share == 1 else "wrong" if test.share == 0 else "partly"
+                hidden = " (hidden)" if test.hidden else ""
+                lines.append(f"  {mark}  {test.description}{hidden}")
+                lines += [f"         {line}" for line in test.message.splitlines()]
+        if not self.in_force:
+            lines += ["", "The submission was not confined in any way: see the instructor's guide."]
+        return "\n".join(lines)
+
+
+def _number(value):
+    return f"{value:g}"

@@ -1,0 +1,182 @@
+"""What tests of an assignment are written with: tasks, tests, and comparisons that say what is wrong.
+
+A file of tests has a list TASKS and functions marked with `test` or `race`. It calls the submission's
+functions as attributes of `student`, and compares what comes back:
+
+    TASKS = [Task("double", "Twice a number", points=10)]
+
+    @test("double")
+    def small_arrays(student, rng):
+        \"\"\"Arrays of up to nine numbers.\"\"\"
+        for size in range(10):
+            x = rng.standard_normal(size)
+            close(student.double(x), x + x, causes={"it is the input": x})
+
+Let a test begin with the smallest inputs: the first that fails is told to the student.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+SHOWN = 12  # entries of an array that is shown whole
+
+
+@dataclass(frozen=True)
+class Task:
+    """A part of an assignment: its name in marks of tests, its title for people, its points."""
+
+    name: str
+    title: str
+    points: int
+
+
+class Failure(Exception):
+    """A test has failed; the text tells a student what is wrong."""
+
+
+@dataclass(frozen=True)
+class Race:
+    """What a race compares: a function of the submission, and a list of arguments for each run of it."""
+
+    function: str
+    inputs: list
+
+
+def test(task):
+    """Mark a function as a test of the task of that name.
+
+    It is called as function(student, rng), and function(student, rng, reference) if it has a third parameter.
+    The first line of its docstring says what it tests. It raises Failure, as `equal` and `close` do.
+    """
+
+    def mark(function):
+        function.task, function.is_race = task, False
+        return function
+
+    return mark
+
+
+def race(task):
+    """Mark a function of (rng) that returns a Race.
+
+    Results have to be equal to the reference's. The time is compared with that of the reference in the same
+    run: see bnas.grading.grade.share_for_speed.
+    """
+
+    def mark(function):
+        function.task, function.is_race = task, True
+        return function
+
+    return mark
+
+
+def equal(got, expected, causes=None, kind=None):
+    """Raise Failure unless every entry is exactly as expected; integers of any size and booleans.
+
+    causes: {likely cause: what a submission with that fault returns}, values or functions without arguments.
+    kind: the kinds of dtype that are right, such as "iu"; those of the expected array if None.
+    """
+    _compare(got, expected, causes, kind, lambda a, b: a == b)
+
+
+def close(got, expected, causes=None, tolerance=1e-9, kind="f"):
+    """Raise Failure unless every entry is as expected within `tolerance` times the largest expected one."""
+
+    def alike(a, b):
+        return np.abs(a - b) <= tolerance * np.abs(b).max(initial=1e-300)
+
+    _compare(got, expected, causes, kind, alike)
+
+
+def _compare(got, expected, causes, kind, alike):
+    expected = np.asarray(expected)
+    kind = kind or {"i": "iu", "u": "iu"}.get(expected.dtype.kind, expected.dtype.kind)
+    if isinstance(got, bool | int | float):
+        got = np.asarray(got)
+    if not isinstance(got, np.ndarray):
+        raise Failure(f"got {shown(got)}, expected an array of shape {expected.shape}")
+    if got.shape != expected.shape:
+        raise Failure(f"got the shape {got.shape}, expected {expected.shape}")
+    if got.dtype.kind not in kind:
+        names = {"f": "floats", "i": "integers", "u": "integers", "b": "booleans"}
+        wanted = names.get(kind[0], kind)
+        raise Failure(f"got entries of {got.dtype}, expected {wanted}")
+    right = _matches(got, expected, alike)
+    if right.all():
+        return
+    lines = [] if got.size > SHOWN else [f"got      {shown(got)}", f"expected {shown(expected)}"]
+    if got.ndim:
+        lines.append(_worst(got, expected, right))
+    cause = _cause(got, expected, right, causes or {}, alike)
+    raise Failure("\n".join(lines + ([f"likely cause: {cause}"] if cause else [])))
+
+
+def _matches(got, expected, alike):
+    with np.errstate(all="ignore"):
+        return np.asarray(alike(got, expected), bool)  # NaN is like nothing
+
+
+def _worst(got, expected, right):
+    with np.errstate(all="ignore"):
+        off = np.abs(got.astype(np.float64) - expected.astype(np.float64))
+    off = np.where(right, -1.0, np.where(np.isnan(off), np.inf, off))
+    at = np.unravel_index(off.argmax(), off.shape)
+    place = ", ".join(map(str, at))
+    count = f"{np.count_nonzero(~right)} of {right.size} entries are wrong"
+    return f"{count}, the worst is [{place}]: got {got[at]}, expected {expected[at]}"
+
+
+def _cause(got, expected, right, causes, alike):
+    """The first cause that explains every entry, or what can be seen without knowing the task."""
+    for text, value in causes.items():
+        value = np.asarray(value() if callable(value) else value)
+        if value.shape == got.shape and _matches(got, value, alike).all():
+            return text
+    if got.dtype.kind == "f" and np.isnan(got).any():
+        return "some entries are not a number (NaN)"
+    if got.dtype.kind != "b":
+        if not got.any():
+            return "all entries are 0"
+        if got.size > 1 and _matches(got, -expected.astype(np.float64), alike).all():
+            return "the sign is wrong everywhere"
+        if got.ndim >= 2 and got.shape[-1] == got.shape[-2]:
+            if _matches(got, np.swapaxes(expected, -1, -2), alike).all():
+                return "the last two axes are transposed"
+        factor = _factor(got, expected)
+        if factor is not None and _matches(got / factor, expected, alike).all():
+            return f"every entry is {factor:.6g} times what it should be"
+    if not right.any():
+        return None
+    inner = right[..., 1:-1, 1:-1] if got.ndim >= 2 else np.zeros(0)
+    if inner.size and inner.all():
+        return "only entries at the border are wrong"
+    return None
+
+
+def _factor(got, expected):
+    """By what one number the entries differ, judged by the largest expected one; None if by none."""
+    flat, wanted = got.ravel().astype(np.float64), expected.ravel().astype(np.float64)
+    if flat.size < 2:
+        return None
+    at = np.abs(wanted).argmax()
+    if wanted[at] == 0 or flat[at] == 0 or not np.isfinite(flat[at]):
+        return None
+    return flat[at] / wanted[at]
+
+
+def shown(value):
+    """A value as text of one line or two; large arrays by type and shape."""
+    if isinstance(value, np.ndarray):
+        if value.ndim == 0:
+            return f"{value[()]}"
+        if value.size <= SHOWN:
+            return np.array2string(value, precision=6, separator=", ", max_line_width=100)
+        return f"{value.dtype} array of shape {value.shape}"
+    if isinstance(value, list | tuple):
+        parts = ", ".join(shown(part) for part in value[:SHOWN])
+        return f"({parts}{', ...' if len(value) > SHOWN else ''})"
+    if callable(value):
+        return getattr(value, "__name__", "a function")
+    text = repr(value)
+    return text if len(text) <= 200 else text[:200] + "..."

@@ -1,0 +1,141 @@
+"""Wrong answers that a student may give: the tests have to find each, and to say what is wrong with it.
+
+old, new: what is replaced in the reference. fails: the tasks that must not earn all their points; all others must
+(a task of speed, if it is not named, must earn some). told: a part of what the student is told.
+"""
+
+MUTANTS = [
+    {
+        "name": "the tail of a row is counted",
+        "old": "        mask[-1] = np.uint64((1 << n % BITS) - 1)\n",
+        "new": "        pass\n",
+        "fails": ["dot"],
+        "told": "bits beyond the end are counted",
+    },
+    {
+        "name": "only one side is masked",
+        "old": "    b = b & mask\n    a = a & mask\n",
+        "new": "    b = b & mask\n",
+        "fails": ["dot"],
+        "told": "entries are wrong",
+    },
+    {
+        "name": "a mask that is one bit short",
+        "old": "(1 << n % BITS) - 1)",
+        "new": "(1 << (n - 1) % BITS) - 1)",
+        "fails": ["dot"],
+        "told": "entries are wrong",
+    },
+    {
+        "name": "the mask of the last word is used where the word is full",
+        "old": "    if n % BITS:\n        mask[-1]",
+        "new": "    if True:\n        mask[-1]",
+        "fails": ["dot", "speed"],
+        "told": "expected",
+    },
+    {
+        "name": "counts the equal bits",
+        "old": "return n - 2 * different",
+        "new": "return 2 * different - n",
+        "fails": ["dot", "speed"],
+        "told": "equal bits count as different",
+    },
+    {
+        "name": "the length of the words in place of that of the rows",
+        "old": "return n - 2 * different",
+        "new": "return BITS * a.shape[1] - 2 * different",
+        "fails": ["dot"],
+        "told": "n has to be the number of signs",
+    },
+    {
+        "name": "counts are summed in bytes",
+        "old": "different = np.empty((len(a), len(b)), np.int64)",
+        "new": "different = np.empty((len(a), len(b)), np.uint8)",
+        "fails": ["dot", "speed"],
+        "told": "entries are wrong",
+    },
+    {
+        "name": "unsigned results",
+        "old": "return n - 2 * different",
+        "new": "return (n - 2 * different).astype(np.uint64)",
+        "fails": ["dot", "speed"],
+        "told": "",
+    },
+    {
+        "name": "the result is transposed",
+        "old": "return n - 2 * different",
+        "new": "return (n - 2 * different).T.copy()",
+        "fails": ["dot", "speed"],
+        "told": "the last two axes are transposed",
+    },
+    {
+        "name": "masks its argument in place",
+        "old": "    a = a & mask\n",
+        "new": "    a &= mask\n",
+        "fails": ["dot"],
+        "told": "changed its first argument",
+    },
+    {
+        "name": "a loop in Python over words",
+        "old": "        out[:] = np.bitwise_count(row ^ b).sum(axis=1, dtype=np.int64)\n",
+        "new": "        out[:] = [sum(int(x ^ y).bit_count() for x, y in zip(row, r)) for r in b]\n",
+        "fails": ["speed"],
+        "told": "times the reference's time",
+    },
+    {
+        "name": "sign(0) is +1",
+        "old": "x > 0",
+        "new": "x >= 0",
+        "fails": ["pack"],
+        "told": "sign(0) is -1",
+    },
+    {
+        "name": "a bit is 1 for -1",
+        "old": "x > 0",
+        "new": "x < 0",
+        "fails": ["pack"],
+        "told": "a bit is 1 for +1, not for -1",
+    },
+    {
+        "name": "bits beyond the end are 1",
+        "old": "bits = np.zeros((rows",
+        "new": "bits = np.ones((rows",
+        "fails": ["pack"],
+        "told": "expected",
+    },
+    {
+        "name": "the first sign is the highest bit of a byte",
+        "old": 'axis=1, bitorder="little"',
+        "new": "axis=1",
+        "fails": ["pack"],
+        "told": "expected",
+    },
+    {
+        "name": "one word too many where the last is full",
+        "old": "words = -(-n // BITS)",
+        "new": "words = n // BITS + 1",
+        "fails": ["pack"],
+        "told": "got the shape (1, 2), expected (1, 1)",
+    },
+    {
+        "name": "unpacks bits, not signs",
+        "old": "return 2 * bits - 1",
+        "new": "return bits",
+        "fails": ["unpack"],
+        "told": "entries are wrong",
+    },
+    {
+        "name": "unpacks from the highest bit on",
+        "old": "np.arange(BITS, dtype=np.uint64)",
+        "new": "np.arange(BITS, dtype=np.uint64)[::-1].copy()",
+        "fails": ["unpack"],
+        "told": "expected",
+    },
+    {
+        "name": "does not cut at n",
+        "old": "reshape(len(words), -1)[:, :n]",
+        "new": "reshape(len(words), -1)",
+        "fails": ["unpack"],
+        "told": "got the shape",
+    },
+]
