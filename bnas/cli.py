@@ -55,7 +55,10 @@ def _run(arguments):
                 parser.print_help()
                 return 0
             with _threads(options.threads):
-                from bnas import commands
+                if options.command in ("grade", "handout"):
+                    from bnas.grading import commands
+                else:
+                    from bnas import commands
 
                 return getattr(commands, options.command)(options) or 0
     except BrokenPipeError:  # `bnas ... | head`
@@ -181,7 +184,10 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
 
 
 def build_parser():
-    """The parser of all commands; what it reads has `command`, a function of bnas.commands."""
+    """The parser of all commands.
+
+    What it reads has `command`, the name of a function of bnas.commands, or of bnas.grading.commands.
+    """
     parser = Parser(
         prog="bnas",
         usage="bnas COMMAND [options]",
@@ -348,11 +354,66 @@ def build_parser():
     )
     gradcheck.add_argument("--quick", action="store_true", help="one case of each operation")
 
+    _grading(command)
+
     data = command(
         "data", "look at a data set and its splits", usage.DATA, epilog=usage.DATA_EPILOG
     )
     _settings(data, SearchConfig, only=("dataset", "data_dir", "limit"))
     return parser
+
+
+def _grading(command):
+    """The commands for assignments."""
+    handout = command(
+        "handout",
+        "write assignments for students",
+        usage.HANDOUT,
+        epilog=usage.HANDOUT_EPILOG,
+    )
+    handout.add_argument("folder", metavar="DIR", help="a folder that is new or empty")
+    handout.add_argument(
+        "--only", metavar="NAME", nargs="+", default=(), help="these, by number or name (all)"
+    )
+
+    grade = command(
+        "grade",
+        "grade a submission, or a class",
+        usage.GRADE,
+        usage="bnas grade ASSIGNMENT SUBMISSION.py [options]\n"
+        "       bnas grade all DIR [-o DIR] [--jobs N]\n"
+        "       bnas grade ASSIGNMENT --gradescope OUT.zip",
+        epilog=usage.GRADE_EPILOG,
+    )
+    grade.add_argument(
+        "assignment", metavar="ASSIGNMENT", help="number, name or folder; all: every file in DIR"
+    )
+    grade.add_argument("submission", metavar="SUBMISSION", nargs="?", help="file, or folder of all")
+    grade.add_argument("--public", action="store_true", help="the public tests alone")
+    grade.add_argument("--json", metavar="FILE", help="also write the report as JSON")
+    grade.add_argument(
+        "--secret",
+        metavar="FILE",
+        help="text from which the hidden tests draw their inputs (variable BNAS_GRADING_SECRET, or "
+        "one that everybody knows)",
+    )
+    grade.add_argument("-o", "--out", metavar="DIR", help="for the results of a class (DIR-graded)")
+    grade.add_argument(
+        "--jobs", type=whole_number(1), metavar="N", help="submissions of a class at a time (1)"
+    )
+    schools = grade.add_argument_group("write what a school's system needs, instead of grading")
+    for name, metavar in (
+        ("gradescope", "OUT.zip"),
+        ("classroom50", "DIR"),
+        ("prairielearn", "DIR"),
+        ("github", "OUT.yml"),
+        ("nbgrader", "OUT.ipynb"),
+    ):
+        schools.add_argument(f"--{name}", metavar=metavar, help=f"for {usage.SCHOOLS[name]}")
+    for added in (handout, grade):
+        added.add_argument(
+            "--assignments", metavar="DIR", help="folder of the assignments (that of the clone)"
+        )
 
 
 def whole_number(least):

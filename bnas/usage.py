@@ -171,3 +171,41 @@ examples:
   bnas data
   bnas data --dataset npz --data-dir FILE.npz
 """
+HANDOUT = """\
+Write the assignments for students: of each the handout, the starter to complete and the
+public tests. The instructor's part (solution, hidden tests) is left out.
+"""
+HANDOUT_EPILOG = """\
+examples:
+  bnas handout course                         all of them
+  bnas handout course --only 1 4              these
+"""
+GRADE = """\
+Grade a submission: every task with its points, and for what is wrong the smallest input
+that fails, what came out, what was expected, and the likely cause where it is a known one.
+The submission runs in a process of its own, which never gets the expected results, with
+limits on time, memory, files, processes and the network; the report says if it had none.
+
+The hidden tests draw their inputs from --secret, so that nobody knows them beforehand; with
+the same secret a report is the same (but for measured speed). The exit status is 0 if all
+points are earned and 1 if not.
+
+With all, every file below DIR is graded: STUDENT/ASSIGNMENT.py or ASSIGNMENT/STUDENT.py,
+where ASSIGNMENT is 01_popcount, 01 or 1. A table, a figure and the reports go into --out.
+"""
+GRADE_EPILOG = """\
+examples:
+  bnas grade 1 starter.py --public            what a student runs
+  bnas grade 1 anna.py --secret secret.txt --json anna.json
+  bnas grade all submissions --jobs 2
+  bnas grade 1 --gradescope popcount.zip
+
+tutorials/assignments/instructors.md tells how to run a course with them.
+"""
+SCHOOLS = {
+    "gradescope": "Gradescope: the zip to upload as autograder",
+    "classroom50": "Classroom 50: the folder of an autograder (public tests alone)",
+    "prairielearn": "PrairieLearn: the folder of a question",
+    "github": "GitHub Actions: a workflow (public tests alone)",
+    "nbgrader": "nbgrader: the instructor's notebook",
+}

@@ -7,16 +7,13 @@ process.py      the process in which a submission runs; worker.py, wire.py and c
 """
 
 from bnas.grading.assignment import Assignment, find, hand_out, known, starter_of
-from bnas.grading.grade import DEFAULT_SECRET, grade
-from bnas.grading.report import Report
+from bnas.grading.grade import grade
 from bnas.grading.suite import Failure, Race, Task, close, equal, race, test
 
 __all__ = [
     "Assignment",
-    "DEFAULT_SECRET",
     "Failure",
     "Race",
-    "Report",
     "Task",
     "close",
     "equal",

@@ -189,7 +189,7 @@ def hand_out(target, names=(), folder=FOLDER):
 
     names: as `find` takes them; all if none. Raises InputError if the target exists and is not empty.
     """
-    target = Path(target)
+    target, folder = Path(target), Path(folder)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise InputError(f"{target} exists already; expected a folder that is new or empty")
     chosen = [find(name, folder) for name in names] or known(folder)
@@ -198,6 +198,9 @@ def hand_out(target, names=(), folder=FOLDER):
             f"there are no assignments in {folder}; run this in a clone of the repository, "
             "or name it with --assignments"
         )
+    target.mkdir(parents=True, exist_ok=True)
+    if (folder / "README.md").is_file():
+        shutil.copyfile(folder / "README.md", target / "README.md")
     written = []
     for path in chosen:
         written.append(target / path.name)

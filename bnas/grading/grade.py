@@ -11,7 +11,7 @@ import numpy as np
 from bnas.errors import InputError
 from bnas.grading.assignment import FORBIDDEN, forbidden_imports
 from bnas.grading.process import Process, Raised, Stopped
-from bnas.grading.report import Report, TaskResult, TestResult
+from bnas.grading.report import GradingReport, TaskResult, TestResult
 from bnas.grading.suite import Failure, equal, shown
 
 DEFAULT_SECRET = "bnas"
@@ -72,7 +72,9 @@ def grade(assignment, path, secret=DEFAULT_SECRET):
                 result.fault = refusal
             else:
                 in_force = _grade_task(assignment, result, copy, secret) or in_force
-    return Report(assignment.name, assignment.title, results, assignment.has_hidden, in_force)
+    return GradingReport(
+        assignment.name, assignment.title, results, assignment.has_hidden, in_force
+    )
 
 
 def _refusal(text):

@@ -33,7 +33,7 @@ class TaskResult:
 
 
 @dataclass
-class Report:
+class GradingReport:
     """A graded submission.
 
     tasks: of TaskResult. hidden: whether hidden tests were among the tests. in_force: what confined the process.

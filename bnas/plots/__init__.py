@@ -12,6 +12,7 @@ from bnas.plots.alpha import alpha_figure, entropy_figure
 from bnas.plots.cells import cell_figure
 from bnas.plots.comparison import comparison_figure
 from bnas.plots.figure import Figure
+from bnas.plots.grades import points_figure
 from bnas.plots.graph import graph_figure
 from bnas.plots.images import mistakes_figure, samples_figure
 from bnas.plots.network import bits_figure, confusion_figure
@@ -46,6 +47,7 @@ __all__ = [
     "mistakes_figure",
     "operation_count_figure",
     "operation_styles",
+    "points_figure",
     "runs_figure",
     "samples_figure",
     "tangent_figure",

@@ -1,0 +1,93 @@
+"""What `bnas grade` and `bnas handout` do: functions of the options that bnas.cli has read."""
+
+import json
+import os
+from pathlib import Path
+
+from bnas.errors import InputError
+from bnas.grading import classroom, schools
+from bnas.grading.assignment import FOLDER, Assignment, find, hand_out
+from bnas.grading.grade import DEFAULT_SECRET
+from bnas.grading.grade import grade as graded
+
+SECRET_VARIABLE = "BNAS_GRADING_SECRET"
+
+
+def handout(options):
+    """Write what students get."""
+    for folder in hand_out(options.folder, options.only, _folder(options)):
+        print(folder)
+
+
+def grade(options):
+    """Grade one submission, or a class; or write what a school's system needs.
+
+    Returns the exit status: 1 if one submission has not earned all points.
+    """
+    chosen = [name for name in schools.NAMES if getattr(options, name) is not None]
+    if chosen:
+        return _bundle(options, chosen)
+    if options.submission is None:
+        raise InputError("which submission? expected `bnas grade ASSIGNMENT SUBMISSION.py`")
+    if options.assignment == "all":
+        return _class(options)
+    _refuse(
+        "where there is one submission; expected only after `grade all DIR`",
+        out=options.out,
+        jobs=options.jobs,
+    )
+    assignment = Assignment(find(options.assignment, _folder(options)), hidden=not options.public)
+    report = graded(assignment, options.submission, _secret(options))
+    print(report)
+    if options.json is not None:
+        text = json.dumps(report.as_dict(), indent=2) + "\n"
+        Path(options.json).write_text(text, encoding="utf-8")
+    return int(report.earned < report.points)
+
+
+def _bundle(options, chosen):
+    if len(chosen) > 1:
+        raise InputError(f"expected one of {' and '.join('--' + name for name in chosen)}")
+    _refuse(
+        f"with --{chosen[0]}, which does not grade",
+        submission=options.submission,
+        json=options.json,
+    )
+    assignment = Assignment(find(options.assignment, _folder(options)))
+    path = Path(getattr(options, chosen[0]))
+    for written in schools.write(chosen[0], assignment, path, _secret(options)):
+        print(written)
+
+
+def _class(options):
+    _refuse("with `grade all DIR`, whose reports go into the folder of --out", json=options.json)
+    out = Path(options.out or f"{Path(options.submission).resolve()}-graded")
+    submissions = classroom.submissions(options.submission, _folder(options))
+    results = classroom.grade_all(
+        submissions, out, not options.public, _secret(options), options.jobs or 1, print
+    )
+    print(classroom.summary(results))
+    print(f"{out / classroom.TABLE}, {out / classroom.FIGURE}, {out / classroom.REPORTS}")
+
+
+def _refuse(where, **given):
+    for name, value in given.items():
+        if value is not None:
+            word = "SUBMISSION" if name == "submission" else f"--{name}"
+            raise InputError(f"{word} was given {where}")
+
+
+def _folder(options):
+    return Path(options.assignments) if options.assignments else FOLDER
+
+
+def _secret(options):
+    """The instructor's secret: of a file, of the environment, or the one that everybody knows."""
+    if options.secret is not None:
+        try:
+            return Path(options.secret).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(
+                f"--secret {options.secret}: {error}; expected a file of text"
+            ) from None
+    return os.environ.get(SECRET_VARIABLE, DEFAULT_SECRET)

@@ -1,0 +1,77 @@
+"""The files that a grader takes along to another machine, and the form of one that always answers."""
+
+import re
+import traceback
+from configparser import ConfigParser
+from pathlib import Path
+
+import bnas
+from bnas.grading.assignment import Assignment
+from bnas.grading.grade import grade
+
+PACKAGE = Path(bnas.__file__).resolve().parent
+SECRET = "secret.txt"
+SKIPPED = {"__pycache__", ".pytest_cache"}
+
+
+def files_below(folder, prefix):
+    """{path in the bundle: path here} of all files of a folder."""
+    return {
+        f"{prefix}/{path.relative_to(folder).as_posix()}": path
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not SKIPPED & set(path.relative_to(folder).parts)
+    }
+
+
+def contents(assignment, hidden=True):
+    """{path in the bundle: path here} of the package and the assignment.
+
+    hidden: with the instructor's part.
+    """
+    files = files_below(PACKAGE, "bnas") | files_below(assignment.folder, assignment.name)
+    if not hidden:
+        files = {name: path for name, path in files.items() if "/instructor/" not in name}
+    return files
+
+
+def requirements():
+    """What bnas needs, as pip takes it, from its metadata."""
+    from importlib.metadata import PackageNotFoundError, requires
+
+    try:
+        found = [text for text in requires("bnas") or () if "extra ==" not in text]
+    except PackageNotFoundError:
+        found = []
+    if not found:  # a clone that is not installed
+        parser = ConfigParser()
+        parser.read(PACKAGE.parent / "setup.cfg", encoding="utf-8")
+        found = parser["options"]["install_requires"].split()
+    return [re.sub(r"\s", "", text) for text in found]
+
+
+def graded(folder, submission, secret):
+    """(the report, "") or (None, why there is none), whatever happens."""
+    try:
+        assignment = Assignment(folder)
+        return grade(assignment, submission, secret), ""
+    except Exception:  # the system has to get an answer, and the instructor the reason
+        return None, traceback.format_exc()
+
+
+def submitted(folder):
+    """The file that a student has handed in: the only Python file of a folder, or that called submission.py.
+
+    Raises LookupError with a text for the student.
+    """
+    found = sorted(path for path in Path(folder).rglob("*.py") if path.is_file())
+    named = [path for path in found if path.name in ("submission.py", "starter.py")]
+    chosen = found if len(found) == 1 else named
+    if len(chosen) != 1:
+        names = ", ".join(path.name for path in found) or "none"
+        raise LookupError(f"hand in one Python file, or one called submission.py; found: {names}")
+    return chosen[0]
+
+
+def secret_in(folder):
+    path = Path(folder) / SECRET
+    return path.read_text(encoding="utf-8").strip()
