@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, field
 
 
 @dataclass
-class TestResult:
+class Outcome:
     """One test. share: how much of it is right, 0 to 1; message: what is wrong, or was measured."""
 
     name: str

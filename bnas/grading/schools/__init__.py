@@ -1,8 +1,8 @@
 """What schools' systems need to grade with bnas, a file for each system.
 
-Every file has `result`, a report in the form that the system reads, and `write`, which makes what an
-instructor uploads. Where the system runs the grader itself, the file is run as a module there:
-`python -m bnas.grading.schools.gradescope` and so on. None of them can end without a result.
+Every file has `write`, which makes what an instructor uploads. Where the system runs the grader by itself,
+the file also has `result`, a report in the form that the system reads, and `main`, which __main__.py calls
+there and which leaves a result whatever happens.
 """
 
 from bnas.errors import InputError

@@ -8,13 +8,21 @@ import datetime
 import json
 import os
 import shutil
-import sys
 from pathlib import Path
 
 from bnas.grading.grade import DEFAULT_SECRET
 from bnas.grading.schools import bundle
 
 SCHEMA = "classroom50/result/v1"
+# The fields of a result that say what was graded, and the variables that hold them there.
+FIELDS = {
+    "classroom": "CLASSROOM",
+    "assignment": "ASSIGNMENT",
+    "submission": "SUBMISSION_TAG",
+    "commit": "COMMIT_URL",
+    "release": "RELEASE_URL",
+    "review": "REVIEW_URL",
+}
 AUTOGRADER = '''\
 """Grade the submission in the current folder with the public tests of {name}; writes result.json."""
 
@@ -25,7 +33,8 @@ import sys
 bundle = os.environ["CLASSROOM50_BUNDLE_DIR"]
 subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", {requirements}])
 environment = {{**os.environ, "PYTHONPATH": bundle}}
-command = [sys.executable, "-m", "bnas.grading.schools.classroom50", os.path.join(bundle, "{name}"), "."]
+command = [sys.executable, "-m", "bnas.grading.schools", "classroom50"]
+command += [os.path.join(bundle, "{name}"), "."]
 sys.exit(subprocess.run(command, env=environment).returncode)
 '''
 
@@ -53,8 +62,8 @@ def result(report, environment=os.environ):
 
 
 def _frame(environment):
-    names = ("classroom", "assignment", "submission", "commit", "release", "review")
-    known = {name: environment.get(f"CLASSROOM50_{name.upper()}", "") for name in names}
+    known = {field: environment.get(name, "") for field, name in FIELDS.items()}
+    known["review"] = known["review"] or known["commit"]
     now = datetime.datetime.now(datetime.timezone.utc)
     return {"schema": SCHEMA, **known, "datetime": now.strftime("%Y-%m-%dT%H:%M:%SZ")}
 
@@ -80,7 +89,3 @@ def main(arguments):
     failed = {"score": 0, "max-score": 0, "tests": []}
     content = _frame(os.environ) | failed if report is None else result(report)
     Path("result.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

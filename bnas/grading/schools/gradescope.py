@@ -4,7 +4,6 @@ Format: gradescope-autograders, "Autograder Specifications".
 """
 
 import json
-import sys
 import zipfile
 from pathlib import Path
 
@@ -28,7 +27,7 @@ results=/autograder/results/results.json
 mkdir -p /autograder/results
 chmod o= /autograder/source /autograder/results
 cd /autograder/source
-PYTHONPATH=/autograder/source /opt/grading/bin/python -m bnas.grading.schools.gradescope \\
+PYTHONPATH=/autograder/source /opt/grading/bin/python -m bnas.grading.schools gradescope \\
     {name} /autograder/submission "$results" || true
 if [ ! -s "$results" ]; then
     echo '{{"score": 0, "output": "The grader itself failed; please tell your instructor."}}' > "$results"
@@ -109,7 +108,3 @@ def main(arguments):
     else:
         content = result(report)
     results.write_text(json.dumps(content, indent=1), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

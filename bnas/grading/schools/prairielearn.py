@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 import uuid
 from pathlib import Path
 
@@ -15,7 +14,7 @@ RUN = """\
 mkdir -p /grade/results
 cd /grade/tests
 python3 -m venv /opt/grading && /opt/grading/bin/pip install --quiet {requirements}
-PYTHONPATH=/grade/tests /opt/grading/bin/python -m bnas.grading.schools.prairielearn \\
+PYTHONPATH=/grade/tests /opt/grading/bin/python -m bnas.grading.schools prairielearn \\
     {name} /grade/student /grade/results/results.json || true
 if [ ! -s /grade/results/results.json ]; then
     echo '{{"gradable": false, "score": 0, "message": "The grader itself failed."}}' > /grade/results/results.json
@@ -47,7 +46,7 @@ def write(assignment, path, secret):
         "externalGradingOptions": {
             "enabled": True,
             "image": "python:3.12-slim",
-            "entrypoint": "bash /grade/tests/run.sh",
+            "entrypoint": "/grade/tests/run.sh",
             "timeout": 600,
             "enableNetworking": True,
         },
@@ -107,7 +106,3 @@ def main(arguments):
         failed = {"gradable": False, "score": 0, "message": "The grader failed.", "output": fault}
         content = failed if report is None else result(report)
     results.write_text(json.dumps(content), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
