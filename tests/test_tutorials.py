@@ -480,4 +480,6 @@ def test_a_verdict_says_what_is_wrong(capsys, answer, told):
 def test_differences_of_numbers():
     assert difference(0.1 + 0.2, 0.3) is None and difference([], np.zeros(0)) is None
     assert difference(1.0, 2) == "it is 1, expected 2"
+    assert difference(np.float32(0.1), 0.1) == "it is 0.100000001, expected 0.1"
+    assert difference(1.0, -0.0) == "it is 1, expected 0"
     assert difference([1e-12, 1.0], [0.0, 1.0]) is None  # rounding, as seen from the largest entry
