@@ -447,8 +447,8 @@ print("20,000 sums: the number was used 20,001 times, its gradient is", one.grad
 #
 # Replace each stub, run its cell, then run the cell below it. That one tells whether your answer is right.
 #
-# **1. A sigmoid.** Let $y = 1 / (1 + e^{-x})$, entry by entry. Write its backward: from the output $y$ and from
-# $\bar y$ to $\bar x$. (The derivative of the sigmoid can be written with $y$ alone.)
+# **Exercise 1.** *A sigmoid.* Let $y = 1 / (1 + e^{-x})$, entry by entry. Write its backward: from the output $y$
+# and from $\bar y$ to $\bar x$. (The derivative of the sigmoid can be written with $y$ alone.)
 
 
 # %% tags=["exercise-1"]
@@ -472,7 +472,7 @@ def examine_sigmoid(backward):
 check(1, sigmoid_backward, examine_sigmoid)
 
 # %% [markdown]
-# **2. A softmax.** Let $y_{bi} = e^{x_{bi}} / \sum_j e^{x_{bj}}$: every row of $x$ becomes a row of
+# **Exercise 2.** *A softmax.* Let $y_{bi} = e^{x_{bi}} / \sum_j e^{x_{bj}}$: every row of $x$ becomes a row of
 # probabilities. Here every output depends on every input of its row, so the Jacobian of a row is a full matrix.
 # Derive it, multiply $\bar y$ by it, and simplify until no matrix is left.
 
@@ -498,9 +498,9 @@ def examine_softmax(backward):
 check(2, softmax_backward, examine_softmax)
 
 # %% [markdown]
-# **3. An order without recursion.** Write `order_of`, which does what `newest_first` does, for graphs of any
-# depth. A value has the attribute `inputs`, here a plain list of values. There is no tape, and values have no
-# number. Return a list of all values that the output was made from, the output among them: each once, and every
+# **Exercise 3.** *An order without recursion.* Write `order_of`, which does what `newest_first` does, for graphs
+# of any depth. A value has the attribute `inputs`, here a plain list of values. There is no tape, and values have
+# no number. Return a list of all values that the output was made from, the output among them: each once, and every
 # value before its inputs. Do not follow every path from the output: a graph of 30 values may have a hundred
 # thousand paths, and your function would not come to an end on a larger one. These are graphs to try it on, the
 # last one of them deep:

@@ -423,7 +423,7 @@ for name, function in {
 #
 # Replace each stub, run its cell, then the one below it.
 #
-# **1. Five points.** Find $a$ and $b$ such that
+# **Exercise 1.** *Five points.* Find $a$ and $b$ such that
 #
 # $$f'(x) \approx \frac{a\, [f(x + h) - f(x - h)] + b\, [f(x + 2 h) - f(x - 2 h)]}{h}$$
 #
@@ -452,9 +452,9 @@ def examine_five_points(five_points):
 check(1, five_points, examine_five_points)
 
 # %% [markdown]
-# **2. A product with the Hessian.** Let $g(x)$ be the gradient of a function, and $H$ its Hessian, the Jacobian
-# of $g$. Write $H v$ by a central difference of $g$, without computing $H$. A later tutorial needs this product
-# for a million weights.
+# **Exercise 2.** *A product with the Hessian.* Let $g(x)$ be the gradient of a function, and $H$ its Hessian, the
+# Jacobian of $g$. Write $H v$ by a central difference of $g$, without computing $H$. A later tutorial needs this
+# product for a million weights.
 
 
 # %% tags=["exercise-2"]
@@ -483,8 +483,8 @@ def examine_hessian_product(hessian_product):
 check(2, hessian_product, examine_hessian_product)
 
 # %% [markdown]
-# **3. Fool the check.** The operation is `y = np.cumsum(x)`: $y_i = x_0 + \dots + x_i$. Write a backward that
-# is *wrong*, and that `naive` accepts all the same, for inputs of any length.
+# **Exercise 3.** *Fool the check.* The operation is `y = np.cumsum(x)`: $y_i = x_0 + \dots + x_i$. Write a
+# backward that is *wrong*, and that `naive` accepts all the same, for inputs of any length.
 
 
 # %% tags=["exercise-3"]
