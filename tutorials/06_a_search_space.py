@@ -343,18 +343,13 @@ def genotype_cell(alpha, nodes, operations):
     return tuple(pairs)
 
 
-for nodes, chosen in (
-    (2, names),
-    (4, bnas.space.PRIMITIVES),
-    (3, ("skip_connect", "conv_7x1_1x7")),
-):
-    alphas = rng.standard_normal((200, 2, len(edges(nodes)), len(chosen)))
-    equal = 0
+spaces = [(2, names), (4, bnas.space.PRIMITIVES), (3, ("skip_connect", "conv_7x1_1x7"))]
+for nodes, chosen in spaces:
+    alphas, equal = rng.standard_normal((200, 2, len(edges(nodes)), len(chosen))), 0
     for alpha in alphas:
+        ours = [genotype_cell(kind, nodes, chosen) for kind in alpha]
         theirs = discretise(alpha, chosen)
-        equal += (theirs.normal, theirs.reduce) == tuple(
-            genotype_cell(kind, nodes, chosen) for kind in alpha
-        )
+        equal += ours == [theirs.normal, theirs.reduce]
     print(f"{nodes} nodes, {len(chosen)} operations: {equal} of {len(alphas)} equal to bnas")
 
 # %%
