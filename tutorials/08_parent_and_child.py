@@ -204,11 +204,11 @@ print(f"over all images of this class: distance of a row from their mean row {sp
 #
 # ## Inheritance
 #
-# Parent and Child have the same shapes, so the Child can begin with the Parent's numbers:
-# $\hat w \leftarrow w$, $\hat\alpha \leftarrow \alpha$. It then computes with $\beta\operatorname{sign} w$. How
-# much of a layer survives that? The cosine between $w$ and $\operatorname{sign} w$ is
-# $\sum |w_i| / (\sqrt n\, \lVert w\rVert)$. For Gaussian weights it tends to
-# $\mathbb E|w| = \sqrt{2/\pi} \approx 0.80$. And activations become signs, too. A chain of random linear layers:
+# Parent and Child have the same shapes, so the Child can begin with the Parent's numbers: $\hat w \leftarrow w$,
+# $\hat\alpha \leftarrow \alpha$. It then computes with $\beta\operatorname{sign} w$. How much of a layer survives
+# that? The cosine between $w$ and $\operatorname{sign} w$ is $\sum |w_i| / (\sqrt n\, \lVert w\rVert)$. For
+# Gaussian weights it tends to $\mathbb E|w| = \sqrt{2/\pi} \approx 0.80$. And activations become signs, too. A
+# chain of random linear layers:
 
 # %%
 n = 400
@@ -219,7 +219,9 @@ for depth in range(1, 7):
     weights_only = x @ np.sign(w)
     x, x1 = x @ w, np.sign(x1) @ np.sign(w)
     corr = [np.corrcoef(x.ravel(), other.ravel())[0, 1] for other in (weights_only, x1)]
-    print(f"layer {depth}: its weights alone 1-bit {corr[0]:.2f}, all up to here 1-bit {corr[1]:.2f}")
+    print(
+        f"layer {depth}: its weights alone 1-bit {corr[0]:.2f}, all up to here 1-bit {corr[1]:.2f}"
+    )
 
 # %% [markdown]
 # One layer keeps 0.8 if its weights become signs. With signs of inputs as well it is
