@@ -36,6 +36,7 @@ from bnas import nn
 from bnas.config import SearchConfig
 from bnas.evaluation import accuracy
 from bnas.plots import Figure
+from bnas.runs import Silent  # a report of progress that says nothing
 from bnas.search import cp, dcp
 from bnas.search.objectives import kl_to_teacher, teacher_probabilities
 from bnas.search.paths import restricted_accuracy
@@ -62,19 +63,9 @@ tiny = {
 }
 
 
-class Quiet:
-    """A report of progress that says nothing."""
-
-    def step(self, label, loss, accuracy):
-        pass
-
-    def note(self, text):
-        pass
-
-
 def run(search, epochs, progress=None):
     """Run the epochs of these numbers; the validation accuracy after each."""
-    records = [search.run_epoch(number, progress or Quiet()) for number in epochs]
+    records = [search.run_epoch(number, progress or Silent()) for number in epochs]
     return [record["validation_accuracy"] for record in records]
 
 
@@ -262,7 +253,7 @@ print(f"all others alone {path_accuracy(search.child, ~convolutions):.1%}")
 
 
 # %%
-class Watch(Quiet):
+class Watch(Silent):
     """Measures a supernet after every fourth step."""
 
     def __init__(self, supernet):
@@ -398,7 +389,7 @@ competing = SearchConfig(
     strategy="cp", rounds=1, parent_epochs=5, child_epochs=4, samplings=4, **tiny
 )
 cp_search = new_search(competing, digits)
-history = [cp_search.run_epoch(number, Quiet()) for number in range(9)]
+history = [cp_search.run_epoch(number, Silent()) for number in range(9)]
 alive = np.array([record["active"] for record in history[4:]])  # (5, 2, E, M)
 lifetimes = alive.sum(axis=0)  # 1: dropped after the first Child epoch; 5: never
 print("Child, validation:", *(f"{record['validation_accuracy']:.0%}" for record in history[5:]))
@@ -705,9 +696,10 @@ def examine_2(answer):
 check(2, worst_operations, examine_2)
 
 # %% [markdown]
-# **Exercise 3.** A path's own running statistics can be had: pass all images through it once more and pool. A
-# batch norm sees `batches`, a list of arrays (N, C, H, W) whose N may differ. Return the mean and the variance
-# (dividing by the count) of each channel over *all* pixels of all batches, without joining the batches.
+# **Exercise 3.** A path's own statistics can be had: pass all images through it once more, batch by batch, and put
+# together what is seen. A batch norm sees `batches`, a list of arrays (N, C, H, W) whose N may differ. Return the
+# mean and the variance (dividing by the count) of each channel over *all* pixels of all batches, without joining
+# the batches.
 
 
 # %% tags=["exercise-3"]

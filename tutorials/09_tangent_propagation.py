@@ -38,6 +38,7 @@ import bnas.functional as F
 from bnas import nn
 from bnas.config import SearchConfig
 from bnas.plots import Figure
+from bnas.runs import Silent  # a report of progress that says nothing
 from bnas.search import tangent
 from bnas.search.dcp import Search
 from bnas.search.objectives import kl_to_teacher, nas_loss, teacher_probabilities
@@ -212,14 +213,6 @@ print(f"g by differences of G: {abs(g - slopes(lambda a: G(a, p), alpha0)).max()
 
 
 # %%
-class Silent:
-    """A progress report that says nothing."""
-
-    def step(self, label, loss, accuracy): ...
-
-    def note(self, text): ...
-
-
 config = SearchConfig(channels=4, nodes=2, rounds=1, parent_epochs=3, child_epochs=3, augment=False)
 digits = bnas.data.load_dataset("digits")
 search = Search(config, digits)
