@@ -467,13 +467,14 @@ def test_what_was_dropped_is_never_the_answer_however_far_apart_scores_lie(scale
 
 
 def test_the_parent_of_cp_nas_teaches_as_it_was_trained_while_operations_are_dropped():
-    """A drop changes the sums of its nodes, and it learns nothing that could make up for it until its next phase."""
+    """A drop changes the sums of its nodes, and until its next phase it learns nothing that could make up for it."""
     search = CPSearch(config_of("cp", rounds=2, parent_epochs=1, child_epochs=2), DIGITS)
     counts, outputs = [], []
     for number in range(search.epochs):
         record = search.run_epoch(number, Silent())
         left = np.array(record["active"])[0, 0].sum()
-        counts.append((record["phase"], left, search.parent.mixing[-1][0, 0].sum()))
+        mask = search.parent.mixing[-1]
+        counts.append((record["phase"], left, 8 if mask is None else mask[0, 0].sum()))
         with evaluating(search.parent), no_grad():
             outputs.append(search.parent(DIGITS.validation.images[:8]).data)
     phases, children, parents = zip(*counts)
