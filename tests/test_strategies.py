@@ -467,7 +467,7 @@ def test_what_was_dropped_is_never_the_answer_however_far_apart_scores_lie(scale
 
 
 def test_the_parent_of_cp_nas_teaches_as_it_was_trained_while_operations_are_dropped():
-    """A drop changes the sums of its nodes, and until its next phase it learns nothing that could make up for it."""
+    """A drop changes the sums of its nodes, and until its next phase it learns nothing to make up for it."""
     search = CPSearch(config_of("cp", rounds=2, parent_epochs=1, child_epochs=2), DIGITS)
     counts, outputs = [], []
     for number in range(search.epochs):

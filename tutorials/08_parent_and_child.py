@@ -393,10 +393,6 @@ history = [cp_search.run_epoch(number, Silent()) for number in range(9)]
 alive = np.array([record["active"] for record in history[4:]])  # (5, 2, E, M)
 lifetimes = alive.sum(axis=0)  # 1: dropped after the first Child epoch; 5: never
 print("Child, validation:", *(f"{record['validation_accuracy']:.0%}" for record in history[5:]))
-print(f"its Parent before all drops: {history[4]['validation_accuracy']:.0%},", end=" ")
-with cp_search.parent.restricted(alive[3]):
-    print(f"in the last epoch: {accuracy(cp_search.parent, validation):.0%},", end=" ")
-print(f"or {path_accuracy(cp_search.parent, alive[3]):.0%} by the statistics of the images")
 
 # %%
 figure = Figure(figsize=(6.9, 3.3), layout="constrained")
@@ -412,14 +408,12 @@ figure
 
 # %% [markdown]
 # A number is the Child's epoch after which the operation was dropped. Nothing here follows a rule that one
-# would like to see: `none` was kept on an edge, and a convolution fell first on one edge and stayed on another.
+# would like to see: `none` was kept on some edges, and a convolution fell first on one edge and stayed on another.
 # With $T = 4$ we had to expect as much.
 #
-# The Child's accuracies above are taken before each drop, the last one with two operations an edge. They do not
-# stay. Every drop takes a part out of the sums of all nodes, in the Parent too, and the Parent learns no more
-# while it teaches. Besides, it teaches by running statistics, which are still those of all five operations; that
-# is mistake 2 below, in the middle of a search. The printed line tells what both do to it: in the last epoch the
-# Child learns from a Parent that is little better than chance.
+# The Child's accuracies above are taken before each drop, the last one with two operations an edge. Every drop
+# takes a part out of the sums of all nodes, and the Child has one epoch to learn to do without it. The Parent
+# keeps all its operations while it teaches: it learns no more, so it could not make up for what it lost.
 #
 # Algorithm 9 of the book trains each sampled path for an epoch before it is scored; `bnas` scores with shared
 # weights, which is much cheaper and cruder. How crude the next section shows.
