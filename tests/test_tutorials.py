@@ -1,6 +1,7 @@
 """The tutorials run, show what they ran, hold what each must hold, and their exercises can be checked."""
 
 import ast
+import io
 import re
 import textwrap
 
@@ -11,7 +12,9 @@ import pytest
 from helpers import ROOT
 from nbclient.exceptions import CellExecutionError
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from PIL import Image
 
+from bnas.plots import Figure
 from tutorials import build
 from tutorials.exercises import check, difference
 
@@ -335,7 +338,7 @@ def built(tmp_path_factory):
     cells = [f"answer = None@exercise-{n}|" + checks.replace("{n}", str(n)) for n in (1, 2)]
     cells += ["answer = None@exercise-3|print('Exercise 3: right.')@check-3"]
     cells += [
-        "from IPython.display import Image\nImage(b'PNG', format='png')@picture",
+        "from bnas.plots import Figure\nFigure(figsize=(1, 1))@picture",
         "# A picture.",
     ]
     notebook = new_notebook(cells=cell_list(*"|".join(cells).split("|")))
@@ -370,6 +373,19 @@ def test_a_cell_that_raises_is_told_and_nothing_is_written(tmp_path, capsys):
     assert not (tmp_path / "01_broken.ipynb").exists()
     with pytest.raises(CellExecutionError, match="ZeroDivisionError"):
         build.execute(broken, tmp_path)
+
+
+def test_a_figure_with_fewer_colours_is_smaller_and_looks_the_same():
+    figure = Figure(figsize=(4, 3))
+    figure.subplots().plot(np.sin(np.arange(50)), color="#0072B2", linewidth=3)
+    png = io.BytesIO()
+    figure.savefig(png)
+    small = build.smaller(png.getvalue())
+    before, after = (Image.open(io.BytesIO(data)) for data in (png.getvalue(), small))
+    assert len(small) < 0.7 * len(png.getvalue()) and before.size == after.size
+    error = np.subtract(before.convert("RGB"), after.convert("RGB"), dtype=float)
+    assert np.abs(error).mean() < 0.5  # of 255
+    assert len(build.smaller(small)) <= len(small)
 
 
 def test_building_refuses_a_number_that_there_is_not(tmp_path, capsys):
@@ -480,4 +496,5 @@ def test_a_verdict_says_what_is_wrong(capsys, answer, told):
 def test_differences_of_numbers():
     assert difference(0.1 + 0.2, 0.3) is None and difference([], np.zeros(0)) is None
     assert difference(1.0, 2) == "it is 1, expected 2"
+    assert difference(np.float32(0.1), 0.1) == "it is 0.10000000149, expected 0.1"
     assert difference([1e-12, 1.0], [0.0, 1.0]) is None  # rounding, as seen from the largest entry

@@ -53,7 +53,10 @@ def difference(got, expected, tolerance=1e-9):
         return None
     at = tuple(int(index) for index in np.argwhere(wrong)[0])
     where = f"entry {at} is" if at else "it is"
-    text = f"{where} {got[at]:.6g}, expected {expected[at]:.6g}"
+    texts = f"{got[at]:.6g}", f"{expected[at]:.6g}"
+    if texts[0] == texts[1]:  # as for float32
+        texts = f"{got[at]:.12g}", f"{expected[at]:.12g}"
+    text = f"{where} {texts[0]}, expected {texts[1]}"
     return text + (f" ({wrong.sum()} of {wrong.size} entries are wrong)" if at else "")
 
 
