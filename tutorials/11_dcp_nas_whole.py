@@ -72,7 +72,7 @@ print(inspect.getsource(Search.algorithm))
 # | 1 | `train_parent` | $(w, \alpha)$ on the labels, $\alpha$ by decoupled optimisation | 4.20, 4.21, 4.50-4.53 |
 # | | `record_tangent` | $t = \partial \tilde f^P / \partial \alpha$, over all validation images | 4.29 |
 # | 2 | `inherit` | $\hat\alpha \leftarrow \alpha$, $\hat w \leftarrow w$ | |
-# | 3 | `train_child` | $(\hat w, \beta, \hat\alpha)$ on $-G + \lambda D + \mu L_R$, decoupled as well | 4.30-4.35 |
+# | 3 | `train_child` | $(\hat w, \beta, \hat\alpha)$ on $-G + \lambda D + \mu L_R$, decoupled too | 4.30-4.35 |
 # | 4 | `inherit_back` | $\alpha \leftarrow \hat\alpha$ | |
 #
 # Lines 1 to 4 are one *round*, and there are several. What the search answers with is the discretised
