@@ -380,8 +380,8 @@ print(f"file: {(root / 'packed.npz').stat().st_size / 1024:.1f} KiB")
 # All predictions are equal, and logits differ by rounding only. The table says where the bits are: the 1-bit
 # weights are some 2 % of them. What stays real, above all the stem and the 1×1 convolutions at the inputs of the
 # cells, takes the rest, the more so as this genotype has few convolutions to pack. (The file also holds a
-# description, in JSON.) For the same reason the packed network is not as much faster as the kernels of tutorial 4
-# are; the times vary with what else the machine does.
+# description, in JSON.) For the same reason the packed network gains far less time than the kernels of tutorial 4
+# do, and it may be none; the times vary with what else the machine does.
 #
 # ## The same from the command line
 #
