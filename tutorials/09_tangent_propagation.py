@@ -641,9 +641,9 @@ check(3, l1_gradient, examine_3)
 # %% [markdown]
 # ## Where to read on
 #
-# * `bnas/search/tangent.py`: all of this tutorial in some 170 lines; `tangent_direction`, `frobenius`, `l1`, `cosine`,
-#   `fisher_product`, `ggn_product`, `hvp_product`, `tangent_gradient`. `tests/test_tangent.py` holds each of them
-#   to finite differences.
+# * `bnas/search/tangent.py`: all of this tutorial in some 170 lines; `tangent_direction`, `frobenius`, `l1`,
+#   `cosine`, `fisher_product`, `ggn_product`, `hvp_product`, `tangent_gradient`. `tests/test_tangent.py` holds
+#   each of them to finite differences.
 # * `bnas/search/phases.py`: `ChildPhase.alpha_gradient`, where a search calls it. `docs/method.md`: where the
 #   print is wrong, and the three curvatures measured on another model.
 # * Next: tutorial 10, how $\alpha$ and the weights are kept in step.
