@@ -24,11 +24,11 @@ from hypothesis import strategies as st
 
 import bnas.functional as F
 from bnas import nn, plots
-from bnas.autodiff import Tensor, frozen, grad
+from bnas.autodiff import Tensor, frozen, grad, no_grad
 from bnas.config import STRATEGIES, SearchConfig
 from bnas.data import Split
 from bnas.errors import InputError
-from bnas.nn import part_of
+from bnas.nn import evaluating, part_of
 from bnas.optim import SGD, Adam, cosine_schedule
 from bnas.results import load_run
 from bnas.runs.jobs import Silent
@@ -464,6 +464,24 @@ def test_what_was_dropped_is_never_the_answer_however_far_apart_scores_lie(scale
     search.active[0, 1] = np.arange(8) == 0  # into node 2, so that it is kept all the same
     genotype = genotype_mask(search.genotype(), names)
     assert genotype[0, 1].any() and not (genotype & ~search.active)[1].any()
+
+
+def test_the_parent_of_cp_nas_teaches_as_it_was_trained_while_operations_are_dropped():
+    """A drop changes the sums of its nodes, and until its next phase it learns nothing to make up for it."""
+    search = CPSearch(config_of("cp", rounds=2, parent_epochs=1, child_epochs=2), DIGITS)
+    counts, outputs = [], []
+    for number in range(search.epochs):
+        record = search.run_epoch(number, Silent())
+        left = np.array(record["active"])[0, 0].sum()
+        mask = search.parent.mixing[-1]
+        counts.append((record["phase"], left, 8 if mask is None else mask[0, 0].sum()))
+        with evaluating(search.parent), no_grad():
+            outputs.append(search.parent(DIGITS.validation.images[:8]).data)
+    phases, children, parents = zip(*counts)
+    assert phases == ("parent", "child", "child") * 2 and children[0] == 8 and children[-1] == 1
+    assert parents[:3] == (8, 8, 8) and parents[3:] == (children[2],) * 3 and children[2] < 8
+    np.testing.assert_array_equal(outputs[0], outputs[2])
+    np.testing.assert_array_equal(outputs[3], outputs[5])
 
 
 def test_evaluation_leaves_out_supernets_of_which_candidates_were_dropped_since_they_learnt():

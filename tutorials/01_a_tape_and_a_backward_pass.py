@@ -14,8 +14,8 @@
 # # 1. A tape and a backward pass
 #
 # To train a network one needs the derivative of one number, the loss, with respect to every weight. There may be
-# a million weights. This tutorial builds the program that finds all of these derivatives at once, in 60 lines,
-# and then opens the one that the rest of the tutorials use.
+# a million weights. This tutorial builds the program that finds all of these derivatives at once, in some 60
+# lines, and then opens the one that the rest of the tutorials use.
 #
 # **You will be able to**
 #
@@ -141,7 +141,7 @@ print("dL/dw by hand:", round(y.data + w.data * (1 - y.data**2) * x.data, 4))
 def unbroadcast(gradient, shape):
     """Sum `gradient` to `shape`, that of an array which NumPy repeated."""
     in_front = tuple(range(gradient.ndim - len(shape)))
-    gradient = gradient.sum(axis=in_front)
+    gradient = gradient.sum(axis=in_front)  # an empty tuple of axes sums nothing
     stretched = tuple(axis for axis, length in enumerate(shape) if length == 1)
     return gradient.sum(axis=stretched, keepdims=True)
 
@@ -192,13 +192,14 @@ def backward(output):
 
 
 # %% [markdown]
-# Both engines together have 60 lines. They suffice for a small network: one hidden layer of 16 units, which
+# Both engines together have some 60 lines. They suffice for a small network: one hidden layer of 16 units, which
 # learns the curve $\sin 3x$ from 40 noisy points.
 
 # %%
 rng = np.random.default_rng(0)
 xs = np.linspace(-1, 1, 40)[:, None]
-targets = np.sin(3 * xs) + 0.1 * rng.standard_normal(xs.shape)
+noise = 0.1 * rng.standard_normal(xs.shape)
+targets = np.sin(3 * xs) + noise
 start = [
     2 * rng.standard_normal((1, 16)),
     rng.standard_normal(16),
@@ -226,10 +227,11 @@ def descend(steps, rate=0.1):
 
 losses = descend(500)
 print(f"loss {losses[0]:.3f} at first, {losses[-1]:.3f} after 500 steps")
+print(f"mean square of the noise {np.mean(noise**2):.3f}")
 
 # %% [markdown]
-# The noise has the variance 0.01, so a loss of about that is as good as it gets: the rest is noise, learned by
-# heart. It works.
+# It works: the loss comes close to the mean square of the noise, which the true curve itself has as its loss.
+# (With ten times as many steps the loss falls below that. Then the network learns the noise by heart.)
 #
 # ## The engine of bnas
 #
@@ -258,7 +260,7 @@ parameters = [bnas.Tensor(p, requires_grad=True) for p in start]
 w1, b1, w2 = parameters
 error = F.matmul(F.tanh(F.matmul(xs, w1) + b1), w2) - targets
 loss = (error * error).mean()
-figure = graph_figure(loss, {"w1": w1, "b1": b1, "w2": w2})
+figure = graph_figure(loss, {"w1": w1, "b1": b1, "w2": w2})  # now: backward frees the records
 loss.backward()
 
 tape.clear()
@@ -268,7 +270,7 @@ for name, a, b in zip(["w1", "b1", "w2"], ours, parameters):
     print(f"{name}: largest difference of the gradients {np.abs(a.grad - b.grad).max():.1e}")
 
 # %% [markdown]
-# The two agree to the last digit. The graph that `backward` walked through:
+# The two agree, here to the last digit. The graph that `backward` walked through:
 
 # %% tags=["picture"]
 figure
@@ -281,7 +283,7 @@ figure
 #
 # **What it costs.** A finite difference, $(L(w + h) - L(w)) / h$, needs one forward for every weight. The
 # backward does at most two matrix products for each one of the forward, as we derived, however many weights
-# there are.
+# there are. The price is memory: whatever a step of the backward needs is kept until then.
 
 
 # %%
@@ -331,7 +333,7 @@ for call in (1, 2):
 # the way hands on what it had from the first as well. And for `w` the factor is not even a whole number. The
 # engine of bnas keeps gradients of leaves alone, and frees the records on the first walk, so that a second one
 # over the same graph is refused. But across steps the gradients of the leaves still add up, unless you remove
-# them: `optimiser.zero_grad()`, or `p.grad = None`. Here that is left out once.
+# them: `optimiser.zero_grad()`, or `p.grad = None`. Below, one of two runs leaves that out.
 
 
 # %%
@@ -430,8 +432,8 @@ for depth in (100, 20_000):
         print(f"{depth:,} sums: RecursionError, {error}")
 
 # %% [markdown]
-# Python allows about a thousand calls inside each other. A recurrent network, or a sum in a loop, has more steps
-# than that. The engine of bnas does not recurse:
+# Python allows about a thousand calls inside each other. A recurrent network, or a sum in a loop, may have more
+# steps than that. The engine of bnas does not recurse:
 
 # %%
 total = one = bnas.Tensor(1.0, requires_grad=True)
@@ -445,13 +447,13 @@ print("20,000 sums: the number was used 20,001 times, its gradient is", one.grad
 #
 # Replace each stub, run its cell, then run the cell below it. That one tells whether your answer is right.
 #
-# **1. A sigmoid.** Let $y = 1 / (1 + e^{-x})$, entry by entry. Write its backward: from the output $y$ and from
-# $\bar y$ to $\bar x$. (The derivative of the sigmoid can be written with $y$ alone.)
+# **Exercise 1.** *A sigmoid.* Let $y = 1 / (1 + e^{-x})$, entry by entry. Write its backward: from the output $y$
+# and from $\bar y$ to $\bar x$. (The derivative of the sigmoid can be written with $y$ alone.)
 
 
 # %% tags=["exercise-1"]
 def sigmoid_backward(y, dy):
-    """The gradient of x, from the output y and its gradient dy."""
+    """The gradient of x, from the output y and its gradient dy: arrays of one shape, () among others."""
     ...
 
 
@@ -470,7 +472,7 @@ def examine_sigmoid(backward):
 check(1, sigmoid_backward, examine_sigmoid)
 
 # %% [markdown]
-# **2. A softmax.** Let $y_{bi} = e^{x_{bi}} / \sum_j e^{x_{bj}}$: every row of $x$ becomes a row of
+# **Exercise 2.** *A softmax.* Let $y_{bi} = e^{x_{bi}} / \sum_j e^{x_{bj}}$: every row of $x$ becomes a row of
 # probabilities. Here every output depends on every input of its row, so the Jacobian of a row is a full matrix.
 # Derive it, multiply $\bar y$ by it, and simplify until no matrix is left.
 
@@ -496,10 +498,12 @@ def examine_softmax(backward):
 check(2, softmax_backward, examine_softmax)
 
 # %% [markdown]
-# **3. An order without recursion.** Write `newest_first` so that it works for graphs of any depth. A value has
-# the attribute `inputs`, here a plain list of values. There is no tape, and values have no number. Return a list
-# of all values that the output was made from, the output among them: each once, and every value before its
-# inputs. These are graphs to try it on, the last one of them deep:
+# **Exercise 3.** *An order without recursion.* Write `order_of`, which does what `newest_first` does, for graphs
+# of any depth. A value has the attribute `inputs`, here a plain list of values. There is no tape, and values have
+# no number. Return a list of all values that the output was made from, the output among them: each once, and every
+# value before its inputs. Do not follow every path from the output: a graph of 30 values may have a hundred
+# thousand paths, and your function would not come to an end on a larger one. These are graphs to try it on, the
+# last one of them deep:
 
 
 # %%
@@ -548,6 +552,6 @@ check(3, order_of, examine_order)
 # * `bnas/functional/elementwise.py` and `bnas/functional/arithmetic.py`: operations, a class each.
 #   `bnas/functional/linear.py` has the matrix product.
 # * Baydin, Pearlmutter, Radul, Siskind, *Automatic differentiation in machine learning: a survey*, JMLR 18
-#   (2018), tells forward and reverse mode, and where the word tape comes from. Griewank and Walther, *Evaluating
-#   Derivatives* (2008), chapter 4, proves the bound on the cost.
+#   (2018), tells forward and reverse mode and their history. Griewank and Walther, *Evaluating Derivatives*
+#   (2008), chapter 4, proves that the gradient costs at most a few times as much as the function, whatever it is.
 # * The next tutorial checks a backward with finite differences.

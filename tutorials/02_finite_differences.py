@@ -69,14 +69,15 @@ BLUE, RED, GREEN = "#0072B2", "#D55E00", "#009E73"
 # \qquad E(h) = \tfrac{1}{6} h^2 |f'''| + \frac{u |f|}{h} .$$
 #
 # This *central difference* is best at $h^* = (3 u\, |f / f'''|)^{1/3}$, about $10^{-5}$, with an error of about
-# $10^{-11}$: two thirds of the digits.
+# $10^{-11}$: two thirds of the digits are right, not only half.
 #
 # And what if nothing had to be subtracted? If $f$ can be computed for complex numbers, step sideways:
 #
 # $$f(x + i h) = f(x) + i h f'(x) - \tfrac{1}{2} h^2 f''(x) - \tfrac{i}{6} h^3 f'''(x) + \dots
 # \quad\Rightarrow\quad \frac{\mathrm{Im} f(x + i h)}{h} = f'(x) - \tfrac{1}{6} h^2 f'''(x) + \dots$$
 #
-# This *complex step* has the same truncation error and no cancellation. So $h$ can be as small as one likes.
+# This *complex step* has a truncation error of the same size, and no cancellation. So $h$ can be as small as one
+# likes.
 
 
 # %%
@@ -99,8 +100,10 @@ def f(x):
 x = 1.0
 slope = np.exp(x) * (np.sin(x) + np.cos(x))
 second, third = 2 * np.exp(x) * np.cos(x), 2 * np.exp(x) * (np.cos(x) - np.sin(x))
+tried = (1e-2, 1e-5, 1e-8, 1e-11)
+print(f"{'error with step':20}", "  ".join(f"{h:.0e}" for h in tried))
 for method in (forward_difference, central_difference, complex_step):
-    errors = [abs(method(f, x, h) - slope) for h in (1e-2, 1e-5, 1e-8, 1e-11)]
+    errors = [abs(method(f, x, h) - slope) for h in tried]
     print(f"{method.__name__:20}", "  ".join(f"{error:.0e}" for error in errors))
 
 # %% [markdown]
@@ -132,9 +135,9 @@ figure
 # %% [markdown]
 # Two Vs. On the right arms, where the truncation rules, the circles fall with the slope 1 and the squares with
 # the slope 2. On the left arms, where the rounding rules, both rise with $1/h$ and scatter, because rounding
-# errors look random. The lines are the formulas: on the left about the largest error that occurs, on the right
-# the error itself. The triangles follow the squares down to the last digit and stay there (an error of exactly 0
-# is drawn at the lower edge).
+# errors look random. The lines are the formulas: on the right the error itself, on the left about the largest
+# error that occurs. (Some lie above, because $x + h$ is rounded too, which the formulas leave out.) The triangles
+# follow the squares down to the last digit and stay there. An error of exactly 0 is drawn near the lower edge.
 
 # %%
 near = np.cbrt(3 * u * abs(f(x) / third))
@@ -148,10 +151,10 @@ for method, (h, bound) in expected.items():
 print(f"complex_step with 1e-200: found {abs(complex_step(f, x, 1e-200) - slope):.1e}")
 
 # %% [markdown]
-# The formula predicts the best step, and the error that is found there is below the expected one. So why not use
-# the complex step always? It needs an $f$ that is analytic and whose code takes complex numbers: no comparison,
-# no absolute value, no maximum. A network has all of these. The usual choice is the central difference in
-# float64 with a step of $10^{-5}$, and so it is in bnas.
+# These steps are where the Vs in the figure are lowest, and the errors found there are below the expected ones.
+# So why not use the complex step always? It needs an $f$ that is analytic and whose code takes complex numbers:
+# no comparison, no absolute value, no maximum. A network has all of these. The usual choice is the central
+# difference in float64 with a step of $10^{-5}$, and so it is in bnas.
 #
 # ## Many inputs, many outputs
 #
@@ -255,7 +258,7 @@ for name, (forward, backward) in OPERATIONS.items():
 # * **A cotangent of ones.** The outputs of a softmax sum to 1 whatever $x$ is. So the true gradient of their sum
 #   is 0, and the wrong backward gives $1 - \sum_i y_i = 0$ as well. In general, ones see only the sums of the
 #   columns of the error $\hat J - J$.
-# * **A loose tolerance.** The approximation is good to three digits, and the network would train. But then it is
+# * **A loose tolerance.** The approximation is off by less than 0.001, and the network would train. But then it is
 #   not the gradient of what the forward computes, and a mistake of the same size elsewhere would pass too.
 #
 # ## A check that is not fooled
@@ -267,7 +270,7 @@ for name, (forward, backward) in OPERATIONS.items():
 #
 # Given $c$, this is a normal variable with the standard deviation $s = \lVert (\hat J - J)^\top c \rVert$, and
 # $s > 0$ with probability 1, because the $c$ with $s = 0$ form a subspace of lower dimension. The density of
-# such a variable is at most $1 / (s \sqrt{2 \pi})$, so the chance that it is smaller than a tolerance $\tau$ is
+# such a variable is at most $1 / (s \sqrt{2 \pi})$, so the chance that its size is below a tolerance $\tau$ is
 # at most $2 \tau / (s \sqrt{2 \pi}) \approx 0.8\, \tau / s$. With $\tau = 10^{-6}$ an error of $s = 10^{-2}$ is
 # missed once in ten thousand times, and with five independent draws practically never. And it costs *two*
 # evaluations of $f$, not two for each coordinate.
@@ -286,16 +289,16 @@ def one_wrong(x, dy):  # the backward of sin(scale x), with one of 10,000 entrie
 for _ in range(3):
     c, d = rng.standard_normal((2, n))
     numeric = c @ (np.sin(scale * (x + 1e-5 * d)) - np.sin(scale * (x - 1e-5 * d))) / 2e-5
-    right = (c * scale * np.cos(scale * x)) @ d
-    print(
-        f"right backward off by {abs(right - numeric):.0e}, wrong one by {abs(one_wrong(x, c) @ d - numeric):.0e}"
-    )
+    right = abs((c * scale * np.cos(scale * x)) @ d - numeric)
+    wrong = abs(one_wrong(x, c) @ d - numeric)
+    print(f"right backward off by {right:.0e}, wrong one by {wrong:.0e}")
 
 # %% [markdown]
-# One entry of ten thousand is wrong by 1 %, and two evaluations show it: the wrong backward is off by some ten
-# thousand times as much as the right one. `bnas.check_gradients` does this, and more. Where the Jacobian is
-# small it compares all of it, entry by entry, with the outputs mixed by a random rotation. It measures how exact
-# each difference is, by taking it with two step sizes. The four from above, as Functions:
+# One entry of ten thousand is wrong by 1 %, and two evaluations show it: the wrong backward is off by
+# thousands of times as much as the right one. `bnas.check_gradients` does this, and more. Where the Jacobian is
+# small it compares all of it, entry by entry. Its cotangents are then not unit vectors but the rows of a random
+# rotation, so that a backward that is right for unit vectors alone does not pass. It measures how exact each
+# difference is, by taking it with two step sizes. The four from above, as Functions:
 
 
 # %%
@@ -357,14 +360,16 @@ def relu(x):
     return np.maximum(x, 0)
 
 
-for g, place, name in ((np.sin, 3e-6, "sin"), (relu, 3e-6, "ReLU")):
+for g, place, name in ((np.sin, 3e-6, "sin"), (relu, 3e-6, "ReLU"), (relu, 0.0, "ReLU")):
     once, twice = (central_difference(g, place, h) for h in (1e-5, 2e-5))
-    print(f"{name:5} at {place}: {once:.6f}, with twice the step {twice:.6f}")
+    print(f"{name:5} at {place:<5}: {once:.6f}, with twice the step {twice:.6f}")
 
 # %% [markdown]
-# For the sine nothing changes, for the ReLU the first digit does. `bnas.check_gradients` takes what the two
-# steps differ by as a measure of how far the difference can be trusted, tries a smaller step, and says so if it
-# still cannot tell.
+# For the sine nothing changes, for the ReLU near its kink the first digit does. `bnas.check_gradients` takes
+# what the two steps differ by as a measure of how far the difference can be trusted, tries a smaller step, and
+# says so if it still cannot tell. What no step reveals is an input exactly *on* the kink, as in the last row:
+# the difference is $1/2$ with every step, and a right backward, which says 0 or 1, fails. So check at random
+# inputs, not at zeros.
 #
 # **float32.** Here $u = 2^{-24} \approx 6 \cdot 10^{-8}$, and all steps move. The same central difference in
 # both formats:
@@ -389,12 +394,8 @@ for h in (1e-1, 1e-2, 1e-3, 1e-5, 1e-7):
 # **A complex step through an absolute value.** For $f(x) = x |x|$ the slope is $2 |x|$.
 
 # %%
-print(
-    "complex step at 1.5:",
-    complex_step(lambda x: x * np.abs(x), 1.5, 1e-20),
-    "  true slope:",
-    2 * 1.5,
-)
+stepped = complex_step(lambda x: x * np.abs(x), 1.5, 1e-20)
+print("complex step at 1.5:", stepped, "  true slope:", 2 * 1.5)
 
 # %% [markdown]
 # Half of the truth, to all digits, and no warning: `abs` of a complex number is its length, a real number, so
@@ -422,7 +423,7 @@ for name, function in {
 #
 # Replace each stub, run its cell, then the one below it.
 #
-# **1. Five points.** Find $a$ and $b$ such that
+# **Exercise 1.** *Five points.* Find $a$ and $b$ such that
 #
 # $$f'(x) \approx \frac{a\, [f(x + h) - f(x - h)] + b\, [f(x + 2 h) - f(x - 2 h)]}{h}$$
 #
@@ -451,9 +452,9 @@ def examine_five_points(five_points):
 check(1, five_points, examine_five_points)
 
 # %% [markdown]
-# **2. A product with the Hessian.** Let $g(x)$ be the gradient of a function, and $H$ its Hessian, the Jacobian
-# of $g$. Write $H v$ by a central difference of $g$, without computing $H$. A later tutorial needs this product
-# for a million weights.
+# **Exercise 2.** *A product with the Hessian.* Let $g(x)$ be the gradient of a function, and $H$ its Hessian, the
+# Jacobian of $g$. Write $H v$ by a central difference of $g$, without computing $H$. A later tutorial needs this
+# product for a million weights.
 
 
 # %% tags=["exercise-2"]
@@ -482,8 +483,8 @@ def examine_hessian_product(hessian_product):
 check(2, hessian_product, examine_hessian_product)
 
 # %% [markdown]
-# **3. Fool the check.** The operation is $y = $ `np.cumsum(x)`: $y_i = x_0 + \dots + x_i$. Write a backward that
-# is *wrong*, and that `naive` accepts all the same, for inputs of any length.
+# **Exercise 3.** *Fool the check.* The operation is `y = np.cumsum(x)`: $y_i = x_0 + \dots + x_i$. Write a
+# backward that is *wrong*, and that `naive` accepts all the same, for inputs of any length.
 
 
 # %% tags=["exercise-3"]
@@ -497,9 +498,13 @@ def examine_fooling(backward):
     rng = np.random.default_rng(3)
     for size in (2, 5, 12):
         x, c = rng.standard_normal((2, size))
-        if not naive(np.cumsum, backward, x):
+
+        def on_copies(x, dy):  # so that it may write into them
+            return backward(x.copy(), dy.copy())
+
+        if not naive(np.cumsum, on_copies, x):
             return f"with {size} inputs the naive check notices that it is wrong"
-        if passes(np.cumsum, backward, x, c, range(size), 1e-6):
+        if passes(np.cumsum, on_copies, x, c, range(size), 1e-6):
             return f"with {size} inputs it is right, and so it fools nobody"
 
 
@@ -514,6 +519,6 @@ check(3, fooling_backward, examine_fooling)
 # * The end of every file of `bnas/functional/`: `gradient_cases`, on which `bnas gradcheck` checks every
 #   operation. `off_kinks` in `bnas/functional/elementwise.py` moves inputs away from kinks.
 # * Squire and Trapp, *Using complex variables to estimate derivatives of real functions*, SIAM Review 40 (1998),
-#   is two pages on the complex step. Higham, *Accuracy and Stability of Numerical Algorithms* (2002), chapter 1,
+#   is three pages on the complex step. Higham, *Accuracy and Stability of Numerical Algorithms* (2002), chapter 1,
 #   tells what rounding does.
 # * Tutorial 3 takes up the sign.

@@ -101,9 +101,10 @@ for w1 in (0.6, 0.001):
 # | polynomial | $2x - x\lvert x\rvert$ inside $[-1, 1]$, else sign | $2 - 2\lvert x\rvert$ inside, else $0$ |
 # | tanh | $\tanh(T x)$, $T$ the *temperature* | $T\,(1 - \tanh^2(T x))$ |
 #
-# The first is Eq. 4.35 of the book, $\partial b / \partial \hat w = 1_{\lvert \hat w\rvert \le 1}$. The
-# polynomial is that of Bi-Real Net. With a growing temperature the tanh approaches sign itself. The inputs of a
-# 1-bit layer become signs too, and their gradients take the same way; all that follows holds for them as well.
+# The first, $\partial b / \partial \hat w = 1_{\lvert \hat w\rvert \le 1}$, is Eq. 4.35 of the book that bnas
+# follows (Zhang et al., *Binary Neural Networks*, 2024). The polynomial is that of Bi-Real Net. With a growing
+# temperature the tanh approaches sign itself (that of a softmax works the other way round). The inputs of a 1-bit
+# layer become signs too, and their gradients take the same way; what follows on surrogates holds for them as well.
 
 # %%
 T = 2.5  # temperature of the tanh
@@ -169,8 +170,9 @@ for name in surrogates:
     print(f"{name:10}  area of p {density.sum() * step:5.2f}   error {error:.1e}")
 
 # %% [markdown]
-# Three areas are 1, as that of a density must be, and there the blurred sign is the surrogate. The identity is
-# no blurred sign: its "noise" would have to be spread evenly over the whole real line, which no distribution is.
+# Three areas are 1, as that of a density must be, and there the blurred sign is the surrogate. For the identity
+# the sum agrees too, but its "density" has an area of 12, half the width of the grid. It is no blurred sign: its
+# noise would have to be spread evenly over the whole real line, which no distribution is.
 #
 # ## The estimator, and what it claims
 #
@@ -204,6 +206,8 @@ for name in surrogates:
     print(f"{name:10} relative error {report.error:.1e}")
 
 # %% [markdown]
+# All four backwards are the derivatives that they claim to be.
+#
 # For a loss *behind* the sign there is a trap. One is tempted to say that the STE gives the gradient of
 # $L(s(\hat w))$, the network in which every sign is replaced by its surrogate. It does not, because
 # $\partial L/\partial b$ is taken at $\operatorname{sign}\hat w$ and not at $s(\hat w)$. What it gives, at the
@@ -241,10 +245,11 @@ print("of L(s(w)), which it is not     ", slopes(lambda w: loss(s(w)), w0))
 #
 # $$\bar L(\hat w) = \mathbb E\, L(\operatorname{sign}(\hat w + \varepsilon)) .$$
 #
-# This is smooth, up to kinks at $\pm 1$. For $|\hat w_i| \ge 1$ the noise changes nothing, so $\bar L$ has the
-# values of the four networks at the four corners, and is never less than their minimum: to minimise it is to
-# choose the best network. With two weights the expectation is a sum over four cases, where $b_i = \pm 1$ has the
-# probability $(1 \pm m_i)/2$ with $m_i = \mathbb E\, b_i = \operatorname{clip}(\hat w_i)$.
+# (From here on a bar is an average, not a gradient as in tutorial 1.) This is smooth, up to kinks at $\pm 1$.
+# For $|\hat w_i| \ge 1$ the noise changes nothing, so $\bar L$ has the values of the four networks at the four
+# corners, and is never less than their minimum: to minimise it is to choose the best network. With two weights
+# the expectation is a sum over four cases, where $b_i = \pm 1$ has the probability $(1 \pm m_i)/2$ with
+# $m_i = \mathbb E\, b_i = \operatorname{clip}(\hat w_i)$.
 
 
 # %%
@@ -281,9 +286,10 @@ print(f"gradient against differences: at most {np.abs(errors).max():.1e} apart")
 #
 # $$\text{STE}_1 = s'(\hat w_1)\;\frac{\partial L}{\partial b_1} = s'(\hat w_1)\; a_1 (a_1 b_1 + a_2 b_2 - y).$$
 #
-# The term $a_1^2 b_1$ is extra. This is the bias: the STE follows the tangent of $L$ at the corner, as if $b_1$
-# could move a little; but $b_1$ can only jump by 2, and $L$ is curved in between. The extra term pushes
-# $\hat w_1$ *towards zero from either side*. Draw both:
+# Two things differ. In place of the mean $m_2$ stands $b_2$; that would be right on average, if the signs were
+# drawn with the noise. And the term $a_1^2 b_1$ is extra. This is the bias: the STE follows the tangent of $L$
+# at the corner, as if $b_1$ could move a little; but $b_1$ can only jump by 2, and $L$ is curved in between. The
+# extra term pushes $\hat w_1$ *towards zero from either side*. Draw both:
 
 # %%
 grid = np.linspace(-1.3, 1.3, 131)
@@ -320,7 +326,8 @@ figure
 # corner $(-1, 1)$, a local minimum: both of its neighbours are worse.) On the right they are the same in a whole
 # quadrant, as the STE knows only which corner it is at; and the arrows on the two sides of the line
 # $\hat w_1 = 0$ point at each other. The first weight cannot stay on either side, not even in the best corner.
-# Now let both descend from the same point:
+# (In the outermost rows and columns a weight is beyond $\pm 1$, where clip has no slope. A dot is a gradient of
+# 0.) Now let both descend from the same point:
 
 
 # %%
@@ -337,7 +344,7 @@ for name, path in paths.items():
     b = sign(path)
     flips = (b[1:] != b[:-1]).sum()
     late = b[-200:]
-    print(f"{name:14} ends at {path[-1].round(2)}, {flips:3} flips;", end=" ")
+    print(f"{name:14} ends at {path[-1].round(2)}, flips: {flips:3};", end=" ")
     print(f"last 200 steps: mean loss {loss(late).mean():.3f}, mean of a·b {(late @ a).mean():.3f}")
 
 # %%
@@ -389,20 +396,21 @@ for n in (2, 8, 32, 128, 512, 2048):
     print(f"n = {n:4}: mean cosine {np.mean(cosines):.3f}, uphill in {uphill:.1%}")
 
 # %% [markdown]
-# With two weights the STE points uphill in a good part of the cases. With hundreds, the flip of one sign changes
+# With two weights the STE points uphill in about one case of eight. With hundreds, the flip of one sign changes
 # the output by little, the tangent is a good approximation over that distance, and the bias fades. Layers of
 # real networks have hundreds of inputs to a sum. Depthwise convolutions, with nine, are the exception.
 #
 # ## Dead and saturated weights
 #
 # The second failure has nothing to do with bias. Under clip and polynomial a weight with
-# $\lvert \hat w\rvert > 1$ has the gradient 0, exactly. It is *dead*: no step moves it, so it stays outside for
-# ever, whatever the loss says. Under tanh it is *saturated*: alive on paper, but at $\hat w = 3$ and $T = 2.5$
-# the derivative is $4 T e^{-15} \approx 3\cdot 10^{-6}$.
+# $\lvert \hat w\rvert > 1$ has the gradient 0, exactly. It is *dead*: no step of SGD moves it, so it stays
+# outside for ever, whatever the loss says. Under tanh it is *saturated*: alive on paper, but at $\hat w = 3$ and
+# $T = 2.5$ the derivative is $4 T e^{-15} \approx 3\cdot 10^{-6}$.
 #
 # Weights come there by initial values that are too large or by steps that are too large. Let us see it on the
-# digits, with a network of two 1-bit layers written in a few lines. (The factors 1/8 keep sums of 64 signs near
-# 1. Tutorial 5 puts batch norm in their place.)
+# digits, with a network of two 1-bit layers written in a few lines. (The factors 1/8 keep sums of 64 terms near 1;
+# tutorial 5 puts batch norm in their place. The signs of the hidden units always have the clip surrogate, and the
+# comparison is one of surrogates for weights.)
 
 # %%
 digits = bnas.data.load_dataset("digits")
@@ -475,11 +483,12 @@ ax.legend(frameon=False, fontsize=9)
 figure
 
 # %% [markdown]
-# Read the figure from left to right. Up to a scale of 1 all are close. Beyond it, clip and polynomial fall as
-# their weights die, for a dead weight is a random sign that nobody can correct; tanh saturates. The identity
-# kills none, but a latent weight of 10 needs many steps before its sign changes, and it falls too. The curve
-# that stays up, *clip, kept inside*, has one line more: after each step the latent weights are clipped to
-# $[-1, 1]$. A weight at 1 is alive and one gradient away from coming back.
+# Read the figure from left to right. Up to a scale of 1 all are close. Beyond it, clip and polynomial fall: most
+# of their weights are dead before the first step (the second row of the table), and a dead weight is a random
+# sign that nobody can correct. Under tanh these weights are saturated. The identity kills none, but a latent
+# weight of 10 needs many steps before its sign changes, and it falls too. The curve that stays up, *clip, kept
+# inside*, has one line more: after each step the latent weights are clipped to $[-1, 1]$. A weight at 1 is alive
+# and one gradient away from coming back.
 #
 # ## What goes wrong
 #
@@ -548,27 +557,33 @@ def to_signs(w):
 
 for rate in (1, 10, 100, 1000):
     first = initial(1)[0].data > 0
-    weights = train(1, "identity", before=to_signs, rate=rate)
+    weights = train(1, before=to_signs, rate=rate)
     flipped = np.mean((weights[0].data > 0) != first)  # in the first layer
-    print(f"rate {rate:4}: {flipped:5.1%} of the signs flipped, accuracy {accuracy(weights):.1%}")
+    print(f"rate {rate:4}: {flipped:5.1%} of the signs differ, accuracy {accuracy(weights):.1%}")
+print(f"before training:   accuracy {accuracy(initial(1)):.1%}")
 print(f"latent weights, rate 10: accuracy {accuracy(train(1, after=keep_inside)):.1%}")
 
 # %% [markdown]
-# At the rates 1 and 10 no sign ever flips: a step of 0.1 from $+1$ gives 0.9, whose sign is $+1$ again, and the
-# step is forgotten. The symptom is a network that stays as good, or bad, as it was before training. At much
-# larger rates a sign flips when a single batch demands it strongly enough, and the noise of batches is all that
-# such a network learns from. The latent weight is the memory that adds up many small steps until they amount to
-# a flip. (The identity was used here, since under clip a sign stepping outwards would be masked as well.)
+# The rows tell how many signs of the first layer are not what they were before training. At the rates 1 and 10
+# none has flipped: a step of 0.1 from $+1$ gives 0.9, whose sign is $+1$ again, and the step is forgotten. The
+# symptom is a network that stays as good, or bad, as it was. At the rate 100 a sign flips when a single batch
+# demands it strongly enough. That teaches something, but less than the latent weights learn, and the rate has to
+# be just right: at 1000 about half of the signs differ, as if they had been drawn anew. The latent weight is the
+# memory that adds up many small steps until they amount to a flip.
 #
 # ## Exercises
 #
+# Replace each stub, run its cell, then the one below it.
+#
 # **Exercise 1.** Another surrogate is a piece of a sine: $s(x) = \sin(\pi x / 2)$ for $\lvert x\rvert < 1$, and
 # $\operatorname{sign} x$ outside. Write the backward of a sign with this surrogate: `dy` is the incoming
-# gradient, an array of the shape of `x`.
+# gradient, an array of the shape of `x`, which may be any.
 
 
 # %% tags=["exercise-1"]
-def sine_backward(dy, x): ...
+def sine_backward(x, dy):
+    """The gradient of x."""
+    ...
 
 
 # %% tags=["check-1"]
@@ -580,7 +595,7 @@ def examine_1(answer):
         ahead, behind = (
             np.where(abs(v) < 1, np.sin(np.pi * v / 2), sign(v)) for v in (x + 1e-6, x - 1e-6)
         )
-        fault = difference(answer(dy.copy(), x.copy()), dy * (ahead - behind) / 2e-6, 1e-6)
+        fault = difference(answer(x.copy(), dy.copy()), dy * (ahead - behind) / 2e-6, 1e-6)
         if fault:
             return f"by differences of dy s(x), with x = {x.ravel()[:4].round(2)}...: {fault}"
 
@@ -628,7 +643,9 @@ check(2, gaussian_gradient, examine_2)
 
 
 # %% tags=["exercise-3"]
-def latent_step(w, dL_db, rate): ...
+def latent_step(w, dL_db, rate):
+    """The latent weights after the step, of the shape of w and dL_db, which may be any."""
+    ...
 
 
 # %% tags=["check-3"]
@@ -644,8 +661,7 @@ def examine_3(answer):
             if np.abs(w).max() > 1:
                 worst = w.flat[abs(w).argmax()]
                 return f"after {step + 1} steps a weight is at {worst:.2f}, and dead"
-            moved = before - 0.2 * dL_db
-            wrong = np.where(abs(moved) < 1, abs(w - moved) > 1e-12, w != sign(moved))
+            wrong = ~(abs(w - np.clip(before - 0.2 * dL_db, -1, 1)) < 1e-6)
             if wrong.any():
                 i = tuple(np.argwhere(wrong)[0])
                 return f"w = {before[i]:.3f} with dL_db = {dL_db[i]:.3f} and rate 0.2 became {w[i]:.3f}"
@@ -657,9 +673,9 @@ check(3, latent_step, examine_3)
 # ## Where to read on
 #
 # * `bnas/functional/binarise.py`: `SignSTE` is this tutorial in forty lines, `XnorConv2d` a convolution with two
-#   STEs (Eqs. 4.34 and 4.35). `bnas.nn.XnorConv2d` is the layer. `bnas` does not clip latent
-#   weights. Their initial values are well inside $[-1, 1]$, and in a search weight decay and the loss $L_R$ of
-#   tutorial 4 draw them back.
+#   STEs (Eqs. 4.34 and 4.35). `bnas.nn.XnorConv2d` is the layer. `bnas` does not clip latent weights. Their
+#   initial values are well inside $[-1, 1]$, and in a search weight decay and the loss $L_R$ of tutorial 4 draw
+#   them back.
 # * `bnas/gradcheck.py`: `check_gradients` and its argument `surrogate`; `bnas gradcheck` runs all of them.
 # * Next: tutorial 4, how such layers are computed on bits; tutorial 5, a 1-bit CNN, with the flips counted.
 # * Bengio, Léonard, Courville, *Estimating or propagating gradients through stochastic neurons* (2013, arXiv

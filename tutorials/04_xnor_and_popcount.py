@@ -146,14 +146,15 @@ ax.set(xlabel="signs in a sum, $n$", ylabel="bits in use, %", ylim=(0, 109))
 figure
 
 # %% [markdown]
-# See the teeth of the saw: with 64 channels every bit works, with 65 barely half of them do, and with 16
-# channels three quarters of every word are empty. A 1-bit network is best served by channels in multiples of 64.
+# See the teeth of the saw: with 64 signs every bit works, with 65 little more than half of them do, and with 16
+# three quarters of the word are empty. In a convolution it is the channels of a pixel that share a word, as the
+# next section shows. So a 1-bit network is best served by channels in multiples of 64.
 #
 # ## A convolution, padded with exact zeros
 #
-# In a convolution each output pixel is a sum over taps, nine for a window of 3×3, and in each tap over $C$
-# channels. So the channels of every pixel are packed, and the words of nine pixels meet the words of nine taps
-# (Eq. 4.22, yet without $\beta$).
+# In a convolution each output pixel is a sum over the positions of its window, called *taps*, nine for a window of
+# 3×3, and at each tap over $C$ channels. So the channels of every pixel are packed, and the words of nine pixels
+# meet the words of nine taps.
 #
 # At the border, taps lie outside the image. In float networks they read 0 and contribute nothing. But a bit is
 # $+1$ or $-1$; there is no 0! Reading bits of 0 there would mean $-1$ in every channel. The tap must be left
@@ -172,7 +173,7 @@ def xnor_conv(x, w):
     y = np.zeros((len(w), height, width), np.int64)
     for i, j in np.ndindex(3, 3):
         window = np.s_[i : i + height, j : j + width]  # what tap (i, j) sees
-        differing = np.bitwise_count(weights[:, None, None, i, j] ^ image[window])
+        differing = np.bitwise_count(weights[:, None, None, i, j] ^ image[window])  # (O, H, W, K)
         tap = channels - 2 * differing.sum(axis=-1, dtype=np.int64)
         y += np.where(inside[window], tap, 0)
     return y
@@ -203,14 +204,16 @@ for channels, height in ((1, 5), (64, 8), (100, 7), (200, 6)):
 #   = \underbrace{C\, T + 2 \sum_{t\ \text{outside}} q_t}_{\text{offset}} - 2D .$$
 #
 # The offset depends on nothing but which taps are outside, for which there are only nine possibilities in a 3×3
-# window: four corners, four edges, the middle. `bnas` keeps a table of them, and the exact zeros cost one
-# look-up for each result. Here is the table for a layer of eight output channels, beside ours:
+# window: four corners, four edges, the middle. `bnas` keeps a table of them, and the exact zeros cost one look-up
+# for each result. `prepare` makes it from the weights, before any image comes. Here it is for a layer of eight
+# output channels, beside ours:
 
 # %%
 w = rng.standard_normal((8, 64, 3, 3))
 product = prepare(w, (7, 7), Window((3, 3), padding=(1, 1)), groups=1)
 outside = product.site.outside  # (cases, 9): which taps lie outside
-ones = np.bitwise_count(pack(w.transpose(0, 2, 3, 1))).sum(axis=-1, dtype=np.int64).reshape(8, 9)
+ones = np.bitwise_count(pack(w.transpose(0, 2, 3, 1))).sum(axis=-1, dtype=np.int64)
+ones = ones.reshape(8, 9)  # q of every output channel and tap
 offsets = 64 * (~outside).sum(axis=1)[:, None] + 2 * outside @ ones.T
 print(f"{len(outside)} cases, with so many taps outside:", outside.sum(axis=1))
 print("offsets equal to those of bnas:", np.array_equal(offsets, product.offsets[0]))
@@ -219,13 +222,15 @@ print("offsets equal to those of bnas:", np.array_equal(offsets, product.offsets
 # ## The scale β, by least squares
 #
 # Signs have lost the size of the weights. A 1-bit convolution gives it back with one positive number for every
-# output channel (Eq. 4.22):
+# output channel. For inputs $\hat a$, real numbers, its outputs are (Eq. 4.22 of the book that `bnas` follows; it
+# is named at the end)
 #
 # $$\hat a_{\text{out}} = \beta \circ (b^a \odot b^w), \qquad b^a = \operatorname{sign} \hat a,\quad
 #   b^w = \operatorname{sign} \hat w .$$
 #
-# Which number? The one with which $\beta\, b^w$ comes closest to $\hat w$. That is the *reconstruction loss* of
-# Eq. 4.23; for one channel with $n$ weights
+# Here $\odot$ is the convolution of signs that we have just built, and $\circ$ multiplies every output channel by
+# its own $\beta$. Which number? The one with which $\beta\, b^w$ comes closest to $\hat w$. How far it stays away
+# is the *reconstruction loss* of Eq. 4.23; for one channel with $n$ weights
 #
 # $$L_R = \sum_i (\hat w_i - \beta b_i)^2 = \sum_i \hat w_i^2 - 2\beta \sum_i \hat w_i b_i + n \beta^2,$$
 #
@@ -257,9 +262,9 @@ ax.legend(frameon=False)
 figure
 
 # %% [markdown]
-# The lower parabola has its minimum at the grey line. With wrong signs the curve lies higher, and its best
-# $\beta$ is smaller. The black dots are `F.reconstruction_loss`, and lie on our curve. The minimum is far from
-# zero: how much of the weights is lost?
+# The lower parabola has its minimum at the grey line. With wrong signs the curve lies higher, and its best $\beta$
+# is smaller. The black dots are `F.reconstruction_loss`, and lie on our curve. The minimum is far from zero. Which
+# share of the sum of squares $\sum_i \hat w_i^2$ is lost?
 
 # %%
 layer = rng.standard_normal((32, 64, 3, 3)) * rng.uniform(0.05, 0.3, (32, 1, 1, 1))
@@ -274,8 +279,8 @@ print(f"{'Gaussian weights, theory':25} lost: {1 - 2 / np.pi:.1%}")
 # %% [markdown]
 # The theory: for Gaussian weights of standard deviation $\sigma$,
 # $\operatorname{mean}|\hat w| \to \sigma\sqrt{2/\pi}$, so the share that is lost is
-# $1 - \beta^2/\sigma^2 = 1 - 2/\pi$. It does not depend on $\sigma$, but a single scale for channels of
-# different size loses more. A third of the energy is a lot; training has to find weights that can bear it.
+# $1 - \beta^2/\sigma^2 = 1 - 2/\pi$. It does not depend on $\sigma$, but a single scale for channels of different
+# size loses more. More than a third is a lot; training has to find weights that can bear it.
 #
 # Now the layer of Eq. 4.22 is whole: integers, times $\beta$. Ours and that of the library, in float32:
 
@@ -315,11 +320,12 @@ print(f"another sign if summed from the other end: {np.mean((inside > 0) != (bac
 #
 # ## The race
 #
-# How fast is it? A measurement is easily unfair, so first the rules. Everybody computes the same, on the same
-# data. Everybody is called once or twice before the clock runs, as the first call compiles or fills caches.
-# Contenders take turns, so that a busy moment of the machine hits all of them. The number of threads is stated,
-# here one. The median of several measurements is told, since means are ruined by a single interruption. What you
-# read in the file was measured on the machine that is named there. Run the cells, and it is yours.
+# How fast is it? A measurement is easily unfair, so first the rules. Everybody gets the same data, and those who
+# should compute the same are seen to do so. Everybody is called before the clock runs, as the first call compiles
+# or fills caches. Contenders take turns, so that a busy moment of the machine hits all of them. The number of
+# threads is stated, here one. The median of several measurements is told, since means are ruined by a single
+# interruption. What you read in the file was measured on the machine that is named there. Run the cells, and it is
+# yours.
 
 
 # %%
@@ -350,13 +356,15 @@ machine = machine_record()
 vectors = {"avx512vpopcntdq", "neon"} & set(machine["features"] or ())
 print(f"{machine['cpu']}, popcounts of whole vectors: {'yes' if vectors else 'no'}")
 n = 1152
-x, y = (rng.standard_normal((256, n)).astype(np.float32) for _ in range(2))
+x, y = (np.float32(rng.choice([-1, 1], (256, n))) for _ in range(2))
 a, b = pack(x), pack(y)
 products = {
     "float32, BLAS": lambda: x @ y.T,
     "bits, NumPy": lambda: popcount_matmul(a, b, n),
     "bits, compiled": lambda: kernels.xnor_matmul(a, b, n),
 }
+results = [call() for call in products.values()]
+print("same results:", all(np.array_equal(results[0], result) for result in results))
 with threads(1):
     seconds = {name: np.median(values) for name, values in race(products).items()}
 for name, value in seconds.items():
@@ -380,11 +388,12 @@ for name, value in seconds.items():
 # operations a second. $I$ is its *intensity*. Drawn over $I$ on logarithmic axes, the bound looks like a roof: a
 # slope, where memory is the limit, and a flat part, where arithmetic is.
 #
-# We measure the roofs of your machine, on one thread. $B$: copying a large array. $P$ for floats: a product of
-# two large matrices by BLAS, in multiply-adds. $P$ for bits: a compiled loop that does nothing but popcounts on
+# We measure the roofs of your machine, on one thread. $B$: copying a large array. $P$ for floats: a product of two
+# large matrices by BLAS, in multiply-adds. $P$ for bits: a compiled loop that does nothing but popcounts on
 # numbers that are in registers already (`bnas/bench/peak.py`), times 64, as a word holds 64 products. The
-# contenders are convolutions of 3×3 that take floats and give floats: an ordinary one, 128 channels to 128, and
-# a *depthwise* one, in which every channel meets its own window alone.
+# contenders are convolutions of 3×3 that take floats and give floats: an ordinary one, 128 channels to 128, and a
+# *depthwise* one, in which every channel meets its own window alone. Each is there as a float and as a 1-bit
+# convolution. These two do not compute the same: the question is what a layer gains that is made 1-bit.
 
 # %%
 height, channels, taps = 28, 128, 9
@@ -450,7 +459,7 @@ points = {}  # name: (products a byte, products a second)
 for name in ("float", "1-bit", "depthwise float", "depthwise 1-bit"):
     weights = each if name.startswith("depthwise") else filters
     products = weights.size * height**2
-    moved = 2 * images.nbytes + weights.nbytes / (32 if "1-bit" in name else 1)
+    moved = 2 * images.nbytes + weights.nbytes  # floats in, floats out, also for 1 bit
     points[name] = products / moved, products / seconds[name]
 for name, (intensity, rate) in points.items():
     kind = name.split()[-1]
@@ -479,9 +488,9 @@ figure
 
 # %% [markdown]
 # See how far each point lies below its own roof, and below which part of it. The two roofs have the same slope,
-# and differ in how high the flat part begins. There, at the right, words of 64 signs are counted while floats
-# are multiplied a few at a time, so the roof for bits is far higher. The ordinary convolutions stand there, or
-# near the edge; what signs can gain is the ratio of the two peaks, which the next cell prints.
+# and differ in how high the flat part begins. There, at the right, words of 64 signs are counted while floats are
+# multiplied a few at a time, so the roof for bits is far higher. The ordinary convolutions stand there, or near
+# the edge, one above the other; what signs can gain is the ratio of the two peaks, which the next cell prints.
 #
 # The depthwise pair stands at the left, at about one product for each byte. The slope is the same for both: with
 # floats going in and coming out, no number of bits raises it. What remains between a point and its roof is what
@@ -500,12 +509,12 @@ shares = {kind: points[kind][1] / peaks[kind] for kind in peaks}
 print(f"share of its own peak: float {shares['float']:.0%}, 1-bit {shares['1-bit']:.0%}")
 
 # %% [markdown]
-# "64 signs in a word" does not mean 64 times as fast. Floats come in vectors too: a processor multiplies and
-# adds 4, 8 or 16 float32 numbers with one instruction. And a convolution reaches only a share of its own peak,
-# printed last. The peak of bits is that of popcounts alone, yet every word also takes an xor and an addition;
-# images have to be packed, and results written as floats; here the weights too are packed anew in each call, as
-# they are in training (how long that takes was measured above). Tables for more shapes, measured with the peers
-# of PyTorch: `docs/packed.md`; on your machine: `bnas bench --only kernels`.
+# "64 signs in a word" does not mean 64 times as fast. Floats come in vectors too: a processor multiplies and adds
+# 4, 8 or 16 float32 numbers with one instruction. And a convolution reaches only a share of its own peak, printed
+# last. The peak of bits is that of popcounts alone, yet every word also takes an xor and an addition; images have
+# to be packed, and results written as floats; here the weights too are packed anew in each call, as they are in
+# training (how long that takes was measured above). Tables for more shapes, with PyTorch beside them:
+# `docs/packed.md`; on your machine: `bnas bench --only kernels`.
 #
 # ## What goes wrong
 #
@@ -556,9 +565,11 @@ figure
 
 # %% [markdown]
 # The inside is exact, the outermost pixels are wrong, and the corners most of all, where five of nine taps are
-# outside. Such a network still trains, since it trains with the fault. The symptom comes when the weights are
-# used elsewhere: a float reference and the packed network then disagree at the borders alone. Small images
-# suffer most: of 4×4 pixels, 12 touch the border.
+# outside. There the error is a sum of $5 \cdot 64 = 320$ random signs, whose absolute value is
+# $\sqrt{320 \cdot 2/\pi} \approx 14$ in the mean; at an edge it is a sum of 192, about 11. Corners differ by the
+# chance of the weights. Such a network still trains, since it trains with the fault. The symptom comes when the
+# weights are used elsewhere: a float reference and the packed network then disagree at the borders alone. Small
+# images suffer most: of 4×4 pixels, 12 touch the border.
 #
 # ## Exercises
 #
@@ -605,6 +616,8 @@ def examine_2(answer):
         beta = np.asarray(answer(w.copy(), h.copy()), float)
         if beta.shape != shape[:1]:
             return f"for w of shape {shape} expected {shape[:1]}, got {beta.shape}"
+        if not np.isfinite(beta).all():
+            return f"for w of shape {shape} it is {beta}"
 
         def cost(beta):
             rest = w - np.where(w > 0, 1, -1) * beta.reshape(-1, *[1] * (len(shape) - 1))
@@ -622,9 +635,9 @@ def examine_2(answer):
 check(2, weighted_scale, examine_2)
 
 # %% [markdown]
-# **Exercise 3.** *Ternary* weights are $-1$, $0$ or $+1$. They are stored as two bits: in `words` the sign, as
-# here, and in `mask` a 1 where the weight is not 0. The inputs `a` are signs in all bits that the mask has.
-# Write the products of all pairs. (A tap outside the image is the same with a mask of 0.)
+# **Exercise 3.** *Ternary* weights are $-1$, $0$ or $+1$. They are stored as two bits: in `mask` a 1 where the
+# weight is not 0, and in `words` its sign, as here; where the mask is 0, `words` may hold *anything*. The inputs
+# `a` are signs. Write the products of all pairs. (A tap outside the image is the same with a mask of 0.)
 
 
 # %% tags=["exercise-3"]
@@ -661,6 +674,8 @@ check(3, ternary_matmul, examine_3)
 # * `bnas/functional/binarise.py`: `channel_scale`, `reconstruction_loss`, `xnor_conv2d` with its backward.
 #   `docs/method.md`, *A 1-bit network at its ties*.
 # * Next: tutorial 5, a 1-bit CNN from training to the packed file.
+# * Zhang, Xu, Lin, Wang, Doermann, *Binary neural networks: algorithms, architectures, and applications* (2024),
+#   section 4.4: the book whose equation numbers these tutorials use. `docs/method.md` lists them all.
 # * Rastegari et al., *XNOR-Net* (2016, arXiv 1603.05279), the scale by least squares; Courbariaux et al.,
 #   *Binarized neural networks* (2016, 1602.02830), XNOR and popcount; Williams, Waterman, Patterson, *Roofline*
 #   (Communications of the ACM 52(4), 2009); Warren, *Hacker's Delight*, on counting bits.

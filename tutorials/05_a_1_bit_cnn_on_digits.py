@@ -46,7 +46,7 @@ print(len(digits.train), len(digits.validation), len(digits.test), "images of", 
 # The real twin is an ordinary small CNN of three convolutions. In a 1-bit network three things differ:
 #
 # * The convolutions in the middle are $\beta \circ (\operatorname{sign} x \odot \operatorname{sign} \hat w)$
-#   (Eq. 4.22), layers of the class `nn.XnorConv2d`.
+#   (tutorial 4), layers of the class `nn.XnorConv2d`.
 # * There is no ReLU. The sign at the entrance of the next 1-bit convolution *is* the activation.
 # * Batch norm stands directly before that sign. (A max pooling would stand before the sign too: the largest of
 #   four independent fair bits is $+1$ in 15 of 16 cases, and tells little.)
@@ -68,7 +68,7 @@ def build(seed, binary=True, norm=True, relu=False):
             layers.append(nn.Conv2d(before, after, 3, bias=False, **settings))
         if norm:
             layers.append(nn.BatchNorm2d(after))
-        if relu or not binary:
+        if not binary or (relu and number < 2):  # before a sign only
             layers.append(nn.ReLU())
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10, rng=rng))
 
@@ -153,9 +153,9 @@ figure
 #
 # That is the first task of batch norm, and it concerns the forward pass: it **centres**. The second concerns the
 # backward pass: it **scales**. By tutorial 3 the STE lets a gradient through only where $|x| \le 1$. Of a sum of
-# 288 signs hardly any is that small, its spread being of the order of $\sqrt{288} \approx 17$. After batch norm
-# the standard deviation is 1, and of a Gaussian 68 % lie within. In the third row the integers are multiplied by
-# $\beta$:
+# 288 signs hardly any is that small: its spread is of the order of $\sqrt{288} \approx 17$, in the figure some 13,
+# as at the borders of these small images taps lie outside. After batch norm the standard deviation is 1, and of a
+# Gaussian 68 % lie within. In the third row the integers are multiplied by $\beta$:
 
 # %%
 beta = abs(w2).mean(axis=(1, 2, 3))[:, None, None]
@@ -184,13 +184,13 @@ error = abs(norm(output).data - normalise(correlate(sign(x), sign(w2)))).max()
 print(f"batch norm with beta against without: at most {error:.0e} apart")
 
 # %% [markdown]
-# This is of use below: where a batch norm follows, the latent weights of a channel may be multiplied by
-# any positive number, and in training nothing changes. Only their signs count.
+# This is of use below: where a batch norm follows, the latent weights of a channel may be multiplied by any
+# positive number, and the network computes the same in training. Only their signs count.
 #
 # ### It costs nothing
 #
-# In use, batch norm has fixed numbers, and a sign follows. For one channel with learned $\gamma > 0$ and shift
-# $b$
+# In use, batch norm has fixed numbers: from here on $\mu$ and $\sigma$ are the mean and the standard deviation of
+# $\beta s$ that it has stored. A sign follows. For one channel with learned $\gamma > 0$ and shift $b$
 #
 # $$\gamma\,\frac{\beta s - \mu}{\sigma} + b > 0 \iff s > t, \qquad
 #   t = \frac1\beta\Big(\mu - \frac{b\,\sigma}{\gamma}\Big).$$
@@ -276,9 +276,9 @@ right.legend(frameon=False)
 figure
 
 # %% [markdown]
-# On the right see the flips fall from epoch to epoch in both layers, to almost none in the last, as the learning
-# rate falls. This is what a healthy training looks like: first the signs are sorted out, then they settle, and
-# what still moves is batch norm and the classifier.
+# On the left the accuracy rises, fast at first. On the right see the flips fall from epoch to epoch in both
+# layers, to almost none in the last, as the learning rate falls. This is what a healthy training looks like: first
+# the signs are sorted out, then they settle, and what still moves is batch norm and the classifier.
 #
 # Do all these flips lead anywhere? Add them up, and compare with the signs that are different at the end:
 
@@ -296,8 +296,8 @@ for number, (total, share) in enumerate(zip(flipped, changed), start=1):
 #
 # Two approximations at once are hard to learn. So one can binarise in two stages: first only the *activations*,
 # with real weights; then the weights too, starting from those learned. In `nn.XnorConv2d` the switch is
-# `binary_weights`. `bnas train --stages 2` does the same for the network of a genotype (`bnas/train.py`); our
-# `train` does it by hand. What happens at the switch?
+# `binary_weights`. `bnas train --stages 2` does the same for a network that a search has found (`bnas/train.py`);
+# our `train` does it by hand. What happens at the switch?
 
 # %%
 first_stage = build(0)
@@ -368,10 +368,10 @@ figure
 
 # %% [markdown]
 # See how far the rows lie apart, and how far the symbols within a row. The gap between the real network and the
-# 1-bit one is larger than chance over seeds explains: on this task, with networks of this size and so few
-# epochs, one bit costs between two and nine points. Two stages are no better here; the difference is within
-# noise, and which of the two is better these runs cannot say. It would take more seeds, and more epochs: three
-# for each stage are few.
+# 1-bit one is larger than chance over seeds explains: on this task, with networks of this size and so few epochs,
+# one bit costs some points; how many, the first interval says, and it is wide. Two stages are no better here; the
+# difference is within noise, and which of the two is better these runs cannot say. It would take more seeds, and
+# more epochs: three for each stage are few.
 #
 # The interval covers another seed, and not other *images*. All networks have been tested on the same 364.
 # Measured on so few, an accuracy of 92 % is uncertain by $1.96\sqrt{0.92 \cdot 0.08 / 364} = 2.8$ points either
@@ -441,10 +441,12 @@ ax.set_xlabel("thousands of bits")
 figure
 
 # %% [markdown]
-# The ratio is not 32. See where the bits are: the 1-bit weights are nearly all of the parameters, and only about
-# a third of the bits. What stayed real, batch norms, classifier and the first convolution, is the larger part.
-# In wide networks the weights grow with the square of the channels and all the rest in proportion to them, so
-# the ratio rises. Packing saves besides: a threshold replaces five numbers of batch norm and $\beta$.
+# The ratio is not 32. See where the bits are: the 1-bit weights are nearly all of the parameters, and only about a
+# third of the bits. What stayed real, batch norms, classifier and the first convolution, is the larger part. In
+# wide networks the weights grow with the square of the channels and all the rest in proportion to them, so the
+# ratio rises. Packing saves besides, as the table printed above tells: a threshold replaces five numbers, $\beta$
+# and the four of batch norm. (It takes 33 bits: an integer, and one that tells its direction, which exercise 1
+# needs. `scales back to floats` are the $\beta$, factor and shift of a `Rescale`.)
 #
 # ## What goes wrong
 #
@@ -456,7 +458,6 @@ figure
 
 # %%
 x = np.random.default_rng(0).standard_normal(10_000)
-relu = np.maximum(x, 0)
 for name, v in (("no ReLU", x), ("ReLU", np.maximum(x, 0))):
     print(f"{name:8} bits of +1: {np.mean(v > 0):.0%} if 0 counts as -1,", end=" ")
     passes = (abs(v) <= 1) & ((x > 0) | (name == "no ReLU"))
@@ -518,14 +519,14 @@ figure
 # First the table. One run on 362 validation images is uncertain by some three points, so differences smaller
 # than that tell nothing.
 #
-# *No batch norm* costs little here, with $\beta$ and even with bare integers. That may surprise after all that
-# was said, and it is the result. Two 1-bit layers forgive: before them stands a real convolution and behind them
-# a real classifier, which can both adapt. In deep networks of bare integers every layer multiplies the gradient
-# that it lets through by about the square root of the number of sums an input takes part in, and it explodes;
-# that networks of many binary layers fail to train without batch norm is reported by Sari et al. Since it costs
-# nothing after training, nobody leaves it out. *ReLU before sign* does not show either, beyond a higher training
-# loss, the mark of a gradient that is blocked by half. Mistakes of this kind are found by reading the network
-# and by counting bits, not by looking at the accuracy.
+# *No batch norm* costs little here, with $\beta$ and even with bare integers. That may surprise after all that was
+# said, and it is the result. Two 1-bit layers forgive: before them stands a real convolution and behind them a
+# real classifier, which can both adapt. In deep networks of bare integers every layer multiplies the gradient that
+# it lets through by about the square root of the number of sums an input takes part in, and it explodes; that
+# networks of many binary layers fail to train without batch norm is reported by Sari et al. Since it costs nothing
+# after training, nobody leaves it out. *ReLU before sign* does not show clearly either, beyond a higher training
+# loss, the mark of a gradient that is blocked by half. Mistakes of this kind are found by reading the network and
+# by counting where bits and gradients pass, as above, not by looking at the accuracy.
 #
 # The others show in the flips. See the figure. At *rate 1* almost half of the signs flip in the first epoch, and
 # then none at all: the latent weights were thrown far outside of $[-1, 1]$ (last column), where they are dead
@@ -559,7 +560,10 @@ def examine_1(answer):
         mean = beta * rng.integers(-n, n + 1, 200)
         s = np.arange(-n, n + 1)[:, None]
         truth = gamma * (beta * s - mean) / sigma + shift > 0
-        least, rising = (np.asarray(v) for v in answer(beta, gamma, shift, mean, sigma, n))
+        result = answer(beta, gamma, shift, mean, sigma, n)
+        if len(result) != 2:
+            return "expected two arrays: least, rising"
+        least, rising = (np.asarray(v) for v in result)
         if least.dtype.kind not in "iu" or rising.dtype != bool:
             return f"least is {least.dtype} and rising {rising.dtype}, expected integers and bool"
         if least.shape != (200,) or rising.shape != (200,):
@@ -616,6 +620,8 @@ def examine_3(answer):
     rng = np.random.default_rng(23)
     for channels, size in ((3, 5), (16, 4)):
         bnas.manual_seed(1)
+        if isinstance(answer, nn.Module):
+            return "expected the class, not a network made of it"
         block = answer(channels)
         if not isinstance(getattr(block, "conv", None), nn.XnorConv2d):
             return "its part conv is no nn.XnorConv2d"
@@ -625,7 +631,10 @@ def examine_3(answer):
         x = (3 * rng.standard_normal((4, channels, size, size))).astype(np.float32)
         gamma, w = block.bn.weight.data[:, None, None], block.conv.weight.data
         expected = gamma * normalise(correlate(sign(x), sign(w))) + x
-        fault = difference(block(x).data, expected, 2e-3)
+        y = block(x)
+        if y is None:
+            return "its forward returned nothing; is a `return` missing?"
+        fault = difference(y.data, expected, 2e-3)
         if fault:
             return f"for images {x.shape}, in training: {fault}"
 

@@ -45,9 +45,10 @@ BLUE, ORANGE, BLACK = "#0072B2", "#D55E00", "#000000"
 # ## A cell is a graph
 #
 # Good networks repeat themselves. So one does not search for a whole network but for a *cell*, a small graph of
-# operations, and stacks copies of it. A *normal* cell keeps the size of the image, a *reduction* cell halves it.
-# A cell has two inputs, the outputs of the last cell but one and of the last, called $c_{k-2}$ and $c_{k-1}$.
-# They are the states 0 and 1. Every further state is a *node*, a sum over edges from earlier states (Eq. 4.27):
+# operations, and stacks copies of it. A *normal* cell keeps the size of the image, a *reduction* cell halves it. A
+# cell has two inputs, the outputs of the last cell but one and of the last, called $c_{k-2}$ and $c_{k-1}$. They
+# are the states 0 and 1. Every further state is a *node*, a sum over edges from earlier states (Eq. 4.27 of the
+# book that tutorial 4 names):
 #
 # $$a^{(j)} = \sum_{i<j} o^{(i,j)}\big(a^{(i)}\big),$$
 #
@@ -64,7 +65,8 @@ pairs = (
     ("max_pool_3x3", 1),  # node 3
     ("dil_conv_3x3", 2),
 )
-genotype = bnas.Genotype(normal=pairs, normal_concat=(2, 3), reduce=pairs, reduce_concat=(2, 3))
+both = (2, 3)  # the states that make the output
+genotype = bnas.Genotype(normal=pairs, normal_concat=both, reduce=pairs, reduce_concat=both)
 cell_figure(genotype)
 
 # %% [markdown]
@@ -160,9 +162,10 @@ print("equal as they are:", np.array_equal(one, other))
 print("equal with the two images swapped:", np.array_equal(one, other[::-1]))
 
 # %% [markdown]
-# Whatever reads such an output begins with a convolution of 1×1, and can swap its weights along with the images.
-# So the two networks are able to learn the same functions. To count each graph once, we keep of every cell and
-# its twin the one that comes first in the alphabet:
+# Whatever reads such an output, the convolution of 1×1 at the entrance of the next cells or the classifier, has
+# weights for each of its channels, and can swap them along with the images. So the two networks are able to learn
+# the same functions. To count each graph once, we keep of every cell and its twin the one that comes first in the
+# alphabet:
 
 # %%
 print("operations    raw   3K^4   unique   formula")
@@ -193,9 +196,9 @@ print(f"two cells, chosen apart: {float(per_cell) ** 2:.2g}")
 print(f"years, at one second each: {float(per_cell) ** 2 / 3.15e7:.1g}")
 
 # %% [markdown]
-# So the small space can be looked through to the end, and the full one can't. Note also that evenly drawn
-# genotypes are not evenly drawn graphs: a cell that has a twin comes up twice as often as one that has none.
-# This is how `bnas` draws, and how the literature does.
+# So the small space can be looked through to the end, and the full one cannot. Note also that evenly drawn
+# genotypes are not evenly drawn graphs: a cell that has a twin, not equal to itself, comes up twice as often as
+# one that has none. This is how `bnas` draws, and how the literature does.
 #
 # ## The mixed operation
 #
@@ -253,7 +256,7 @@ print(f"sum of the entries {ours.sum():.0e}")
 # %% [markdown]
 # Three ways, one gradient. Its entries sum to 0: on an edge weight is only redistributed. And each has the factor
 # $s_m$, so an operation with hardly any weight gets hardly any gradient, and finds it hard to come back. Now let
-# us look at the mixtures, with $\alpha = T\,(0, 0, 0, 1)$ for growing $T$:
+# us look at the mixtures, with $\alpha = (0, 0, 0, a)$ for growing $a$:
 
 # %% tags=["picture"]
 figure = Figure(figsize=(6.9, 3.9), layout="constrained")
@@ -261,10 +264,12 @@ top, bottom = figure.subplots(2, 4)
 for ax, (name, operation) in zip(top, toys.items()):
     ax.imshow(operation(older), cmap="Greys")
     ax.set_title(name, fontsize=10)
-for ax, T in zip(bottom, (0, 1, 3, 8)):
-    weights = softmax(T * np.array([0, 0, 0, 1.0]))
-    ax.imshow(mixed(T * np.array([0, 0, 0, 1.0]), outputs), cmap="Greys")
-    ax.set_title("s = " + ", ".join(f"{w:.2f}".removeprefix("0") for w in weights), fontsize=8)
+for ax, a in zip(bottom, (0, 1, 3, 8)):
+    alpha = np.array([0, 0, 0, a])
+    ax.imshow(mixed(alpha, outputs), cmap="Greys")
+    ax.set_title(
+        "s = " + ", ".join(f"{s:.2f}".removeprefix("0") for s in softmax(alpha)), fontsize=8
+    )
 for ax in (*top, *bottom):
     ax.set(xticks=[], yticks=[])
 top[0].set_ylabel("candidates")
@@ -272,15 +277,17 @@ bottom[0].set_ylabel("mixtures")
 figure
 
 # %% [markdown]
-# Above are the four candidates, below the mixtures: on the left all count alike, on the right the convolution
-# has won, and the mixed operation is as good as a single one. A search moves from left to right, and by itself it
-# need not arrive there.
+# Above are the four candidates, below the mixtures, each in greys of its own: on the left all count alike, on the
+# right the convolution has won, and the mixed operation is as good as a single one. A search moves from left to
+# right, and by itself it need not arrive there.
 #
 # ### The library's
 #
-# A network in which every edge is a mixed operation is a *supernet*. That of `bnas` has a stem, a few cells with
-# all their edges, and a classifier, and one $\alpha$ of shape (2, E, M): row 0 serves all normal cells, row 1
-# all reduction cells. With two nodes there are five edges, counted in this order:
+# A network in which every edge is a mixed operation is a *supernet*. That of `bnas` has a *stem*, which is one
+# real convolution, a few cells with all their edges, and a classifier. It has one $\alpha$ of shape (2, E, M), for
+# E edges and M candidates: row 0 serves all normal cells, row 1 all reduction cells. Here is a small one for
+# images of 1 channel in 10 classes, of three cells, the latter two of which are reductions. With two nodes there
+# are five edges, counted in this order:
 
 # %%
 names = ("none", "skip_connect", "max_pool_3x3", "sep_conv_3x3", "dil_conv_3x3")
@@ -289,8 +296,9 @@ print("edges", edges(2), " alpha", supernet.alpha.shape)
 print(f"{nn.parameter_count(supernet):,} weights in the supernet")
 
 # %% [markdown]
-# `none` is the absent edge: it returns zeros. Let us compute the first cell with our own `mixed`, from nothing
-# but its candidates:
+# `none` is the absent edge: it returns zeros. Let us compute the first cell with our own `mixed`, from nothing but
+# its candidates. It reads the 12 channels of the stem; `input0` and `input1`, convolutions of 1×1, make four of
+# them for each of its states:
 
 # %%
 x = bnas.Tensor(rng.standard_normal((2, 12, 8, 8)).astype(np.float32))
@@ -335,16 +343,13 @@ def genotype_cell(alpha, nodes, operations):
     return tuple(pairs)
 
 
-for nodes, chosen in (
-    (2, names),
-    (4, bnas.space.PRIMITIVES),
-    (3, ("skip_connect", "conv_7x1_1x7")),
-):
-    alphas = rng.standard_normal((200, 2, len(edges(nodes)), len(chosen)))
-    equal = 0
+spaces = [(2, names), (4, bnas.space.PRIMITIVES), (3, ("skip_connect", "conv_7x1_1x7"))]
+for nodes, chosen in spaces:
+    alphas, equal = rng.standard_normal((200, 2, len(edges(nodes)), len(chosen))), 0
     for alpha in alphas:
+        ours = [genotype_cell(kind, nodes, chosen) for kind in alpha]
         theirs = discretise(alpha, chosen)
-        equal += theirs[::2] == tuple(genotype_cell(kind, nodes, chosen) for kind in alpha)
+        equal += ours == [theirs.normal, theirs.reduce]
     print(f"{nodes} nodes, {len(chosen)} operations: {equal} of {len(alphas)} equal to bnas")
 
 # %%
@@ -381,25 +386,25 @@ cell_figure(found, names)
 #
 # ## A published cell
 #
-# The genotypes of the literature come with `bnas`. This is the one that the second order of DARTS found on
-# CIFAR-10:
+# The genotypes of the literature come with `bnas`. This is one that DARTS found on CIFAR-10, by the more exact of
+# its two gradients, the second-order one:
 
 # %%
 cell_figure(bnas.genotypes.DARTS_V2)
 
 # %% [markdown]
 # Four nodes, and twelve of the sixteen edges come directly from the inputs; in the reduction cell not a single
-# convolution was chosen. The graph is wide and shallow, which is typical for differentiable search. Older cells
-# do not always lie in our space:
+# convolution was chosen. The graph is wide and shallow, which is typical of what such searches find (Shu et al.).
+# Older cells do not always lie in our space:
 
 # %%
 print("NASNet, node 5:", bnas.genotypes.NASNet.normal[6:8])
 print("NASNet, operations:", sorted({name for name, _ in bnas.genotypes.NASNet.reduce}))
 
 # %% [markdown]
-# The node adds the same average pool of the same state twice. By our rule a node reads two *different* states.
-# And `sep_conv_7x7` is no candidate of the eight. Such cells can be built, trained and drawn, but no $\alpha$
-# leads to them.
+# The node adds the same average pool of the same state twice. By our rule a node reads two *different* states. And
+# `sep_conv_7x7` is none of the eight candidates, `none` and the seven that were counted above
+# (`bnas.space.PRIMITIVES`). Such cells can be built, trained and drawn, but no $\alpha$ leads to them.
 #
 # ## An operation of your own
 #
@@ -425,8 +430,8 @@ if "full_conv_3x3" not in bnas.space.OPERATIONS:  # a name can be registered onc
     bnas.register_operation("full_conv_3x3", FullConv)
 
 # %% [markdown]
-# Batch norm is last, so that all candidates of an edge have outputs of about the same size; else the largest
-# would win for its size alone. `affine` says whether batch norm has its own scale, which is off during a search
+# Batch norm is last, so that the outputs of a candidate are of about the same size whatever its weights; else it
+# could win for its size alone. `affine` says whether batch norm has its own scale, which is off during a search
 # for the same reason. Before it is used, it is checked: the shapes for both strides, and the gradient.
 
 # %%
@@ -503,8 +508,8 @@ print("node 3 keeps", discretise(alpha, names).normal[2:])
 # On the edge 0 → 3 the absent edge has 97 % of the weight, and the genotype has a convolution there. Two edges a
 # node is the rule, and `none` is no answer that a genotype can give. The supernet had computed nearly nothing on
 # that edge; the network computes a full convolution. What the search had measured is then no longer the network
-# that is kept. The symptom is a large weight of `none`, and a network much unlike its supernet. What you must
-# *not* do is to strike out `none` first, and then take the softmax:
+# that is kept. The symptom is a large weight of `none`, and a network much unlike its supernet. It may look like a
+# remedy to strike out `none` first, and then to take the softmax:
 
 # %%
 alpha = np.random.default_rng(7).standard_normal((300, 2, 5, 5)) * 2
@@ -514,8 +519,8 @@ differ = np.mean([a != b for a, b in zip(with_none, without)])
 print(f"other genotypes if none is left out of the softmax: {differ:.0%}")
 
 # %% [markdown]
-# Then an edge that is hardly wanted counts as much as one that is, as long as the rest of its weight is in one
-# place. Both are rules; they are not the same, and results under one do not hold under the other.
+# But then an edge that is hardly wanted counts as much as one that is, as long as the rest of its weight is in one
+# place. Both are rules. They are not the same, and results under one do not hold under the other.
 #
 # **Mistake 3: α is read along the wrong axis.** Five edges, five operations: nobody complains about a transposed
 # array. Let the convolution win everywhere.
@@ -532,17 +537,17 @@ except ValueError as error:
     print("five edges, eight operations:", error)
 
 # %% [markdown]
-# All are valid genotypes, and two are nonsense. A shape protects only where the numbers differ. What helps: take
-# the softmax along the last axis and see that it sums to 1 *there*; keep the names of the operations beside the
-# array, as `Supernet.operations` and every run folder of `bnas` do; and try the code on an $\alpha$ whose answer
-# you know, as we did here.
+# All three are valid genotypes, and two of them are nonsense. A shape protects only where the numbers differ. What
+# helps: take the softmax along the last axis and see that it sums to 1 *there*; keep the names of the operations
+# beside the array, as `Supernet.operations` and every run folder of `bnas` do; and try the code on an $\alpha$
+# whose answer you know, as we did here.
 #
 # ## Exercises
 #
 # **Exercise 1.** Count cells of *any* number of nodes, each graph once. The argument `cells` is a list such as
 # `all_cells` makes. Return the number of different graphs, when only the names of the nodes do not count. (With
 # three nodes a relabelling is any permutation of the nodes 2, 3 and 4. Inputs are never renamed. Remember that the
-# order of the two edges into a node says nothing.)
+# order of the two edges into a node says nothing. Two nodes that compute the same are still two nodes.)
 
 
 # %% tags=["exercise-1"]
@@ -552,6 +557,7 @@ def count_unique(cells): ...
 # %% tags=["check-1"]
 def examine_1(answer):
     expected = {(1, 3): 9, (2, 2): 42, (2, 3): 207, (2, 4): 648, (3, 1): 13, (3, 2): 712}
+    expected[4, 1] = 79
     for (nodes, K), count in expected.items():
         got = answer(all_cells(nodes, "abcd"[:K]))
         if got != count:
@@ -599,9 +605,10 @@ def examine_2(answer):
 check(2, masked_gradient, examine_2)
 
 # %% [markdown]
-# **Exercise 3.** Build an operation: a convolution of 1×1 across channels, then a 3×3 convolution in each channel
-# apart (`groups=channels`) that has the stride, then batch norm. It is to serve real and 1-bit networks. Return
-# an `Operation`; a class may be defined inside the function. (The first cell below belongs to the check.)
+# **Exercise 3.** Build an operation: the activation, once, as in `FullConv`; then a convolution of 1×1 across
+# channels; then a 3×3 convolution in each channel apart (`groups=channels`) that has the stride; then batch norm.
+# It is to serve real and 1-bit networks. Return an `Operation`; a class may be defined inside the function. (The
+# first cell below belongs to the check.)
 
 
 # %%
@@ -615,12 +622,14 @@ def fault_of(operation, stride, precision, affine):
     if (wide.window.stride, deep.window.stride) != ((1, 1), (stride, stride)):
         return f"strides {wide.window.stride} and {deep.window.stride}"
     if len(list(operation.parameters())) != (4 if affine else 2):
-        return f"{len(list(operation.parameters()))} parameters; is `affine` passed on?"
+        count = len(list(operation.parameters()))
+        return f"{count} parameters, expected {4 if affine else 2}: no biases, and is `affine` passed on?"
     x = bnas.Tensor(np.random.default_rng(10).standard_normal((3, 6, 7, 7)).astype(np.float32))
     y = deep(wide(precision.activation(x))).data
     y = y - y.mean(axis=(0, 2, 3), keepdims=True)
     y /= np.sqrt((y**2).mean(axis=(0, 2, 3), keepdims=True) + 1e-5)
-    return difference(operation(x).data, y, 1e-3)
+    fault = difference(operation(x).data, y, 1e-3)
+    return fault and f"another output than of activation, 1×1, 3×3, batch norm: {fault}"
 
 
 # %% tags=["exercise-3"]
@@ -653,6 +662,7 @@ check(3, build, examine_3)
 # * In a terminal, `bnas plot --genotype NAME -o FILE.png` draws a cell, and `bnas search RUN --operations ...`
 #   searches in a space of your own.
 # * Next: tutorial 7, where $\alpha$ and the weights learn in turns.
-# * Liu, Simonyan, Yang, *DARTS* (2019, arXiv 1806.09055), section 2; Zoph et al. (2018, 1707.07012), where cells
-#   come from; Xie et al., *SNAS* (2019, 1812.09926), and Cai et al., *ProxylessNAS* (2019, 1812.00332), who draw
-#   one candidate at a time; Wang et al. (2021, 2108.04392) on what a large $\alpha$ does not mean.
+# * Liu, Simonyan, Yang, *DARTS* (2019, arXiv 1806.09055), section 2; Shu, Wang, Cai (2020, 1909.09569) on wide and
+#   shallow cells; Zoph et al. (2018, 1707.07012), where cells come from; Xie et al., *SNAS* (2019, 1812.09926),
+#   and Cai et al., *ProxylessNAS* (2019, 1812.00332), who draw one candidate at a time; Wang et al. (2021,
+#   2108.04392) on what a large $\alpha$ does not mean.

@@ -22,7 +22,7 @@
 # * write a search as a bilevel problem, derive the gradients for $\alpha$ of first and second order, and say what
 #   each of them leaves out;
 # * run DARTS on the digits and see, in $\alpha$ and not in the accuracy, how operations without weights take over;
-# * explain why they do, apply two remedies, and say what a few seeds can tell of them.
+# * explain one reason why they may, test it, apply two remedies, and say what a few seeds can tell of them.
 #
 # **It assumes** tutorials 1 to 6.
 
@@ -56,9 +56,10 @@ BLUE, ORANGE, GREEN, PINK, BLACK = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "
 # $$\min_\alpha\ L_\text{val}\big(w^*(\alpha), \alpha\big) \quad\text{where}\quad
 #   w^*(\alpha) = \arg\min_w L_\text{train}(w, \alpha) .$$
 #
-# Both losses are the same function on different images (Eqs. 4.20, 4.21): $L_\text{NAS} = -\tilde f^P$, the mean
-# over a batch of $-\sum_n y_n \log p_n(w, \alpha)$, which is cross-entropy. (The gradient of $\tilde f^P$ for
-# $\alpha$ comes back in Eq. 4.29, and in tutorial 9.)
+# Both losses are the same function on different images (Eqs. 4.20, 4.21): $L_\text{NAS} = -\tilde f^P$, where
+# $\tilde f^P$ is the mean over a batch of $\sum_n y_n \log p_n(w, \alpha)$, the log-likelihood of the labels $y$
+# (and P is for Parent). So $L_\text{NAS}$ is cross-entropy. (The gradient of $\tilde f^P$ for $\alpha$ comes back
+# in Eq. 4.29, and in tutorial 9.)
 #
 # *Why two sets of images?* On the images that $w$ has learned, the best architecture is the one that lets $w$
 # learn them by heart. Only other images can object. (Mistake 1 shows it.)
@@ -89,15 +90,16 @@ BLUE, ORANGE, GREEN, PINK, BLACK = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "
 # $$\frac{d}{d\alpha} L_\text{val}(w'(\alpha), \alpha) = \nabla_\alpha L_\text{val}(w', \alpha)
 #   - \xi\, \nabla^2_{\alpha,w} L_\text{train}(w, \alpha)\, v, \qquad v = \nabla_{w'} L_\text{val}(w', \alpha).$$
 #
-# The matrix of mixed second derivatives has a row for each entry of $\alpha$ and a column for each weight. It is
-# never formed, since only its product with $v$ is needed. That is how $\nabla_\alpha L_\text{train}$ changes as
-# $w$ moves along $v$, a central difference (tutorial 2):
+# The matrix $\nabla^2_{\alpha,w}$, the transpose of $\nabla^2_{w,\alpha}$, has a row for each entry of $\alpha$
+# and a column for each weight. It is never formed, since only its product with $v$ is needed. That is how
+# $\nabla_\alpha L_\text{train}$ changes as $w$ moves along $v$, a central difference (tutorial 2):
 #
 # $$\nabla^2_{\alpha,w} L_\text{train}\, v \approx \frac{\nabla_\alpha L_\text{train}(w + \epsilon v, \alpha)
 #   - \nabla_\alpha L_\text{train}(w - \epsilon v, \alpha)}{2\epsilon}, \qquad
 #   \epsilon = \frac{0.01}{\lVert v \rVert} .$$
 #
-# Four gradients in all, and with $\xi = 0$ it is the first order.
+# Four backward passes in all: one for $w'$, one for both gradients of $L_\text{val}$, two for the difference. With
+# $\xi = 0$ it is the first order.
 
 
 # %%
@@ -114,13 +116,18 @@ def val(a, w):
 
 
 def second_order(a, w, xi, sign=-1):
-    """dL_val(w'(α), α)/dα; its first order if xi = 0."""
+    """dL_val(w'(α), α)/dα; its first order if xi = 0. (sign=+1 is for Mistake 2.)"""
     ahead = w - xi * train_weight(a, w)
     v = a  # ∂L_val/∂w
     eps = 0.01 / abs(v)
     product = (train_alpha(a, w + eps * v) - train_alpha(a, w - eps * v)) / (2 * eps)
     return ahead - 2 + sign * xi * product  # ∂L_val/∂α is w - 2
 
+
+# %% [markdown]
+# We compare it with the derivative of $L_\text{val}(w'(\alpha), \alpha)$ by a difference, and with the library.
+# Its `unrolled_gradient` takes both losses as functions, $\alpha$, the weights and $\xi$, and last a function that
+# makes $w'$ of the gradients, since an optimiser may have other steps than ours.
 
 # %%
 a, w, h = 2.0, -2.0, 1e-5
@@ -194,6 +201,7 @@ figure
 # ### With a mixed operation
 #
 # One that is not quadratic: three candidates in a mixed operation (Eq. 4.28), two of them with weights.
+# (`grad(loss, wanted)` returns a gradient for each of the Tensors that are wanted, and touches no others.)
 
 # %%
 rng = np.random.default_rng(2)
@@ -272,9 +280,9 @@ print("differences ", np.array(truth).round(6))
 #
 # ## DARTS on the digits
 #
-# Now the same on a supernet: 512 digits, 4 channels, two nodes a cell, and all eight candidates. (The rate of
-# $\alpha$ is five times the usual one, because the search is so short.) Two helpers run a search and keep
-# $\alpha$ after every epoch:
+# Now the same on a supernet: 512 digits for $w$, 173 others for $\alpha$, 4 channels, two nodes a cell, and all
+# eight candidates. (The rate of $\alpha$ is five times the usual 0.01, because the search is so short.) `darts`
+# makes a search, `run` runs it and keeps $\alpha$ after every epoch:
 
 # %%
 digits = bnas.data.load_dataset("digits", limit=512)
@@ -301,7 +309,7 @@ def run(search, epochs=6):
 
 
 # %% [markdown]
-# What does the second order cost, and how far is it from the first?
+# What does the second order cost, and how far is it from the first? An epoch of it, then both on one batch:
 
 # %%
 second = darts(order=2)
@@ -315,17 +323,17 @@ print(f"gradients in an epoch of {second.steps} steps: {records[0]['gradient_ste
 print(f"angle between both orders: {np.degrees(np.arccos(cosine)):.0f} degrees")
 
 # %% [markdown]
-# Four gradients for $\alpha$ and one for $w$ make 40; with the first order it is one each, 16. The two point in
-# different directions, but not in very different ones. The authors of DARTS found slightly better cells with the
-# second order, at more than twice the time. We go on with the first, as the Parent of DCP-NAS does. A whole
-# search:
+# Four passes for $\alpha$ and one for $w$ make 40; with the first order it is one each, 16. The two point in
+# different directions, but, on this batch, not in very different ones. The authors of DARTS found slightly better
+# cells with the second order, at more than twice the time. We go on with the first, as the Parent of DCP-NAS does.
+# A whole search:
 
 # %%
 search = darts()
 names = search.config.operation_names
 records, weights_of = run(search)
 plain = search, records, weights_of  # for later
-mean_weights = weights_of.mean(axis=(1, 2))  # (epochs + 1, M), over all edges
+mean_weights = weights_of.mean(axis=2)  # (epochs + 1, 2, M), over the edges of a cell
 print(f"gradients in an epoch of {search.steps} steps: {records[0]['gradient_steps']}")
 print("accuracy, validation:", *(f"{record['validation_accuracy']:.0%}" for record in records))
 print("normal cell:   ", *(name for name, _ in search.genotype().normal))
@@ -342,26 +350,33 @@ styles = {
     "sep_conv_3x3": (BLUE, "-"),
     "sep_conv_5x5": (BLUE, "--"),
 }
-figure = Figure(figsize=(6.9, 3.6), layout="constrained")
-ax = figure.subplots()
-for name, curve in zip(names, mean_weights.T):
-    color, dashes = styles[name]
-    ax.plot(curve, color=color, linestyle=dashes, linewidth=2, label=name)
-ax.axhline(1 / 8, color="#CCCCCC", linewidth=1, zorder=0)
-ax.set(xlabel="epochs", ylabel="softmax(α), mean over the edges")
-ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+figure = Figure(figsize=(7.6, 3.4), layout="constrained")
+axes = figure.subplots(1, 2, sharey=True)
+for ax, kind, curves in zip(axes, ("normal cell", "reduction cell"), mean_weights.swapaxes(0, 1)):
+    for name, curve in zip(names, curves.T):
+        color, dashes = styles[name]
+        ax.plot(curve, color=color, linestyle=dashes, linewidth=2, label=name)
+    ax.axhline(1 / 8, color="#CCCCCC", linewidth=1, zorder=0)
+    ax.set(xlabel="epochs", title=kind)
+axes[0].set_ylabel("softmax(α), mean over the edges")
+axes[1].legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
 figure
 
 # %% [markdown]
-# All begin at one eighth, the grey line. The two poolings (pink) rise at once and stay on top; most convolutions
-# (blue) fall below the line. At the end the two poolings and the skip, which have no weights to learn, hold about
-# half of the total; they began with three eighths. (Only where it halves the image does a skip have weights.) More
-# than half of the eight operations kept are theirs, where a random genotype has 3.4 on average. Meanwhile the
-# accuracy rises as if all were well. `bnas` calls it a *collapse* if they are more than three quarters of a
-# genotype; here we see how one begins.
+# All begin at one eighth, the grey line. In the reduction cell, on the right, the two poolings (pink) rise at once
+# and end with more than half of the weight, while all others end below the line. In the normal cell little is
+# decided. In this run the skip (orange) leads there at the end; with another seed another may (put `darts(seed=1)`
+# above).
+#
+# The two poolings and the skip have no weights to learn. (Only where it halves the image does a skip have some.)
+# They began with three eighths of the weight of both cells, and end with about half. More than half of the eight
+# operations kept are theirs, where a random genotype has 8 · 3/7 = 3.4 on average. Meanwhile the accuracy rises as
+# if all were well. `bnas` calls it a *collapse* if they are more than three quarters of a genotype; here we see
+# how one begins.
 #
 # In the literature it is the *skip* that takes over: on CIFAR-10, after many epochs, up to cells of nothing but
-# skips. On our small images the poolings come first. One mechanism would explain either, and can be drawn.
+# skips. On our small images the poolings come first, and in the reduction cell. One mechanism would explain
+# either, and can be drawn.
 #
 # ## Who is first
 #
@@ -406,7 +421,7 @@ races = {
     "α fast": race(1.0),
     "α fast, after 10 steps of rest": race(1.0, warmup=10),
 }
-for name, path in races.items():
+for name, path in (*races.items(), ("α fast, 1000 steps", race(1.0, steps=1000))):
     s, r = output_error(*path[-1])
     print(f"{name:31} skip weighs {s:.2f}, w = {path[-1, 1]:.2f}, L = {r**2:.3f}")
 
@@ -427,50 +442,72 @@ ax.legend(loc="upper right", framealpha=1, edgecolor="white")
 figure
 
 # %% [markdown]
-# On the black curve the mixture solves the task, with *any* share of the skip. So where a walk comes to rest on
-# it is a question not of who is better but of who was faster. The orange walk never gets there: $\alpha$ ran ahead
-# below the dotted line, and $w$ is starved. Let $\alpha$ rest for ten steps first (green, straight up), and the
-# walk crosses the dotted line early and turns to the left, to the convolution.
+# On the black curve the mixture solves the task, with *any* share of the skip. So where a walk comes to rest on it
+# is a question not of who is better but of who was faster. The orange walk is not there after 400 steps: $\alpha$
+# ran ahead below the dotted line, the skip weighs 0.99, and $w$ learns with a hundredth of its rate. It is
+# starved, not dead: the last line printed says that it arrives after all, within 1000 steps. But a search ends
+# when its epochs are over, and keeps what leads then. Let $\alpha$ rest for ten steps first (green, straight up),
+# and the walk crosses the dotted line early and turns to the left, to the convolution.
 #
 # It is a caricature: one edge, one weight, one loss for both, and rates chosen to show all three cases. What does
 # it predict for the digits? Operations without weights should pull hardest while the convolutions know little, and
-# less later. So let the weights learn alone, for nine epochs, and look where $\alpha$ *would* go:
+# less later, or even be pushed down, as the drawn skip is above the dotted line. So let the weights learn alone,
+# for nine epochs, and look where $\alpha$ *would* go. All gradients shrink when the loss does. So we also print
+# the pull of the poolings beside the size of an entry, the root of the mean of all squares.
 
 
 # %%
 def pull(supernet):
-    """-∂L_val/∂α on all validation images, mean over the edges, (M,)."""
-    with batch_statistics(supernet):
+    """-∂L_val/∂α on all validation images, (2, E, M)."""
+    with batch_statistics(supernet):  # batch norm as in training, without a trace of it
         loss = nas_loss(supernet(digits.validation.images), digits.validation.labels)
-    return -grad(loss, [supernet.alpha])[0].mean(axis=(0, 1))
+    return -grad(loss, [supernet.alpha])[0]
 
 
-# %%
 resting = darts(supernet_epochs=10, warmup=0.9)
 pulls = [pull(resting.supernet)]
 for number in range(9):
     resting.run_epoch(number, Quiet())
     pulls.append(pull(resting.supernet))
-pulls = 1000 * np.array(pulls)
+pulls = np.array(pulls)  # (10, 2, E, M)
 
-convolutions = [m for m, name in enumerate(names) if "conv" in name]
+# %%
 poolings = [m for m, name in enumerate(names) if "pool" in name]
+size = np.sqrt((pulls[:, 1] ** 2).mean(axis=(1, 2)))  # of an entry, in the reduction cell
+relative = pulls[:, 1][..., poolings].mean(axis=(1, 2)) / size
+print("reduction cell, pull of the poolings / size of an entry, by epoch:")
+print(*(f"{value:.2f}" for value in relative))
+
+# %%
+convolutions = [m for m, name in enumerate(names) if "conv" in name]
 skip = [names.index("skip_connect")]
-figure = Figure(figsize=(6.2, 3.2), layout="constrained")
-ax = figure.subplots()
-for name, chosen in (("poolings", poolings), ("skip", skip), ("convolutions", convolutions)):
-    color, _ = styles[names[chosen[0]]]
-    ax.plot(pulls[:, chosen].mean(axis=1), "o-", color=color, label=name)
-ax.axhline(0, color="#999999", linewidth=1)
-ax.set(xlabel="epochs of the weights alone", ylabel=r"pull on $\alpha$, thousandths")
-ax.legend(frameon=False)
+figure = Figure(figsize=(6.9, 3.2), layout="constrained")
+axes = figure.subplots(1, 2, sharey=True)
+for k, (ax, kind) in enumerate(zip(axes, ("normal cell", "reduction cell"))):
+    for name, chosen, mark in (
+        ("poolings", poolings, "o-"),
+        ("skip", skip, "s--"),
+        ("convolutions", convolutions, "^-."),
+    ):
+        color, _ = styles[names[chosen[0]]]
+        curve = 1000 * pulls[:, k][..., chosen].mean(axis=(1, 2))
+        ax.plot(curve, mark, color=color, label=name)
+    ax.axhline(0, color="#999999", linewidth=1)
+    ax.set(xlabel="epochs of the weights alone", title=kind)
+axes[0].set_ylabel(r"pull on $\alpha$, thousandths")
+axes[1].legend(frameon=False)
 figure
 
 # %% [markdown]
-# Above 0 an operation would gain weight. The pull of the poolings is largest after two epochs, when the accuracy
-# is still poor, and falls to a third and less; the convolutions are pushed down at first, and end near 0. That is
-# what the drawing predicted, though a part of it is plainer: as the loss shrinks, all gradients do. The skip is
-# hardly pulled up at all. On these images it is pooling that helps without having learned anything.
+# Above 0 an operation would gain weight. (Before the first step a pull tells nothing, as the classifier has
+# learned nothing either.) In the reduction cell, on the right, the poolings are pulled up most after two epochs;
+# then the pull falls to a third of that. So far the drawing is right. But most of this is plain shrinking: beside
+# the size of an entry, in the printed line, the pull falls far less. And in nine epochs it does not turn, as it
+# does in the drawing once $w > 1$. In the normal cell, on the left, all pulls are small.
+#
+# Why in the reduction cell, and why not the skip? Where the image is halved the skip has weights to learn, and is
+# pushed down like the convolutions; only the poolings need none. That fits the drawing, but does not prove it.
+# Pooling may just as well be a good way to halve an image of 8×8.
 #
 # ## Two remedies
 #
@@ -508,9 +545,9 @@ for name, settings in runs.items():
 # %% [markdown]
 # Read the shares first. At the end both remedies have less on skips and poolings than the plain search of the same
 # seed. Is that only because $\alpha$ moved less? With warm-up it moved in three epochs of six. But the plain
-# searches had a larger share after *their* first three epochs already, so the late start matters, too. With the
-# reward the entropy is higher, so the candidates are closer together altogether: the reward holds back everyone
-# who runs ahead, whether rightly or not.
+# searches had a larger share after *their* first three epochs already, so the late start matters, too. The entropy
+# is at most $\ln 8 = 2.08$, where nothing is decided. With both remedies it is higher than without: all candidates
+# are closer together. The reward holds back everyone who runs ahead, whether rightly or not.
 #
 # Now the counts of what is kept. They differ by one or two between seeds of the same search, which is as much as
 # between the searches. That is tutorial 6's discretisation: it makes much of little.
@@ -523,7 +560,7 @@ for name, settings in runs.items():
 # ## What goes wrong
 #
 # **Mistake 1: $\alpha$ and $w$ on the same images.** Two candidates, both linear: one sees the two features that
-# matter, the other twenty that are noise. $s$ is the weight of the noise.
+# matter, the other twenty that are noise. $s$ is the weight of the noise; the 0.01 in the code is a weight decay.
 
 
 # %%
@@ -599,8 +636,9 @@ figure
 
 # %% [markdown]
 # The V of tutorial 2. In float32, in which networks learn, steps of $10^{-6}$ are some per cent off by rounding,
-# and steps of 10 by curvature; 0.01 is at the bottom. One who forgets to divide by $\lVert v\rVert$, or does it
-# twice, is somewhere else on this curve, and $\lVert v\rVert$ changes from step to step.
+# and steps of 10 by truncation; 0.01 is at the bottom. (The reference is float64's own, with a step at the bottom
+# of *its* V.) One who forgets to divide by $\lVert v\rVert$, or does it twice, is somewhere else on this curve,
+# and $\lVert v\rVert$ changes from step to step.
 #
 # **Mistake 3: reading a collapse off the validation accuracy.** The supernets of the last section:
 
@@ -662,11 +700,13 @@ check(1, unrolled_k, examine_1)
 # %% [markdown]
 # **Exercise 2.** And all the way: with the same $L_\text{train}$, return the gradient of
 # $L_\text{val}(w^*(\alpha), \alpha)$. At $w^*$ the gradient $A w^* - B\alpha - c$ is 0 for every $\alpha$;
-# differentiate that.
+# differentiate that. (Compare it with exercise 1 for $k = 1$: what does one step put in the place of $A^{-1}$?)
 
 
 # %% tags=["exercise-2"]
-def at_the_optimum(alpha, A, B, c, val_alpha, val_w): ...
+def at_the_optimum(alpha, A, B, c, val_alpha, val_w):
+    """Shapes and functions as in exercise 1 -> (K,)."""
+    ...
 
 
 # %% tags=["check-2"]

@@ -15,7 +15,8 @@
 #
 # How does one search for a 1-bit network? One may let a 1-bit supernet learn from the labels, as the real one of
 # tutorial 7. One may also let a real supernet, the *Parent*, supervise a 1-bit one, the *Child*. This tutorial
-# measures what passes from one to the other, and what is lost on the way from a supernet to an architecture.
+# measures what passes from one to the other, and what is lost on the way from a supernet to an architecture. The
+# method is CP-NAS (*Child-Parent*), on which DCP-NAS, the subject of tutorials 9 to 11, is built.
 #
 # **You will be able to**
 #
@@ -35,6 +36,7 @@ from bnas import nn
 from bnas.config import SearchConfig
 from bnas.evaluation import accuracy
 from bnas.plots import Figure
+from bnas.runs import Silent  # a report of progress that says nothing
 from bnas.search import cp, dcp
 from bnas.search.objectives import kl_to_teacher, teacher_probabilities
 from bnas.search.paths import restricted_accuracy
@@ -61,31 +63,25 @@ tiny = {
 }
 
 
-class Quiet:
-    """A report of progress that says nothing."""
-
-    def step(self, label, loss, accuracy):
-        pass
-
-    def note(self, text):
-        pass
-
-
 def run(search, epochs, progress=None):
     """Run the epochs of these numbers; the validation accuracy after each."""
-    records = [search.run_epoch(number, progress or Quiet()) for number in epochs]
+    records = [search.run_epoch(number, progress or Silent()) for number in epochs]
     return [record["validation_accuracy"] for record in records]
 
 
 # %% [markdown]
 # ## The plain way: direct search
 #
-# Take tutorial 7's bilevel problem and put 1-bit convolutions into the supernet. The weights are now the latent
-# $\hat w$ and the scales $\beta$, the architecture is $\hat\alpha$, and the loss is cross-entropy on labels, the
-# same $L_\text{NAS}$ as before (Eqs. 4.24 and 4.25):
+# Take tutorial 7's bilevel problem and put 1-bit convolutions into the supernet. A hat marks what belongs to a
+# 1-bit network. The weights are now the latent $\hat w$ and the scales $\beta$, the architecture is $\hat\alpha$,
+# and the loss is cross-entropy on labels as before, on either split (Eqs. 4.24 and 4.25 of the book that is named
+# at the end):
 #
 # $$\min_{\hat\alpha} L_\text{val}\big(\hat w^*, \hat\alpha, \beta^*\big) \quad\text{where}\quad
 #   \hat w^*, \beta^* = \arg\min_{\hat w, \beta} L_\text{train}(\hat w, \hat\alpha, \beta) .$$
+#
+# $\beta$ may be learned, as it is written here, or computed from $\hat w$ by the closed form of tutorial 4. The
+# latter is the default of `bnas`, and what the searches below do.
 #
 # In code nothing is new but the precision: the step of $\hat\alpha$ and that of $\hat w$ alternate as in DARTS,
 # and signs pass gradients by the straight-through estimator of tutorial 3.
@@ -112,8 +108,8 @@ print("validation accuracy by epoch:", *(f"{share:.0%}" for share in run(direct,
 # $\hat p = p$.
 #
 # *It contains the label as a special case.* Written out it is $\sum_n p_n \ln p_n - \sum_n p_n \ln \hat p_n$.
-# The first sum does not depend on the Child. The second is cross-entropy with $p$ in the place of the label $y$;
-# with $p = y$, KL is the cross-entropy.
+# The first sum does not depend on the Child. The second is cross-entropy with $p$ in the place of the label $y$.
+# With $p = y$ the first sum is 0 (read $0 \ln 0$ as 0), and KL is the cross-entropy.
 #
 # *Its gradient is simple.* With $\ln \hat p_n = z_n - \ln \sum_j e^{z_j}$ and $\sum_n p_n = 1$,
 #
@@ -173,52 +169,56 @@ right_axes.legend(frameon=False)
 figure
 
 # %% [markdown]
-# Of all images that the Parent gets right, this is the one of which it is least sure. The label says one thing:
-# which class. The Parent also says what else the image resembles, and which classes are out of the question. For
-# a Child that still knows nothing, $\hat p_n = 0.1$ for all $n$, the gradients $\hat p - y$ and $\hat p - p$ are
+# Of all images that the Parent gets right, this is the one of which it is least sure: its $p$ has the largest
+# entropy. The label says one thing, which class. The Parent also says which others the image resembles, and which
+# it hardly resembles. For a Child that still knows nothing, $\hat p_n = 0.1$ for all $n$, the gradients
+# $\hat p - y$ and $\hat p - p$ are
 
 # %%
 print("class           ", *(f"{n:6}" for n in range(10)))
 print("from the label  ", *(f"{g:6.2f}" for g in 0.1 - y))
 print("from the Parent ", *(f"{g:6.2f}" for g in 0.1 - p[unsure]))
-spread = np.sqrt(p[validation.labels == 2].var(axis=0).sum())
-print(f"over all images of a 2 the label's row varies by 0, the Parent's by {spread:.2f}")
+same_class = p[validation.labels == validation.labels[unsure]]
+spread = np.sqrt(((same_class - same_class.mean(axis=0)) ** 2).sum(axis=1).mean())
+print(f"over all images of this class: distance of a row from their mean row {spread:.2f}")
 
 # %% [markdown]
-# From the label, nine classes are pushed down alike, and the same happens for every image of this class. From
-# the Parent, each image has a row of its own: a sharp image asks for a sharp answer, a doubtful one is not
-# forced to it. A label also pushes for ever, as $\hat p = y$ needs infinite logits; $\hat p = p$ is reached by
-# finite ones. What is not gained is truth: where the Parent is wrong, the Child learns the mistake.
+# A positive number pushes a class down, a negative one up. From the label, nine classes are pushed down alike, and
+# the same happens for every image of this class. From the Parent, each image has a row of its own (the last line
+# tells how far they typically lie from their mean; from the label it would be 0): a sharp image asks for a sharp
+# answer, a doubtful one is not forced to it. A label also pushes for ever, as $\hat p = y$ needs infinite logits;
+# $\hat p = p$ is reached by finite ones. What is not gained is truth: where the Parent is wrong, the Child learns
+# the mistake.
 #
-# In CP-NAS and DCP-NAS the Child minimises $-G + \mu L_R$ for $(\hat w, \beta)$, with $L_R$ of tutorial 4, and
-# $-G$ for $\hat\alpha$ (Eq. 4.26): no label is used any more.
+# In CP-NAS the Child minimises $-G + \mu L_R$ for $(\hat w, \beta)$, with the reconstruction loss $L_R$ of
+# tutorial 4, and $-G$ for $\hat\alpha$ (Eq. 4.26): it sees no label any more.
 #
 # ## Inheritance
 #
-# Parent and Child have the same shapes, so the Child can begin with the Parent's numbers:
-# $\hat w \leftarrow w$, $\hat\alpha \leftarrow \alpha$. It then computes with $\beta\operatorname{sign} w$. How
-# much of a layer survives that? The cosine between $w$ and $\operatorname{sign} w$ is
-# $\sum |w_i| / (\sqrt n\, \lVert w\rVert)$. For Gaussian weights it tends to
-# $\mathbb E|w| = \sqrt{2/\pi} \approx 0.80$. And activations become signs, too. A chain of random layers:
+# Parent and Child have the same shapes, so the Child can begin with the Parent's numbers: $\hat w \leftarrow w$,
+# $\hat\alpha \leftarrow \alpha$. It then computes with $\beta\operatorname{sign} w$. How much of a layer survives
+# that? The cosine between $w$ and $\operatorname{sign} w$ is $\sum |w_i| / (\sqrt n\, \lVert w\rVert)$. For
+# Gaussian weights it tends to $\mathbb E|w| = \sqrt{2/\pi} \approx 0.80$. And activations become signs, too. A
+# chain of random linear layers:
 
 # %%
 n = 400
-x = y1 = rng.standard_normal((200, n))
+x = x1 = rng.standard_normal((200, n))
 print(f"sqrt(2/pi) = {np.sqrt(2 / np.pi):.3f}; correlation with the real layers after")
 for depth in range(1, 7):
     w = rng.standard_normal((n, n)) / np.sqrt(n)
     weights_only = x @ np.sign(w)
-    x, y1 = x @ w, np.sign(y1) @ np.sign(w)
-    corr = [np.corrcoef(x.ravel(), other.ravel())[0, 1] for other in (weights_only, y1)]
+    x, x1 = x @ w, np.sign(x1) @ np.sign(w)
+    corr = [np.corrcoef(x.ravel(), other.ravel())[0, 1] for other in (weights_only, x1)]
     print(
-        f"  {depth} layers: this one's weights 1-bit {corr[0]:.2f}, all of it 1-bit {corr[1]:.2f}"
+        f"layer {depth}: its weights alone 1-bit {corr[0]:.2f}, all up to here 1-bit {corr[1]:.2f}"
     )
 
 # %% [markdown]
 # One layer keeps 0.8 if its weights become signs. With signs of inputs as well it is
-# $\sqrt{2/\pi}\cdot\sqrt{2/\pi} = 0.64$, and every further layer loses again, because its input is already
-# wrong. An inherited Child is neither the Parent nor random. The library does the copy in `inherit`; $\alpha$
-# is copied there too, and a learned $\beta$ restarts from the closed form of tutorial 4.
+# $\sqrt{2/\pi}\cdot\sqrt{2/\pi} = 2/\pi \approx 0.64$, and every further layer loses this factor again, because
+# its input is already wrong. An inherited Child is neither the Parent nor random. The library does the copy in
+# `inherit`; $\alpha$ is copied there too, and a learned $\beta$ restarts from the closed form of tutorial 4.
 
 # %%
 everything = np.ones(search.child.alpha.shape, bool)
@@ -239,17 +239,21 @@ print(f"  its convolutions alone {path_accuracy(search.child, convolutions):.1%}
 print(f"all others alone {path_accuracy(search.child, ~convolutions):.1%}")
 
 # %% [markdown]
-# Far below the Parent and far above chance, which is 10 %. The second last line is at chance, and is mistake 2
-# of "What goes wrong". The last one tells what has survived: the candidates without bits. Pooling and skips are
-# the same in both supernets; of the convolutions, two or four 1-bit layers deep each, next to nothing is left
-# at first. (Here the whole does worse than a part of it, as the convolutions add noise.)
+# Far below the Parent and far above chance, which is 10 %. All lines but the fourth let batch norm go by the
+# statistics of the images at hand, so the first differs a little from the Parent's accuracy above. The fourth goes
+# by the running means and variances that came with the weights. They are of the Parent's activations, not of the
+# Child's, and the result is chance; "What goes wrong" comes back to this.
 #
-# Now let the Child learn, and beside it one that has the same Parent to learn from but does
-# not inherit. A report of progress that measures shows what happens within an epoch.
+# The last line tells what has survived: the candidates without bits. Pooling and skips are the same in both
+# supernets; of the convolutions, two or four 1-bit layers deep each, next to nothing is left at first. (Here the
+# whole does worse than a part of it, as the convolutions add noise.)
+#
+# Now let the Child learn, and beside it one that has the same Parent to learn from but does not inherit. `Watch`
+# measures within the epochs.
 
 
 # %%
-class Watch(Quiet):
+class Watch(Silent):
     """Measures a supernet after every fourth step."""
 
     def __init__(self, supernet):
@@ -297,11 +301,12 @@ ax.legend(frameon=False, loc="lower right")
 figure
 
 # %% [markdown]
-# First compare blue and orange. Both have the same Parent to learn from; the one that inherits starts at 39 %
-# instead of 13 %, and is still ahead after four epochs. Then look at the green line: the second inheritance
-# *throws the Child back*, from the dotted line to where it was after the first one, because signs of new Parent
-# weights replace what the Child had learned. Within one epoch it is level again, and after four far beyond. Such
-# a notch stands at the first Child epoch of every round, in every history that `bnas plot` draws.
+# First compare blue and orange. Both have the same Parent to learn from; the one that inherits starts far above
+# chance, and is still ahead after four epochs. Then look at the green line: the second inheritance *throws the
+# Child back*, from the dotted line to about where it was after the first one, because signs of new Parent weights
+# replace what the Child had learned. Within an epoch or so it is level again, and after four far beyond. The
+# histories that `bnas plot` draws show this as a notch at the first Child epoch of every later round; it is deeper
+# there, since they measure by running statistics, which need some epochs to follow.
 #
 # ## CP-NAS: scores and drops
 #
@@ -310,9 +315,10 @@ figure
 #
 # $$z = \beta_P (A_P - A_C) + A_C = \beta_P A_P + (1 - \beta_P) A_C .$$
 #
-# The first form says what it was made for: an operation with a large difference $A_P - A_C$ suffers from its one
-# bit at present, but has potential, and $\beta_P$ says how much that counts. The second form says what it is, a
-# weighted mean. The operation of the least $z$ is dropped, the rest scored again. Made-up numbers of one edge:
+# ($\beta_P$ is a weight that one chooses, and has nothing to do with the scales $\beta$.) The first form says what
+# it was made for: an operation with a large difference $A_P - A_C$ suffers from its one bit at present, but has
+# potential, and $\beta_P$ says how much that counts. The second form says what it is, a weighted mean. The
+# operation of the least $z$ is dropped, the rest scored again. Made-up numbers of one edge:
 
 # %%
 names = np.array(["potential", "solid", "modest", "poor"])
@@ -334,7 +340,8 @@ for beta_p in (0.0, 0.3, 0.5, 1.0):
     print(f"beta_P = {beta_p}: dropped {', '.join(dropped)}; left {last}")
 
 # %% [markdown]
-# At $\beta_P = 0$ the Child alone decides, at 1 the Parent alone. In reality there is no table for an edge: an
+# At $\beta_P = 0$ the Child alone decides, at 1 the Parent alone. The operation that was called `potential` falls
+# early for the Child, and stays to the end from $\beta_P = 0.5$ on. In reality there is no table for an edge: an
 # accuracy belongs to a whole *path*, one operation on every edge. CP-NAS draws paths without replacement, so
 # that after $M$ paths each operation of each edge has been used once, does that $T$ times, and averages $z$ over
 # the paths that contain the operation. The other edges then act as noise. How many samplings $T$ does it take?
@@ -361,12 +368,12 @@ print("by chance", 1 / M, *(f"| T = {T}: {share_right(T):.2f}" for T in (1, 4, 1
 
 # %% [markdown]
 # With one sampling the choice is little better than chance, with 64 mostly right, although nothing here is
-# misleading, only noisy. The library's three functions do the same:
+# misleading, only noisy. The library's three functions do what was said:
 
 # %%
-alive = rng.random((2, 5, 5)) < 2
+alive = np.ones((2, 5, 5), bool)
 drawn = cp.sample_paths(alive, rng)
-print(f"{len(drawn)} paths, each operation used {np.unique(np.sum(drawn, axis=0))} times")
+print(f"{len(drawn)} paths; each operation in one of them:", (np.sum(drawn, axis=0) == 1).all())
 print(
     "score:", difference(cp.score(table_P, table_C, 0.3), 0.3 * table_P + 0.7 * table_C) or "same"
 )
@@ -375,14 +382,14 @@ expected = np.arange(5) != means.argmin(axis=-1)[..., None]
 print("drop_worst:", "same" if (cp.drop_worst(alive, means) == expected).all() else "differs")
 
 # %% [markdown]
-# A whole search: after every epoch of the Child some operations fall, until one an edge is left.
+# A whole search, with $T = 4$: after every epoch of the Child one operation of each edge falls, until one is left.
 
 # %%
 competing = SearchConfig(
     strategy="cp", rounds=1, parent_epochs=5, child_epochs=4, samplings=4, **tiny
 )
 cp_search = new_search(competing, digits)
-history = [cp_search.run_epoch(number, Quiet()) for number in range(9)]
+history = [cp_search.run_epoch(number, Silent()) for number in range(9)]
 alive = np.array([record["active"] for record in history[4:]])  # (5, 2, E, M)
 lifetimes = alive.sum(axis=0)  # 1: dropped after the first Child epoch; 5: never
 print("Child, validation:", *(f"{record['validation_accuracy']:.0%}" for record in history[5:]))
@@ -401,11 +408,15 @@ figure
 
 # %% [markdown]
 # A number is the Child's epoch after which the operation was dropped. Nothing here follows a rule that one
-# would like to see: `none` was kept on an edge, and a convolution fell first on one edge and stayed on another.
-# The Child's accuracies above are taken before each drop, the last one with two operations an edge: each drop
-# changes the sums of all nodes, and the small learning rate of the last epoch leaves no time to recover.
-# Algorithm 9 trains each sampled path for an epoch before it is scored; `bnas` scores with shared weights,
-# which is much cheaper and cruder. How crude the next section shows.
+# would like to see: `none` was kept on some edges, and a convolution fell first on one edge and stayed on another.
+# With $T = 4$ we had to expect as much.
+#
+# The Child's accuracies above are taken before each drop, the last one with two operations an edge. Every drop
+# takes a part out of the sums of all nodes, and the Child has one epoch to learn to do without it. The Parent
+# keeps all its operations while it teaches: it learns no more, so it could not make up for what it lost.
+#
+# Algorithm 9 of the book trains each sampled path for an epoch before it is scored; `bnas` scores with shared
+# weights, which is much cheaper and cruder. How crude the next section shows.
 #
 # ## The discretisation gap
 #
@@ -461,11 +472,11 @@ ax.legend(frameon=False)
 figure
 
 # %% [markdown]
-# Both curves fall as $T$ does, with no weight $\hat w$ changed: what is lost are the weaker members of the
-# mixture. On this way it is the Child that loses more, on the way to its path the direct supernet. The two ends
-# differ: at $T \to 0$ all edges stay and `none` may win one, while a genotype has two edges a node and no
-# `none`. And it is one seed. What follows from it is this: the accuracy of a supernet is no estimate of its
-# architecture's. A found path is trained anew before it is judged, as in tutorial 12.
+# Both curves end lower than they begin, with no weight $\hat w$ changed: what is lost are the weaker members of
+# the mixture. On this way it is the Child that loses more, on the way to its path (the printed gap) the direct
+# supernet. The two ends differ: at $T \to 0$ all edges stay and `none` may win one, while a genotype has two edges
+# a node and no `none`. And it is one seed. What follows from it is this: the accuracy of a supernet is no estimate
+# of its architecture's. A found path is trained anew before it is judged, as in tutorial 12.
 #
 # ## What goes wrong
 #
@@ -558,12 +569,12 @@ ax.legend(frameon=False, loc="upper left")
 figure
 
 # %% [markdown]
-# By running statistics the best architecture of this search is close to chance; with those of the images it is
-# right on 62 %. The orange diamond is far above the diagonal, and so are all drawn paths that are any good.
-# (Most are at chance either way: drawn at random, they consist of operations that hardly weighed while the
+# By running statistics the architecture that this search has found is close to chance; with those of the images it
+# is right on most. The orange diamond is far above the diagonal, and the drawn paths that are any good lie above
+# it too. (Most are at chance either way: drawn at random, they consist of operations that hardly weighed while the
 # supernet learned. This is what CP-NAS's scores rest on here.) The symptom is an accuracy at chance for what
-# should be good. That is why `restricted_accuracy` takes the statistics of the images, and leaves the running
-# ones as they are.
+# should be good. That is why `restricted_accuracy` takes the statistics of the images, and leaves the running ones
+# as they are.
 #
 # **Mistake 3: inherited weights, old $\beta$.** If $\beta$ is learned, it belongs to the Child's old weights.
 # One who copies $w$ and forgets $\beta$ keeps it. We plant three sorts of old $\beta$ in a Child and copy the
@@ -607,11 +618,12 @@ for name, case in cases.items():
     print("{:23} {:8.1%} {:15.2f} {:24.2f}".format(name, *inherited(*case)))
 
 # %% [markdown]
-# A $\beta$ that is too large does no harm to the accuracy: batch norm divides by it, and a sign does not see
-# it. It shows in the error of the kernels, which is what $L_R$ measures, and with running statistics. A
-# *negative* $\beta$, which a Child may well have learned, turns a channel upside down that the Parent has the
-# right way up; then the cosine falls, and the accuracy with it. The symptom: $L_R$ jumps at the beginning of
-# every round but the first, and the notch of the green line above gets deeper.
+# A $\beta$ that is too large does no harm to the accuracy: batch norm divides by it, and a sign does not see it.
+# It shows in the error of the kernels, which is what $L_R$ measures, and with running statistics. A *negative*
+# $\beta$ turns a channel upside down that the Parent has the right way up; then the cosine falls, and the accuracy
+# with it. Nothing forbids a learned $\beta$ to become negative, though $L_R$ draws it to
+# $\operatorname{mean}|\hat w|$. The symptom is a deeper notch in the green line above; $L_R$ alone does not tell,
+# as it jumps at every inheritance, with the right $\beta$ too: new weights are far from $\pm\beta$.
 #
 # ## Exercises
 #
@@ -648,9 +660,10 @@ def examine_1(answer):
 check(1, softened_gradient, examine_1)
 
 # %% [markdown]
-# **Exercise 2.** Score from any list of paths, drawn in whatever way. `paths` (S, E) holds the number of the
-# operation on each edge; `parent` and `child` (S,) the two accuracies of each path. Return for every edge the
-# operation with the least mean $z$ of those that occur; what was never drawn is not dropped.
+# **Exercise 2.** Score from any list of paths, drawn in whatever way. `paths` (S, E) holds for each of S paths the
+# number of the operation on each of E edges; `parent` and `child` (S,) the two accuracies of each path. Return for
+# every edge the number of the operation with the least mean $z$, among those that occur on it: what was never
+# drawn is not dropped.
 
 
 # %% tags=["exercise-2"]
@@ -663,22 +676,27 @@ def examine_2(answer):
     for S, E, M in ((6, 1, 3), (20, 5, 5), (60, 14, 8), (7, 4, 8)):
         paths = np.minimum(rng.geometric(0.3, (S, E)) - 1, M - 1)  # some operations much more often
         parent, child, beta_p = rng.uniform(0.1, 1, S), rng.uniform(0.1, 0.7, S), rng.uniform()
-        expected = []
-        for column in paths.T:
-            used = np.unique(column)
+        found = answer(paths.copy(), parent.copy(), child.copy(), beta_p)
+        expected, told = [], ""
+        for e, column in enumerate(paths.T):
+            used, count = np.unique(column, return_counts=True)
             z = [np.mean(cp.score(parent, child, beta_p)[column == m]) for m in used]
             expected.append(used[np.argmin(z)])
-        fault = difference(answer(paths.copy(), parent.copy(), child.copy(), beta_p), expected)
+            if len(found) == E and found[e] != expected[e] and not told:
+                each = (f"{m}: {k} paths, {v:.3f}" for m, k, v in zip(used, count, z))
+                told = f"; edge {e} has, with the means of z, " + "; ".join(each)
+        fault = difference(found, expected)
         if fault:
-            return f"with {S} paths, {E} edges and {M} operations: {fault}"
+            return f"with {S} paths, {E} edges and {M} operations: {fault}{told}"
 
 
 check(2, worst_operations, examine_2)
 
 # %% [markdown]
-# **Exercise 3.** A path's own running statistics can be had: pass all images through it once more and pool. A
-# batch norm sees `batches`, a list of arrays (N, C, H, W) whose N may differ. Return the mean and the variance
-# (dividing by the count) of each channel over *all* pixels of all batches, without joining the batches.
+# **Exercise 3.** A path's own statistics can be had: pass all images through it once more, batch by batch, and put
+# together what is seen. A batch norm sees `batches`, a list of arrays (N, C, H, W) whose N may differ. Return the
+# mean and the variance (dividing by the count) of each channel over *all* pixels of all batches, without joining
+# the batches.
 
 
 # %% tags=["exercise-3"]
@@ -711,6 +729,8 @@ check(3, pooled_statistics, examine_3)
 #   paths). `docs/strategies.md` compares the strategies and says where they depart from the papers.
 # * Try `bnas search RUN --strategy cp`, then `bnas plot RUN`.
 # * Next: tutorial 9, what the Parent can say beyond its predictions: in which direction $\alpha$ wants to go.
+# * Zhang, Xu, Lin, Wang, Doermann, *Binary Neural Networks: Algorithms, Architectures, and Applications* (2024):
+#   "the book". Sections 4.3 and 4.4 tell CP-NAS and DCP-NAS; our equation numbers are its own.
 # * Zhuo et al., *CP-NAS: Child-Parent Neural Architecture Search for 1-bit CNNs* (IJCAI 2020, arXiv
 #   2005.00057); Hinton, Vinyals, Dean, *Distilling the Knowledge in a Neural Network* (2015, arXiv 1503.02531);
 #   Liu, Simonyan, Yang, *DARTS* (2019, arXiv 1806.09055).

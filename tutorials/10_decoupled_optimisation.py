@@ -45,13 +45,14 @@ BLUE, ORANGE, GREEN, PINK, BLACK = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "
 # %% [markdown]
 # ## Two factors
 #
-# In a mixed operation stands $s_m(\alpha)\cdot(w_m \otimes a)$. The least that has this form is one $\alpha$
-# times one $w$, with a target and a small penalty on both:
+# In a mixed operation stands $s_m(\alpha)\cdot(w_m \otimes a)$, where $w_m \otimes a$ is the convolution of the
+# input $a$ with the weights $w_m$. The least that has this form is one $\alpha$ times one $w$, with a target and a
+# small penalty on both:
 #
 # $$L(\alpha, w) = \tfrac12 (\alpha w - 1)^2 + \tfrac\rho2 (\alpha^2 + w^2), \qquad \rho = 0.1 .$$
 #
-# The loss in the product is *bilinear* inside: linear in each factor while the other is held. We step as a search
-# does, first $\alpha$, then $w$ at the new $\alpha$, with the learning rates $\eta_1$ and $\eta_2$.
+# The product inside is *bilinear*: linear in each factor while the other is held. We step as a search does, first
+# $\alpha$, then $w$ at the new $\alpha$, with the learning rates $\eta_1$ and $\eta_2$ (`lr1` and `lr2`).
 
 # %%
 rho, lr1, lr2 = 0.1, 0.05, 0.05
@@ -81,9 +82,8 @@ best = loss(np.sqrt(1 - rho), np.sqrt(1 - rho))
 path = in_turns(0.1, 3.0, 600)
 for step in (0, 5, 20, 50, 100, 200, 400):
     alpha, w = path[step]
-    print(
-        f"step {step:3}: alpha {alpha:.3f}, w {w:.3f}, loss above the best {loss(alpha, w) - best:.4f}"
-    )
+    print(f"step {step:3}: alpha {alpha:.3f}, w {w:.3f}, product {alpha * w:.3f},", end=" ")
+    print(f"loss above the best {loss(alpha, w) - best:.4f}")
 
 # %% [markdown]
 # The best point is $\alpha = w = \sqrt{1 - \rho}$: by symmetry the factors are equal there, say both $u$, and
@@ -97,7 +97,7 @@ for step in (0, 5, 20, 50, 100, 200, 400):
 # the difference $w^2 - \alpha^2$ stays what it was. A factor that has run ahead stays ahead for ever:
 
 # %%
-for rho in (0, 0.1):
+for rho in (0, 0.1):  # it is read by slopes, and is 0.1 again in the end
     alpha, w = in_turns(0.1, 3.0, 600)[[0, 5, 20, 100, 600]].T
     print(f"rho {rho:3}: w² - alpha² =", (w**2 - alpha**2).round(2))
 
@@ -116,24 +116,32 @@ for rho in (0, 0.1):
 #   \approx \frac{\partial L}{\partial\alpha}
 #   - \eta_2\, \frac{\partial L}{\partial w}\, \frac{\partial^2 L}{\partial w\,\partial\alpha} ,$$
 #
-# all taken at the old point. Now comes what is special about a product: $\partial L/\partial w = \ell'\alpha$
-# contains $\alpha$ as a factor. A step with the rate $\eta_1$ along this derivative is
+# all taken at the old point. That last step is rough, in one place. On the left of the $\approx$ the derivatives
+# belong to the point $(\alpha, w')$, and the change of $\partial L/\partial\alpha$ on the way there, to first
+# order $-\eta_2\,\frac{\partial L}{\partial w}\frac{\partial^2 L}{\partial w\,\partial\alpha}$, is the second term
+# once more. In full the correction is twice the one written here. The equations to come leave that out; it changes
+# nothing below, where $\psi$ is learned.
+#
+# Now comes what is special about a product: $\partial L/\partial w = \ell'\alpha$ contains $\alpha$ as a factor. A
+# step with the rate $\eta_1$ along this derivative is
 #
 # $$\tilde\alpha^{t+1} = \underbrace{\alpha^t - \eta_1 \frac{\partial L}{\partial\alpha}}_{\alpha^{t+1}}
 #   + \;\eta_1\eta_2\; \psi\; \alpha^t, \qquad
 #   \psi = \ell'\,\frac{\partial^2 L}{\partial w\,\partial\alpha} = \ell'\,(\ell' + \alpha w\, \ell'') .$$
 #
-# That is Eq. 4.50: the ordinary step, plus $\eta\,\psi\,\alpha^t$ with $\eta = \eta_1\eta_2$. The book gets there
-# with matrices, Eqs. 4.42 to 4.49. For real weights $\psi$ contains a derivative that nobody wants to compute,
-# and so it is *learned*, one number for each edge. $\tilde\alpha$ depends on $\psi$, and the next gradient of the
-# loss is taken at $\tilde\alpha$; so
+# (Where the mixed derivative comes from: $\partial L/\partial\alpha = \ell'(\alpha w)\,w$, differentiated for $w$
+# by the product rule.) That is Eq. 4.50: the ordinary step, plus $\eta\,\psi\,\alpha^t$ with
+# $\eta = \eta_1\eta_2$. The book gets there with matrices, Eqs. 4.42 to 4.49. For the weights of a network $\psi$
+# contains a derivative that nobody wants to compute, and so it is *learned*, one number for each edge.
+# $\tilde\alpha$ depends on $\psi$, and the next gradient of the loss is taken at $\tilde\alpha$; so
 #
 # $$\frac{\partial L}{\partial\psi} = \eta\,\frac{\partial L}{\partial\tilde\alpha}\,\alpha^t, \qquad
 #   \psi^{t+1} = \Big|\psi^t - \eta_\psi \frac{\partial L}{\partial\psi^t}\Big| \quad (4.51).$$
 #
 # And backtracking is done only where a weight has run ahead (4.52). Its norm $R(w) = \|w\|^2$ (4.53) has to rank
-# above $\tau$ among the operations of its edge. Those without weights count too: an identity as one weight of 1
-# for each channel. Let the rival of our $w$ be an identity, and $\tau = 1$; then we backtrack while $w^2 \ge 1$.
+# above $\tau$ among the operations of its edge, where the smallest norm has rank 1. Those without weights count
+# too: an identity as one weight of 1 for each channel. Let the rival of our $w$ be an identity of one channel, and
+# $\tau = 1$; then we backtrack while $w^2 \ge 1$.
 
 
 # %%
@@ -144,7 +152,7 @@ def backtracked(alpha, w, steps, eta, psi="learned", psi_lr=1.0):
         slope, slope_w = slopes(alpha, w)
         if psi == "learned":  # the slope is that at the present alpha, which psi has made
             factor = abs(factor - psi_lr * eta * slope * before * ahead)  # 4.51
-        elif psi == "exact":
+        elif psi == "derived":  # factor * alpha = (dL/dw) (d²L/dw dalpha), penalty included
             factor = slope_w / alpha * (2 * alpha * w - 1)
         before = alpha
         alpha = alpha - lr1 * slope
@@ -159,7 +167,8 @@ def backtracked(alpha, w, steps, eta, psi="learned", psi_lr=1.0):
 # %%
 runs = {
     "coupled": backtracked(0.1, 3.0, 600, 0.0),
-    "η = η₁η₂, exact ψ": backtracked(0.1, 3.0, 600, lr1 * lr2, "exact"),
+    "η = η₁η₂, derived ψ": backtracked(0.1, 3.0, 600, lr1 * lr2, "derived"),
+    "η = 2η₁η₂, derived ψ": backtracked(0.1, 3.0, 600, 2 * lr1 * lr2, "derived"),
     "η = η₁η₂, learned ψ": backtracked(0.1, 3.0, 600, lr1 * lr2),
     "η = 0.025, learned ψ": backtracked(0.1, 3.0, 600, 0.025),
     "η = 0.1, ψ = 1 fixed": backtracked(0.1, 3.0, 600, 0.1, "fixed"),
@@ -169,7 +178,7 @@ for name, path in runs.items():
     above = loss(*path.T[:2]) - best
     arrived = np.flatnonzero(above < 1e-3)[0]
     print(
-        f"{name:21}: within 0.001 of the best after {arrived:3} steps, largest alpha {path[:, 0].max():.2f}"
+        f"{name:22}: within 0.001 of the best after {arrived:3} steps, largest alpha {path[:, 0].max():.2f}"
     )
 
 # %% tags=["picture"]
@@ -192,29 +201,30 @@ figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", nco
 figure
 
 # %% [markdown]
-# Left, the landscape, dark where the loss is large (its logarithm). All start at the lower right. The light
-# valley is $\alpha w = 1$, nearly; the star is the best point, and the dots are where each path is after 100
-# steps. The blue path goes into the valley at once, and then creeps along it. The orange one is pushed outwards
-# all the time, runs beside the valley and is at the star much sooner. The pink one is pushed four times as hard
-# by a $\psi$ that does not learn: it overshoots, until to the left of the white line ($w = 1$) backtracking ends
-# and it has to come back. On the right the same as losses.
+# Left, the landscape, dark where the loss is large (its logarithm). All start at the lower right. The light valley
+# is $\alpha w = 1$, nearly; the star is the best point, and the dots are where each path is after 100 steps. The
+# blue path goes into the valley at once, and then creeps along it. The orange one is pushed outwards until it
+# crosses the white line ($w = 1$), where backtracking ends; it runs beside the valley and falls into it near the
+# star, much sooner. The pink one is pushed four times as hard by a $\psi$ that does not learn: it overshoots, and
+# beyond the white line has to come back. On the right the same as losses; both kinks are crossings of the line.
 #
 # So backtracking does what is claimed: $\alpha$ is pulled after a weight that has run ahead. Two things in the
 # printed table should give you pause. With the $\eta$ of the derivation the gain is modest, and the large one
-# comes from a step ten times that. And the *exact* $\psi$ gains next to nothing. Look at the factor itself:
+# comes from a step ten times that. And the $\psi$ of the derivation gains next to nothing, twice of it no more.
+# Look at the factor itself:
 
 # %%
-print("step                ", *(f"{step:6}" for step in (1, 5, 20, 50, 100, 150)))
+print(f"{'step':22}", *(f"{step:6}" for step in (1, 5, 20, 50, 100, 150)))
 for name in (
-    "η = η₁η₂, exact ψ",
+    "η = η₁η₂, derived ψ",
     "η = η₁η₂, learned ψ",
     "η = 0.025, learned ψ",
     "η = 0.1, learned ψ",
 ):
-    print(f"{name:21}", *(f"{runs[name][step, 2]:6.2f}" for step in (1, 5, 20, 50, 100, 150)))
+    print(f"{name:22}", *(f"{runs[name][step, 2]:6.2f}" for step in (1, 5, 20, 50, 100, 150)))
 
 # %% [markdown]
-# The exact $\psi$ is negative at first, which the absolute value in Eq. 4.51 forbids, and then falls to 0. The
+# The derived $\psi$ is negative at first, which the absolute value in Eq. 4.51 forbids, and then falls to 0. The
 # learned $\psi$ is no estimate of the $\psi$ in the derivation, nor is it trained to be one. It begins at 1, and
 # moves by $\eta_\psi\,\eta\,\alpha\,\partial L/\partial\tilde\alpha$, a product of small numbers: at a small
 # $\eta$ it hardly moves, at a large one it falls as soon as pushing hurts. That last part is useful, compare the
@@ -228,14 +238,14 @@ for name in (
 # it does not: $\alpha$ acts through a softmax, its gradient is $s_m\langle g, o_m - y\rangle$ (tutorial 6), and
 # that *vanishes* as soon as an edge is decided. Weight decay is left, and the optimiser is Adam, whose steps are
 # about $\eta_1$ at most, however large the gradient. So backtracking wins for good once
-# $\eta\psi|\alpha| > \eta_1$, that is, for
+# $\eta\,\psi\,|\alpha| > \eta_1$, that is, for
 #
 # $$|\alpha| > \frac{\eta_1}{\eta\,\psi}, \qquad\text{and with } \eta = \eta_1\eta_2:
 #   \quad |\alpha| > \frac{1}{\eta_2\,\psi} .$$
 #
 # At the usual rates of a search on the digits, $\eta_1 = 0.01$ and $\eta_2 = 0.1$, that is 10; a logit of 10 is
 # far more than a search needs. With a constant $\eta = 0.01$ it is 1, where every search arrives. One edge with
-# four operations, the loss $\sum_m s_m u_m$, 2,000 steps:
+# four operations, all of them backtracked, the loss $\sum_m s_m u_m$ with fixed numbers $u_m$, 2,000 steps:
 
 
 # %%
@@ -274,9 +284,9 @@ figure
 # %% [markdown]
 # The axis is logarithmic, so a straight line is exponential growth. With $\eta = 0.01$, once the default of
 # `bnas`, the line is straight from about 1 on and ends beyond $10^8$; $e^{0.01 \cdot 2000}$ is $5\cdot 10^8$.
-# With 0.003 it bends upwards when it passes 3.3, as the formula says. With the product of the rates $\alpha$
-# stays close to where it is without backtracking, and towards the end, where the rate has fallen, comes back to
-# it.
+# With 0.003 there is no stopping once it has passed 3.3, as the formula says, and later this line becomes straight
+# too. With the product of the rates $\alpha$ stays close to where it is without backtracking (the blue line nearly
+# covers the black one), and towards the end, where the rate has fallen, comes back to it.
 #
 # This is a bound in practice only. If the gradients are larger, $\psi$ learns faster, and takes $\alpha$ with it:
 
@@ -287,8 +297,9 @@ for scale, psi_lr in ((0.1, 1), (10, 1), (100, 1), (0.1, 50), (10, 50)):
     print(f"{scale:9} {psi_lr:9} {largest.max():13.3g} {psi.max():13.3g}")
 
 # %% [markdown]
-# On the digits $\langle g, o_m\rangle$ stays below 1, and $\eta_\psi = 1$ keeps $\psi$ near 1. The equations have
-# no bound of their own.
+# Here $u_m$ stands for $\langle g, o_m\rangle$. In searches on the digits that was found to stay below 1
+# (`docs/strategies.md`, *An α that stays sane*), where $\eta_\psi = 1$ keeps $\psi$ near 1. The equations have no
+# bound of their own.
 #
 # ## The library's
 #
@@ -374,9 +385,9 @@ print(
 )
 
 # %% [markdown]
-# Somewhat more than a fifth, over a whole search. Let us see a piece of one: the same supernet, the same batches,
-# one epoch, with and without backtracking. For comparison, two runs without backtracking: one whose $\alpha$
-# begins a hundred-thousandth away, and one with the batches in another order.
+# Somewhat more than a fifth, over a whole search, and that without any opposition. Let us see a piece of one: the
+# same supernet, the same batches, one epoch, with and without backtracking. For comparison, two runs without
+# backtracking: one whose $\alpha$ begins a hundred-thousandth away, and one with the batches in another order.
 
 
 # %%
@@ -420,8 +431,8 @@ for name, alpha in (
 #
 # ## What goes wrong
 #
-# **Mistake 1: a constant η that looks small.** You have seen it above: 0.01 is harmless for a hundred steps. The
-# symptom is that the largest $|\alpha|$ in the history grows by the same factor in every epoch, while the loss
+# **Mistake 1: a constant η that looks small.** You have seen it above: 0.01 does little in the first fifty steps.
+# The symptom is that the largest $|\alpha|$ in the history grows by the same factor in every epoch, while the loss
 # does not change. What it does to an edge, and to the factor $s(1 - s)$ of its gradients:
 
 # %%
@@ -453,14 +464,14 @@ def value(psi):
 
 
 slope = np.cos(after(1.0) - target)  # at the backtracked alpha
-print(f"by differences            {(value(1 + 1e-5) - value(1 - 1e-5)) / 2e-5:+.6f}")
+print(f"by differences             {(value(1 + 1e-5) - value(1 - 1e-5)) / 2e-5:+.6f}")
 print(f"with alpha before the step {0.1 * slope @ old:+.6f}")
 print(f"with alpha at hand         {0.1 * slope @ after(1.0):+.6f}")
 
 # %% [markdown]
-# With the wrong $\alpha$ even the sign is wrong here, where the step was a large one. In a search
-# there is no such alarm: $\alpha$ changes little in a step, the signs agree most of the time, and the symptom is
-# none at all. This is the kind of error for which one compares with finite differences *before* the search.
+# With the wrong $\alpha$ even the sign is wrong here, where the step was a large one. In a search there is no such
+# alarm: $\alpha$ changes little in a step, the signs agree most of the time, and the symptom is none at all. This
+# is the kind of error for which one compares with finite differences *before* the search.
 #
 # **Mistake 3: τ does not fit the number of operations.** Ranks go from 1 to $M$. With five operations no rank is
 # above 5:
@@ -477,13 +488,13 @@ for tau in (2, 3, 4, 5):
 #
 # ## Exercises
 #
-# **Exercise 1.** Write one exact step of $\alpha$ for a loss $\ell(\alpha w)$: the ordinary step plus
-# $\eta_1\eta_2\,\psi\,\alpha$, with the $\psi$ of the derivation. `d1` and `d2` are functions of the product,
-# $\ell'$ and $\ell''$.
+# **Exercise 1.** Write one step of $\alpha$ for a loss $\ell(\alpha w)$ with the $\psi$ of the derivation, not
+# doubled: the ordinary step plus $\eta_1\eta_2\,\psi\,\alpha$. `d1` and `d2` are functions of the product, $\ell'$
+# and $\ell''$.
 
 
 # %% tags=["exercise-1"]
-def exact_step(alpha, w, lr1, lr2, d1, d2): ...
+def derived_step(alpha, w, lr1, lr2, d1, d2): ...
 
 
 # %% tags=["check-1"]
@@ -500,16 +511,16 @@ def examine_1(answer):
             lr1, h = rng.uniform(0.01, 0.5), 1e-4
             for lr2 in (0.0, 0.3):
 
-                def bent(a):  # to first order in lr2, as in the derivation
+                def bent(a):  # its slope at alpha is the one of the derivation
                     return ell(a * w) - lr2 * (d1(alpha * w) * alpha) * d1(a * w) * a
 
                 truth = alpha - lr1 * (bent(alpha + h) - bent(alpha - h)) / (2 * h)
                 fault = difference(answer(alpha, w, lr1, lr2, d1, d2), truth, 1e-6)
                 if fault:
-                    return f"l = {name}, alpha {alpha:.2f}, w {w:.2f}, lr2 {lr2}: {fault}"
+                    return f"l = {name}, alpha {alpha:.3f}, w {w:.3f}, lr2 {lr2}: {fault}"
 
 
-check(1, exact_step, examine_1)
+check(1, derived_step, examine_1)
 
 # %% [markdown]
 # **Exercise 2.** By what factor does an $\alpha$ grow in `steps` steps that nothing opposes? $\eta$ is the

@@ -15,7 +15,7 @@
 #
 # One search has found a network with 98.4 % test accuracy, another one with 97.8 %. Is the first search better?
 # Perhaps. The seed was one of many, the test images were few, and somebody may have tried until it looked good.
-# This tutorial is about telling a difference from noise, and about what a fair comparison of searches needs.
+# This tutorial tells a difference from noise, and compares two searches fairly.
 #
 # **You will be able to**
 #
@@ -44,7 +44,7 @@ from bnas.plots import Figure, comparison_figure
 from bnas.runs import RunFolder, Silent, run
 from bnas.runs.files import checkpoint_digest
 from bnas.search.strategies import new_search
-from bnas.space import format_genotype, random_genotype, skip_genotype, write_genotype
+from bnas.space import format_genotype, skip_genotype, write_genotype
 from bnas.train import Training
 
 # %%
@@ -62,10 +62,10 @@ print(
 # %% [markdown]
 # ## One network, 364 images
 #
-# Imagine all digits that anybody will ever write. The network is right on a share $p$ of them: that is what we
-# want to know. We have $n = 364$ test images, drawn from all of them, and it is right on $k$. Each image is a
-# toss of a coin that shows "right" with probability $p$, so $k$ follows the *binomial* distribution, and the
-# measured accuracy $\hat p = k / n$ has
+# Of all digits that anybody will ever write the network is right on a share $p$: that is what we want to know. We
+# have $n = 364$ test images, drawn from all of them, and it is right on $k$. Each image is a toss of a coin that
+# shows "right" with probability $p$, so $k$ follows the *binomial* distribution, and the measured accuracy
+# $\hat p = k / n$ has
 #
 # $$\operatorname{mean} \hat p = p, \qquad \operatorname{sd} \hat p = \sqrt{p (1 - p) / n},$$
 #
@@ -79,17 +79,16 @@ for p in (0.90, 0.95, 0.98, 0.99):
     print(f"accuracy {p:.0%}: standard deviation {100 * np.sqrt(p * (1 - p) / n):.2f} points")
 
 # %% [markdown]
-# So two networks of exactly the same quality, tested on different images, easily differ by a point.
+# So two networks of the same quality, tested on different images, easily differ by a point.
 #
 # For an interval one can go $z = 1.96$ standard deviations to both sides, with $\hat p$ in place of the unknown
 # $p$: $\hat p \pm z \sqrt{\hat p (1 - \hat p) / n}$. This is the interval of Wald, and it breaks where we need it:
-# a network without any mistake gets the interval from 100 % to 100 %. Wilson's idea (1927) is to ask the question
-# the other way round. Which $p$ are there that would make our $\hat p$ no surprise? Those with
+# a network without any mistake gets the interval from 100 % to 100 %. Wilson (1927) asks the other way round:
+# which $p$ would make our $\hat p$ no surprise? Those with
 #
 # $$|\hat p - p| \le z \sqrt{p (1 - p) / n} .$$
 #
-# The unknown $p$ stands on both sides, and that is the point: every candidate brings its own standard deviation.
-# Square both sides and sort by powers of $p$,
+# Every candidate $p$ brings its own standard deviation. Square both sides and sort by powers of $p$,
 #
 # $$\Big(1 + \frac{z^2}{n}\Big) p^2 - \Big(2 \hat p + \frac{z^2}{n}\Big) p + \hat p^2 \le 0 ,$$
 #
@@ -99,12 +98,15 @@ for p in (0.90, 0.95, 0.98, 0.99):
 
 
 # %%
-def wald(k, n, z=1.96):
+Z = 1.959964  # 95 % of a normal distribution lie within so many standard deviations
+
+
+def wald(k, n, z=Z):
     p, half = k / n, z * np.sqrt(k / n * (1 - k / n) / n)
     return p - half, p + half
 
 
-def wilson(k, n, z=1.959964):
+def wilson(k, n, z=Z):
     p = k / n
     middle, half = p + z**2 / (2 * n), z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
     return (middle - half) / (1 + z**2 / n), (middle + half) / (1 + z**2 / n)
@@ -141,8 +143,8 @@ figure
 #
 # ## The seed
 #
-# Train the same architecture again with another seed, and other weights come out. Five times, with everything
-# else equal, validation images held out:
+# Train the same architecture again with another seed, and other weights come out. Here the skips alone, a baseline
+# of tutorial 11, five times, with everything else equal and the validation images held out:
 
 
 # %%
@@ -162,21 +164,22 @@ def right(network):
     return predict(network, digits.test.images).argmax(axis=1) == digits.test.labels
 
 
-one = random_genotype(2, np.random.default_rng(0))
-known = np.array([right(train(one, seed)) for seed in range(5)])
+known = np.array([right(train(skip_genotype(2), seed)) for seed in range(5)])
 shares = known.mean(axis=1)
 print("test accuracy of five seeds, %:", np.round(100 * shares, 1))
 print(f"mean {shares.mean():.2%}, standard deviation {100 * shares.std(ddof=1):.2f} points,")
 print(f"standard error of the mean {100 * shares.std(ddof=1) / np.sqrt(5):.2f} points")
 
 # %% [markdown]
-# Nothing differs but random numbers, and yet the best seed is more than ten points above the worst. (These
+# Nothing differs but random numbers, and yet the best seed is eight points above the worst. (These
 # networks have barely begun to learn. Longer training brings the seeds closer together, but never to one value.)
 # Three numbers that are often mixed up:
 #
-# * The **standard deviation over seeds** says how far *one* run is from the mean. It does not shrink with more
-#   seeds; it only gets known better. `ddof=1` divides by $n - 1$, since the mean was taken from the same values.
-# * The **standard error**, $s / \sqrt n$, says how far the *mean* of $n$ seeds is from that of all seeds.
+# * The **standard deviation over seeds**, $s$, says how far *one* run is from the mean. It does not shrink with
+#   more seeds; it only gets known better. (`ddof=1` divides by one less than the number of seeds, since the mean
+#   was taken from the same values.)
+# * The **standard error** is $s$ divided by the square root of the number of seeds. It says how far the *mean* of
+#   these seeds is from that of all seeds.
 # * **Wilson's interval** says how far the accuracy of *one network* may be off because there are 364 images. More
 #   seeds do not help against that: all five networks have been tested on the same images.
 #
@@ -200,27 +203,27 @@ print("ours: {:.2%} to {:.2%}".format(*ours), "  bnas: {:.2%} to {:.2%}".format(
 print("equal:", np.allclose(ours, theirs, rtol=1e-12))
 
 # %% [markdown]
-# `bnas.comparison.bootstrap_interval` is SciPy's, with the same random numbers every time, so that a table does
-# not change from one look to the next. It needs no formula and no normal distribution. What it needs is a sample
-# that looks like the world, and of five seeds that is much to ask. We shall count.
+# `bootstrap_interval` of `bnas` is SciPy's, with the same random numbers every time, so that a table does not
+# change from one look to the next. The bootstrap needs no formula and no normal distribution. What it needs is a
+# sample that looks like the world, and of five seeds that is much to ask. We shall count.
 #
 # ## Pairs
 #
-# To compare search A with search B, run both with the seeds 0, 1, 2, ... and subtract *seed by seed*. Why not
-# compare the two means? Let the accuracies of a seed be
+# To compare search A with search B, run both with the seeds 0, 1, 2, ... and subtract *seed by seed*. What is that
+# good for? Let the accuracies of seed $i$ be
 #
-# $$a_s = \mu_A + c_s + e_s, \qquad b_s = \mu_B + c_s + e'_s,$$
+# $$a_i = \mu_A + c_i + e_i, \qquad b_i = \mu_B + c_i + e'_i,$$
 #
-# where $c_s$ is what the seed does to both (the same batches in the same order, say), and $e$ is what it does to
-# each alone, all independent. Write $\sigma^2$ for the variance of $a$ and of $b$, and
-# $\rho = \operatorname{Var} c / \sigma^2$ for their correlation. In $a_s - b_s$ the common part cancels:
+# where $c_i$ is what the seed does to both (the same batches in the same order, say), and $e_i$ and $e'_i$ what it
+# does to each alone, all independent. Write $\sigma^2$ for the variance of $a$ and of $b$, and
+# $\rho = \operatorname{Var} c / \sigma^2$ for their correlation. In $a_i - b_i$ the common part cancels:
 #
-# $$\operatorname{Var}(a_s - b_s) = 2 \operatorname{Var} e = 2 \sigma^2 (1 - \rho),
-#   \qquad \text{unpaired: } \operatorname{Var}(a_s - b_r) = 2 \sigma^2 \quad (r \ne s).$$
+# $$\operatorname{Var}(a_i - b_i) = 2 \operatorname{Var} e = 2 \sigma^2 (1 - \rho),
+#   \qquad \text{unpaired: } \operatorname{Var}(a_i - b_j) = 2 \sigma^2 \quad (i \ne j).$$
 #
-# So pairs gain what is common, and if nothing is common ($\rho = 0$) they lose nearly nothing. We know the truth
-# in a simulation, and so can count how often an interval holds it. A resample is fully told by how often it
-# draws each seed, so all means of all resamples are one matrix product.
+# So pairs gain what is common, and if nothing is common ($\rho = 0$) they lose nearly nothing. We count in a
+# simulation, where the truth is known, how often an interval holds it. A resample is fully told by how often it
+# draws each seed, so the means of all resamples are one matrix product.
 
 
 # %%
@@ -250,12 +253,12 @@ for rho in (0, 0.5, 0.9):
 # %% [markdown]
 # With a correlation of 0.9 the paired interval is a third as wide ($\sqrt{1 - 0.9} = 0.32$). The unpaired one
 # then holds the truth always, which is no virtue: it is far too wide, and says "noise" where there is a
-# difference. How much two searches share with a seed is not known beforehand; different architectures draw
-# different weights, and it may be little. Pairs cost nothing, so take them.
+# difference. How much two searches share with a seed is not known beforehand, and it may be little. Pairs cost
+# nothing, so take them.
 #
 # There is a second pairing, and it nearly always helps. Two networks are tested on **the same images**, and most
-# images are easy for both. Let $d_i$ be $+1$ where only the first is right, $-1$ where only the second is, else
-# 0. The difference of the accuracies is the mean of $d$, and its standard error that of any mean,
+# images are easy for both. For each image let $d$ be $+1$ where only the first is right, $-1$ where only the
+# second is, else 0. The difference of the accuracies is the mean of $d$, and its standard error that of any mean,
 # $\operatorname{sd}(d) / \sqrt n$.
 
 # %%
@@ -271,13 +274,13 @@ print(f"difference {100 * (first.mean() - second.mean()):+.2f} points")
 print(f"if each had images of its own, the standard error would be {100 * apart:.2f} points")
 
 # %% [markdown]
-# (The standard error for the same images is exercise 1.) This says how sure the difference between these *two
+# For the same images it is smaller; exercise 1 computes it. This says how sure the difference between these *two
 # networks* is. It says nothing about another seed.
 #
 # ## How often does a 95 % interval hold the truth?
 #
-# We draw $n$ differences with a known mean, put the bootstrap interval around them, and count, 4,000 times. Beside
-# it the interval of Student (1908), $\bar d \pm t\, s / \sqrt n$. There $t$ is larger than 1.96, because $s$ comes
+# We draw $r$ differences with a known mean, put the bootstrap interval around them, and count, 4,000 times. Beside
+# it the interval of Student (1908), $\bar d \pm t\, s / \sqrt r$. There $t$ is larger than 1.96, because $s$ comes
 # from the same few values: 4.30 for three of them, 2.78 for five, 2.09 for twenty. It is exact if the differences
 # are normal, as they are here.
 
@@ -328,12 +331,12 @@ figure
 # for such intervals: of all 4,000, a quarter do. On the right, the bootstrap keeps its promise slowly: far below
 # 95 % with three pairs, still below with five, near it with twenty.
 #
-# Three pairs can even be done by hand. The smallest mean that a resample can have is three times the smallest
-# value. That resample has the probability $1/27 = 3.7\ \%$, more than 2.5 %. So the 2.5th percentile *is* the
-# smallest value, and the interval is just the range of the three. It misses the truth if all three lie on one
-# side of it, which for a symmetric distribution happens with probability $2 \cdot (1/2)^3 = 25\ \%$. In general
-# $n$ pairs lie on one side with probability $2^{1 - n}$, and only from $n = 6$ on is that below 5 %. This is the
-# note that `bnas compare` prints.
+# Three pairs can even be done by hand. The resample with the smallest mean draws the smallest value three times.
+# It has the probability $1/27 = 3.7\ \%$, more than 2.5 %. So the 2.5th percentile *is* the smallest value, and
+# the interval is just the range of the three. It misses the truth if all three lie on one side of it, which for a
+# symmetric distribution happens with probability $2 \cdot (1/2)^3 = 25\ \%$. In general $r$ pairs lie on one side
+# with probability $2^{1 - r}$, and only from $r = 6$ on is that below 5 %. This is the note that `bnas compare`
+# prints.
 #
 # ## Chosen by its luck
 #
@@ -344,14 +347,14 @@ figure
 # $$P(\max \le k) = F(k)^m, \qquad
 #   \operatorname{mean}(\max) = \sum_{k \ge 0} P(\max > k) = \sum_{k=0}^{n-1} \big(1 - F(k)^m\big) .$$
 #
-# This excess is the *winner's curse*. Suppose then that settings do differ, with a standard deviation of half a
-# point. One researcher chooses on the test images and reports the accuracy on the same images. Another chooses
-# on the 362 validation images, and reports the accuracy on the test images, looked at once:
+# What it has above $p$ is the *winner's curse*. Suppose then that settings do differ, with a standard deviation of
+# half a point. One researcher chooses on the test images and reports the accuracy on the same images. Another
+# chooses on the 362 validation images, and reports the accuracy on the test images, looked at once:
 
 
 # %%
 def curse(m, p=0.97, spread=0.005, trials=4000):
-    """Means of (told by who chose on test, its truth, told by who chose on validation)."""
+    """Means of (reported by who chose on test, its truth, reported by who chose on validation)."""
     rng = np.random.default_rng(3)
     truth = np.clip(rng.normal(p, spread, (trials, m)), 0, 1)
     validation, test = rng.binomial(362, truth) / 362, rng.binomial(n, truth) / n
@@ -365,15 +368,15 @@ tried = (1, 2, 3, 5, 10, 20, 50, 100)
 table = np.array([curse(m) for m in tried])
 for m in (1, 10, 100):
     exact = (1 - binom.cdf(np.arange(n), n, 0.97) ** m).sum() / n
-    print(f"best of {m:3} equal settings of 97 %: told on average {exact:.2%}")
+    print(f"best of {m:3} equal settings of 97 %: reported on average {exact:.2%}")
 
 # %%
 figure = Figure(figsize=(6.4, 3.4), layout="constrained")
 axes = figure.subplots()
-told = ("told: chosen and tested on the same images", "truth of what was chosen so")
-told += ("told: chosen on validation, tested on test",)
+labels = ("reported: chosen and tested on the same images", "truth of what was chosen so")
+labels += ("reported: chosen on validation, tested on test",)
 for values, label, style in zip(
-    table.T, told, ((RED, "-", "o"), (RED, "--", "x"), (BLUE, "-", "s"))
+    table.T, labels, ((RED, "-", "o"), (RED, "--", "x"), (BLUE, "-", "s"))
 ):
     color, line, marker = style
     axes.plot(tried, values, color=color, linestyle=line, marker=marker, label=label)
@@ -386,22 +389,22 @@ axes.legend(frameon=False, loc="upper left")
 figure
 
 # %% [markdown]
-# The two red lines are the same networks. The gap between them is what was told and is not there, a point and
-# a half after a hundred settings; and the gap grows with every further look. The blue line tells the truth about
-# what it has chosen, and what it has chosen is as good. So choosing on validation costs nothing but the pleasure.
+# The two red lines are the same networks. The gap between them was reported and is not there, a point and a half
+# after a hundred settings; and it grows with every further look. The blue line lies on the dashed one: what was
+# chosen on validation is as good, and is reported as it is. So choosing on validation costs nothing.
 #
 # ## What has to be beaten
 #
-# Who searches, compares hundreds of networks. So the network found is good even if the strategy is worthless: it
-# is the best of many. There are two baselines for that.
+# A search space that experts have made is full of good networks, and who compares hundreds of them finds one that
+# looks good, whatever the strategy. There are two baselines for that.
 #
 # The **average random architecture** (Yang et al., 2020): draw genotypes at random and train them exactly as the
-# found one. It tells how good the search space and the training are, without any search. In spaces
-# that experts have made, it is so good that many published strategies hardly beat it.
+# found one. It tells how good the search space and the training are, without any search. Many published strategies
+# hardly beat it.
 #
-# **Random search** (Li and Talwalkar, 2019): draw $N$, train each a little, keep the best on validation. It
-# needs $N$ trainings, and no idea. How many? Each drawn one is among the best share $q$ with probability $q$, so
-# at least one of $N$ is with probability $1 - (1 - q)^N$, whatever the space looks like:
+# **Random search** (Li and Talwalkar, 2019): draw $N$, train each a little, keep the best on validation. How many?
+# Each drawn one is among the best share $q$ with probability $q$, so at least one of $N$ is with probability
+# $1 - (1 - q)^N$, whatever the space looks like:
 
 # %%
 for q in (0.25, 0.1, 0.05, 0.01):
@@ -412,10 +415,9 @@ for q in (0.25, 0.1, 0.05, 0.01):
 # Sixty will do for the best twentieth, if the ranking can be trusted. A clever search has to find the best
 # twentieth with *less* than that, or get beyond it.
 #
-# Which brings us to **cost**. A strategy that takes ten times as long may be compared with a random search of ten
-# times as many individuals, not with one that takes a tenth. `bnas` counts three things in every epoch of a search
-# (`Cost` in `bnas/search/strategy.py`, and the clock): gradient steps, images passed forward, and seconds. One
-# epoch of a direct search on the 1-bit supernet, and one of training a single random architecture:
+# Which brings us to **cost**. A strategy that takes ten times as long is to be compared with a random search of
+# ten times as many individuals. `bnas` counts gradient steps, images passed forward and seconds in every epoch of
+# a search. One epoch of a direct search on the 1-bit supernet, and one of training a single random architecture:
 
 # %%
 SMALL = {"channels": 4, "nodes": 2}
@@ -432,15 +434,15 @@ for settings in (
     )
 
 # %% [markdown]
-# A gradient step of a supernet computes all candidates of all edges, one of a single network two for every node.
-# So equal gradient steps are not equal cost, and neither are equal images or equal epochs. Seconds are what you
-# pay, but they depend on the machine and on what else it does; therefore tell both.
+# A gradient step of a supernet computes all candidates of all edges, one of a single network two operations for
+# every node. So equal gradient steps are not equal cost, and neither are equal images or equal epochs. Seconds are
+# what you pay, but they depend on the machine and on what else it does; therefore report both.
 #
 # ## The experiment
 #
-# Now for real, though tiny: a direct search with a supernet of two epochs, a random search of four individuals
-# with three epochs each, which takes about as long, and a random search with one individual, where
-# nothing is chosen: that is the average random architecture (of the same seed, it is the first of the four).
+# Now for real, though tiny: a direct search (`bnas` in the tables) with a supernet of two epochs; a random search
+# of four individuals with three epochs each, which takes about as long; and a random search with one individual,
+# where nothing is chosen: that is the average random architecture (of the same seed, it is the first of the four).
 # Three seeds each; the architectures found are trained alike, with the validation images held out. This is what
 # `bnas search`, `bnas train --hold-out` and `bnas evaluate` do, without their figures:
 
@@ -464,7 +466,7 @@ def whole_run(path, seed, **settings):
     )
     training = carry_out(Training(final, digits), path / "binary", lambda job: found)
     _, figures = report([(FOUND, training.network)], digits)
-    seal = {
+    seal = {  # the training, and the weights, that these figures belong to
         "training": "binary",
         "checkpoint": checkpoint_digest(path / "binary" / "checkpoint.npz"),
     }
@@ -507,30 +509,30 @@ comparison_figure(comparison)
 # On the left is a dot for each seed, on the right the differences from the direct search, with their mean and its
 # interval. Read it as a referee would.
 #
-# * **How many pairs?** Three. By our count, such intervals miss the truth in a quarter of cases. Where *lower*
-#   stands, the interval lies beside 0, no more; where *within noise* stands, only a huge difference could have
-#   been seen.
-# * **How many comparisons?** Four intervals stand here. The more, the surer one lies beside 0 by chance.
-# * **What did it cost?** The second table tells. In seconds, the first two are near each other, in gradient
-#   steps they are not. A strategy that is as good at a tenth of the seconds is the better one.
+# * **How many pairs?** Three. By our count, such intervals miss the truth in a quarter of cases. *lower* says that
+#   the interval lies beside 0, no more.
+# * **How many comparisons?** There are four intervals. The more, the surer one lies beside 0 by chance.
+# * **What did it cost?** The second table tells. In seconds the first two are near each other, in gradient steps
+#   they are not.
 # * **Is it better than nothing?** The third row has chosen nothing, and both others are far above it, by much
 #   more than its standard deviation. So something was found. The question is what.
 # * **What was found?** Look at the last column of the first table: the more skips and poolings, the higher the
 #   accuracy, and the direct search has taken hardly anything else. They have no weights to learn, and the
-#   networks learnt for five epochs only.
+#   networks learned for five epochs only.
 #
 # That last suspicion can be tested. If it is not the search that has won, but the short training that favours
-# what has no weights, then the genotype of skips alone, which nobody searched for, does well too:
+# what has no weights, then the genotype of skips alone, which nobody searched for, does well too. We have it
+# already: it is the one that was trained above.
 
 # %%
-skips = [right(train(skip_genotype(2), seed)).mean() for seed in range(3)]
-print(f"skips alone: {np.mean(skips):.1%} ± {100 * np.std(skips, ddof=1):.1f} points")
+skips = shares[:3]  # of the same seeds
+print(f"skips alone: {skips.mean():.1%} ± {100 * skips.std(ddof=1):.1f} points")
 
 # %% [markdown]
-# They do not; they are no better than the average random architecture. In this form the suspicion was wrong, and
-# it is as well that it was tested and not only told. Having no weights is not enough, so it may be the poolings.
-# The next baseline would be random genotypes of skips and poolings. And whether the order is the same after
-# fifty epochs, these runs cannot say: they compare what learns fastest.
+# It does not; it is no better than the average random architecture. In this form the suspicion was wrong. Having
+# no weights is not enough, so it may be the poolings; the next baseline would be random genotypes of skips and
+# poolings. And whether the order is the same after fifty epochs, these runs cannot say: they compare what learns
+# fastest.
 #
 # And one more question, which is seldom asked: does it beat what takes no learning at all?
 
@@ -539,17 +541,16 @@ groups = {group.label: group.test_accuracy.mean() for group in comparison.groups
 for label, accuracy in groups.items():
     print(f"{label:45} {accuracy:.1%}")
 print(f"{'the nearest neighbour on pixels':45} {neighbour:.1%}")
-for one_difference in comparison.differences:
-    if one_difference.measure == "validation_accuracy":
-        d = one_difference.values
-        half = t.ppf(0.975, len(d) - 1) * d.std(ddof=1) / np.sqrt(len(d))
-        print(f"{one_difference.label}: {100 * d.mean():+.1f} ± {100 * half:.1f} points by Student")
+print("\nthe differences by Student, in points")
+for one in comparison.differences:
+    half = t.ppf(0.975, len(one.values) - 1) * one.values.std(ddof=1) / np.sqrt(len(one.values))
+    print(f"{one.label}, {one.measure}: {100 * one.values.mean():+.1f} ± {100 * half:.1f}")
 
 # %% [markdown]
 # It does not. Networks of this size, trained for seconds, are here to show how to compare, and not how good they
-# get. And look at the intervals of Student: about two and a half times as wide as those of the bootstrap
-# around the same three differences. Where the table says *lower* for the random search of four, Student's
-# interval holds 0.
+# get. And look at the intervals of Student: about two and a half times as wide as those of the bootstrap around
+# the same three differences. For the random search of four the table says *lower* twice; Student's interval for
+# the validation accuracy holds 0, and that for the test accuracy ends just beside it.
 #
 # ## What goes wrong
 #
@@ -563,11 +564,11 @@ beaten = (draws[:, 0].max(axis=1) > draws[:, 1].mean(axis=1)).mean()
 print(f"the best of ten of mine is above the mean of ten of theirs, of equal quality: {beaten:.1%}")
 
 # %% [markdown]
-# The symptom: "we beat the baseline" in every paper, and nobody can repeat it. Report mean, standard deviation,
-# number of seeds, and all values if there is room.
+# The symptom is a gain that nobody can repeat. Report mean, standard deviation, number of seeds, and all values if
+# there is room.
 #
-# **Mistake 2: three seeds are called significant.** Two searches without any difference, three pairs, and a look
-# at whether the interval holds 0. And then, as it happens, with five such comparisons in a table:
+# **Mistake 2: three seeds are called significant.** Two searches without any difference, a few pairs, and a look
+# at whether the bootstrap interval holds 0; and five such comparisons in a table:
 
 # %%
 rng = np.random.default_rng(5)
@@ -578,7 +579,8 @@ for pairs in (3, 5, 10, 20):
     print(f" of cases, somewhere in a table of five in {alarms.any(axis=1).mean():.0%}")
 
 # %% [markdown]
-# The symptom is a table with a bold number in it whose row is another one when somebody adds seeds.
+# The symptom is a bold number that moves to another row when somebody adds seeds. The remedies are more pairs,
+# Student's interval while they are few, and to say beforehand which comparison counts.
 #
 # **Mistake 3: the test images choose.** Ours are 364. Of the five networks above, of one architecture, we take
 # the best on one half of the test images, and look at it on the other half, which did not choose. The halves are
@@ -595,15 +597,16 @@ for _ in range(2000):
 print(f"on the half that chose {np.mean(chosen_on):.2%}, on the other {np.mean(looked_at):.2%}")
 
 # %% [markdown]
-# The same networks, real images, five candidates: the difference is the curse. The symptom is an accuracy that no
-# fresh image confirms, and on a public test set that thousands have looked at there are no fresh images. In
-# `bnas`, no strategy sees a test image, and `--hold-out` keeps images to choose by.
+# The same networks and real images: the difference is the curse. The symptom is an accuracy that fresh images do
+# not confirm, and who has looked at all images has no fresh ones. In `bnas` no strategy sees a test image, and
+# `--hold-out` keeps images to choose by.
 #
 # ## Exercises
 #
 # **Exercise 1.** Two networks were tested on the same images. Given which images each one knows, write the
 # difference of the accuracies and its standard error, $\operatorname{sd}(d) / \sqrt n$, with the standard
-# deviation that divides by $n$.
+# deviation that divides by $n$. (NumPy does not subtract bools; make numbers of them. Try your function on
+# `known[0]` and `known[1]` too.)
 
 
 # %% tags=["exercise-1"]
@@ -639,7 +642,7 @@ check(1, paired_difference, examine_1)
 
 # %% tags=["exercise-2"]
 def expected_best(values, m):
-    """values (N,), m from 1 up -> the expected largest of m draws, a number."""
+    """values (N,), m from 1 to 10,000 -> the expected largest of m draws, a number."""
     ...
 
 
@@ -662,14 +665,14 @@ check(2, expected_best, examine_2)
 
 # %% [markdown]
 # **Exercise 3.** If two searches are equally good, each difference might as well have had the other sign. So
-# flip the signs in all $2^n$ ways, and see in what share of them $|\operatorname{mean}|$ is at least as large as
+# flip the signs in all $2^r$ ways, and see in what share of them $|\operatorname{mean}|$ is at least as large as
 # the observed one: the exact *p-value*, without any distribution. Count what is equal up to rounding,
 # $10^{-12}$, as equal. (What is the smallest value that three pairs can give?)
 
 
 # %% tags=["exercise-3"]
 def sign_flip_p(d):
-    """d (n,), n up to 12 -> the p-value, a number."""
+    """d (r,), r up to 12 -> the p-value, a number."""
     ...
 
 
@@ -682,6 +685,7 @@ def examine_3(answer):
     cases |= {"signs mixed": ([3, -1, 2, 1], 0.375), "a mean of 0": ([1, -1, 2, -2], 1)}
     cases |= {"one pair": ([0.7], 1), "negative ones": ([-0.1, -0.2, -0.3, -0.4], 0.125)}
     cases |= {"a zero among them": ([0.0, 0.1, 0.2], 0.5)}
+    cases |= {"equal up to rounding": ([0.1, 0.2, -0.3, 0.4, 0.1], 0.5)}
     for name, (d, expected) in cases.items():
         fault = difference(answer(np.array(d, float)), expected)
         if fault:
@@ -693,13 +697,11 @@ check(3, sign_flip_p, examine_3)
 # %% [markdown]
 # ## Where to read on
 #
-# * `bnas/comparison/groups.py`: `bootstrap_interval`, and `Difference.verdict`, what an interval says in a word.
-#   `bnas/comparison/requirements.py` is a list of everything that must be equal before two runs may be compared.
-#   `docs/results.md`, *Pairs and intervals*.
-# * `bnas/search/strategy.py`: `Cost`. `bnas/search/random.py` and `bnas/space/baselines.py`: the baselines;
-#   `bnas train RUN --genotype random` trains one beside any search. `docs/strategies.md`: all strategies, and a
-#   study of their settings that accuracy alone could not decide.
-# * `bnas/evaluation.py`: `report`, with the nearest neighbour and Wilson's interval.
+# * `bnas/comparison/groups.py`: `bootstrap_interval`, and `Difference.verdict`, what an interval says in a word;
+#   `bnas/comparison/requirements.py`: what must be equal before two runs may be compared. `docs/results.md`,
+#   *Pairs and intervals*.
+# * `bnas/search/strategy.py`: `Cost`; `bnas/search/random.py` and `bnas/space/baselines.py`: the baselines.
+#   `docs/strategies.md`: seven strategies over five seeds.
 # * Lindauer and Hutter, *Best practices for scientific research on neural architecture search* (JMLR 21, 2020),
 #   a checklist to go through before publishing; Li and Talwalkar, *Random search and reproducibility for neural
 #   architecture search* (UAI 2019); Yang, Esperança, Carlucci, *NAS evaluation is frustratingly hard* (ICLR

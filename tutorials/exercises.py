@@ -53,7 +53,8 @@ def difference(got, expected, tolerance=1e-9):
         return None
     at = tuple(int(index) for index in np.argwhere(wrong)[0])
     where = f"entry {at} is" if at else "it is"
-    text = f"{where} {got[at]:.6g}, expected {expected[at]:.6g}"
+    digits = next((d for d in (6, 9, 12) if f"{got[at]:.{d}g}" != f"{expected[at]:.{d}g}"), 17)
+    text = f"{where} {got[at]:.{digits}g}, expected {expected[at] + 0:.{digits}g}"  # + 0: no -0
     return text + (f" ({wrong.sum()} of {wrong.size} entries are wrong)" if at else "")
 
 

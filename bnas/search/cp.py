@@ -52,6 +52,7 @@ class CPSearch(Search):
 
     Attributes:
         active: the operations that are left, bool (2, E, M).
+        parent_active: those of the Parent, which stays as it was trained while it teaches, likewise.
         scores: the last mean z of every operation, float64 (2, E, M).
     """
 
@@ -62,7 +63,7 @@ class CPSearch(Search):
                 f" names {config.operations} alone, and CP-NAS drops until one is left; give two or more",
             )
         super().__init__(config, dataset)
-        self.active = np.ones(self.child.alpha.shape, bool)
+        self.active = self.parent_active = np.ones(self.child.alpha.shape, bool)
         self.scores = np.zeros(self.child.alpha.shape)
 
     def train_parent(self, epochs):
@@ -75,6 +76,12 @@ class CPSearch(Search):
 
     def record_tangent(self):
         """None: nothing is drawn towards it."""
+
+    def inherit_back(self):
+        """α ← α̂ when the next Parent phase begins; what was dropped meanwhile is dropped from the Parent now."""
+        super().inherit_back()
+        self.parent_active = self.active
+        self.parent.restrict(self.parent_active)
 
     def conclude(self, number, rng):
         """After an epoch of the Child, drop as many as bring it evenly to one operation an edge at the end."""
@@ -92,7 +99,6 @@ class CPSearch(Search):
         while self.active[0, 0].sum() > count:
             self.scores = self.score_operations(rng)
             self.active = drop_worst(self.active, self.scores)
-            self.parent.restrict(self.active)
             self.child.restrict(self.active)
 
     def score_operations(self, rng):
@@ -124,11 +130,13 @@ class CPSearch(Search):
 
     def arrays(self):
         """{name: array} of what belongs to no part: scores, what is active, and what every search has."""
-        return {**super().arrays(), "active": self.active, "scores": self.scores}
+        masks = {"active": self.active, "parent_active": self.parent_active}
+        return {**super().arrays(), **masks, "scores": self.scores}
 
     def load_arrays(self, arrays):
         """Take over what `arrays` gave."""
         super().load_arrays(arrays)
         self.active, self.scores = arrays["active"], arrays["scores"]
-        self.parent.restrict(self.active)
+        self.parent_active = arrays["parent_active"]
+        self.parent.restrict(self.parent_active)
         self.child.restrict(self.active)

@@ -23,7 +23,7 @@ import numpy as np
 
 
 # %% tags=["exercise-1"]
-def sine_backward(dy, x):
+def sine_backward(x, dy):
     slope = np.pi / 2 * np.cos(np.pi * x / 2)
     return dy * np.where(np.abs(x) < 1, slope, 0.0)
 
@@ -33,7 +33,7 @@ def sine_backward(dy, x):
 
 
 # %% tags=["wrong-1a"]
-def sine_backward(dy, x):
+def sine_backward(x, dy):
     return dy * np.pi / 2 * np.cos(np.pi * x / 2)
 
 
@@ -42,7 +42,7 @@ def sine_backward(dy, x):
 
 
 # %% tags=["wrong-1b"]
-def sine_backward(dy, x):
+def sine_backward(x, dy):
     return np.where(np.abs(x) < 1, np.pi / 2 * np.cos(np.pi * x / 2), 0.0)
 
 

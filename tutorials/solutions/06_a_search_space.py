@@ -56,7 +56,8 @@ def count_unique(cells):
 
 
 # %% [markdown]
-# Wrong: a node is described by what it computes, which is a good idea, but a set holds two equal nodes only once.
+# Wrong: a node is described by what it computes. Of two equal nodes that others read, it does not tell which is
+# read; this matters from four nodes on.
 
 
 # %% tags=["wrong-1b"]
@@ -65,7 +66,7 @@ def count_unique(cells):
         states = ["0", "1"]
         for (a, i), (b, j) in zip(pairs[::2], pairs[1::2]):
             states.append(str(sorted([(a, states[i]), (b, states[j])])))
-        return frozenset(states[2:])
+        return tuple(sorted(states[2:]))
 
     return len({computed(pairs) for pairs in cells})
 

@@ -21,7 +21,7 @@ import numpy as np
 
 
 # %% tags=["exercise-1"]
-def exact_step(alpha, w, lr1, lr2, d1, d2):
+def derived_step(alpha, w, lr1, lr2, d1, d2):
     p = alpha * w
     psi = d1(p) * (d1(p) + p * d2(p))
     return alpha - lr1 * d1(p) * w + lr1 * lr2 * psi * alpha
@@ -32,7 +32,7 @@ def exact_step(alpha, w, lr1, lr2, d1, d2):
 
 
 # %% tags=["wrong-1a"]
-def exact_step(alpha, w, lr1, lr2, d1, d2):
+def derived_step(alpha, w, lr1, lr2, d1, d2):
     p = alpha * w
     return alpha - lr1 * d1(p) * w + lr1 * lr2 * d1(p) ** 2 * alpha
 
@@ -42,7 +42,7 @@ def exact_step(alpha, w, lr1, lr2, d1, d2):
 
 
 # %% tags=["wrong-1b"]
-def exact_step(alpha, w, lr1, lr2, d1, d2):
+def derived_step(alpha, w, lr1, lr2, d1, d2):
     p = alpha * w
     psi = d1(p) * (d1(p) + p * d2(p))
     stepped = alpha - lr1 * d1(p) * w
