@@ -204,14 +204,18 @@ def no_scale_is_better(student, rng):
     for shape in ((1, 1, 1, 1), (2, 1, 1, 3), (3, 2, 3, 3)):
         w = rng.standard_normal(shape)
         beta = student.best_scale(w)
-        if not isinstance(beta, np.ndarray) or beta.shape != shape[:1]:
-            found = f"the shape {beta.shape}" if isinstance(beta, np.ndarray) else repr(beta)
-            raise Failure(f"got {found}, expected an array of shape {shape[:1]}, a scale a channel")
+        if not isinstance(beta, np.ndarray) or beta.shape != shape[:1] or beta.dtype.kind != "f":
+            found = (
+                f"shape {np.shape(beta)}" if isinstance(beta, np.ndarray) else type(beta).__name__
+            )
+            raise Failure(
+                f"got {found}, expected floats of shape {shape[:1]}, one for each channel"
+            )
         for o, scale in enumerate(beta):
             costs = [
                 ((w[o] - b * signs(w[o])) ** 2).sum() for b in (scale, *(scale + [0.01, -0.01]))
             ]
-            if not costs[0] <= min(costs[1:]):
+            if not (np.isfinite(scale) and costs[0] <= min(costs[1:])):
                 raise Failure(
                     f"channel {o}: with beta {scale:.4f} L_R is {costs[0]:.5f}; "
                     f"with {scale + 0.01:.4f} {costs[1]:.5f}, with {scale - 0.01:.4f} {costs[2]:.5f}"
