@@ -1,4 +1,6 @@
-"""Assignment 5: the mixed operation, and every sample's share of its gradient. Complete the functions; see README.md.
+"""Assignment 5: the mixed operation, and every sample's share of its gradient.
+
+Complete the functions; see README.md.
 
 There are B samples, E edges, and M candidates on each edge. All floats of a call have one dtype, float32 or
 float64, and results have it too. active: bool, which candidates take part; at least one of every edge does.
@@ -46,7 +48,8 @@ def shares(dy, outputs, active):
     """Every sample's share of the gradient for the weights s of one edge.
 
     dy: (B, ...), the gradient for the output of `mix`; outputs: (M, B, ...), anything where not active;
-    active: (M,). Returns (B, M), 0 for candidates that are not active; the sum over the samples is the gradient for s.
+    active: (M,). Returns (B, M), 0 for candidates that are not active; summed over the samples it is the gradient
+    for s.
     """
     ### BEGIN SOLUTION
     B = len(dy)
