@@ -74,7 +74,8 @@ def race(task):
 def equal(got, expected, causes=None, kind=None):
     """Raise Failure unless every entry is exactly as expected; integers of any size and booleans.
 
-    causes: {likely cause: what a submission with that fault returns}, values or functions without arguments.
+    causes: {likely cause: what a submission with that fault returns}, values or functions without arguments;
+        they may have another shape.
     kind: the kinds of dtype that are right, such as "iu"; those of the expected array if None.
     """
     _compare(got, expected, causes, kind, lambda a, b: a == b)
@@ -97,7 +98,11 @@ def _compare(got, expected, causes, kind, alike):
     if not isinstance(got, np.ndarray):
         raise Failure(f"got {shown(got)}, expected an array of shape {expected.shape}")
     if got.shape != expected.shape:
-        raise Failure(f"got the shape {got.shape}, expected {expected.shape}")
+        cause = _known_cause(got, causes or {}, alike)
+        raise Failure(
+            f"got the shape {got.shape}, expected {expected.shape}"
+            + (f"\nlikely cause: {cause}" if cause else "")
+        )
     if got.dtype.kind not in kind:
         names = {"f": "floats", "i": "integers", "u": "integers", "b": "booleans"}
         wanted = names.get(kind[0], kind)
@@ -127,12 +132,20 @@ def _worst(got, expected, right):
     return f"{count}, the worst is [{place}]: got {got[at]}, expected {expected[at]}"
 
 
-def _cause(got, expected, right, causes, alike):
-    """The first cause that explains every entry, or what can be seen without knowing the task."""
+def _known_cause(got, causes, alike):
+    """The first cause that explains every entry, or None."""
     for text, value in causes.items():
         value = np.asarray(value() if callable(value) else value)
         if value.shape == got.shape and _matches(got, value, alike).all():
             return text
+    return None
+
+
+def _cause(got, expected, right, causes, alike):
+    """The first cause that explains every entry, or what can be seen without knowing the task."""
+    known = _known_cause(got, causes, alike)
+    if known is not None:
+        return known
     if got.dtype.kind == "f" and np.isnan(got).any():
         return "some entries are not a number (NaN)"
     if got.dtype.kind != "b":
@@ -171,7 +184,8 @@ def shown(value):
         if value.ndim == 0:
             return f"{value[()]}"
         if value.size <= SHOWN:
-            return np.array2string(value, precision=6, separator=", ", max_line_width=100)
+            text = np.array2string(value, precision=6, separator=", ", max_line_width=100)
+            return text if value.ndim < 3 else " ".join(text.split()).replace("[ ", "[")
         return f"{value.dtype} array of shape {value.shape}"
     if isinstance(value, list | tuple):
         parts = ", ".join(shown(part) for part in value[:SHOWN])
