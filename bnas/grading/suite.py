@@ -97,7 +97,11 @@ def _compare(got, expected, causes, kind, alike):
     if not isinstance(got, np.ndarray):
         raise Failure(f"got {shown(got)}, expected an array of shape {expected.shape}")
     if got.shape != expected.shape:
-        raise Failure(f"got the shape {got.shape}, expected {expected.shape}")
+        cause = _known(got, causes or {}, alike)
+        raise Failure(
+            f"got the shape {got.shape}, expected {expected.shape}"
+            + (f"\nlikely cause: {cause}" if cause else "")
+        )
     if got.dtype.kind not in kind:
         names = {"f": "floats", "i": "integers", "u": "integers", "b": "booleans"}
         wanted = names.get(kind[0], kind)
@@ -127,12 +131,20 @@ def _worst(got, expected, right):
     return f"{count}, the worst is [{place}]: got {got[at]}, expected {expected[at]}"
 
 
-def _cause(got, expected, right, causes, alike):
-    """The first cause that explains every entry, or what can be seen without knowing the task."""
+def _known(got, causes, alike):
+    """The first cause that explains every entry, or None."""
     for text, value in causes.items():
         value = np.asarray(value() if callable(value) else value)
         if value.shape == got.shape and _matches(got, value, alike).all():
             return text
+    return None
+
+
+def _cause(got, expected, right, causes, alike):
+    """The first cause that explains every entry, or what can be seen without knowing the task."""
+    known = _known(got, causes, alike)
+    if known is not None:
+        return known
     if got.dtype.kind == "f" and np.isnan(got).any():
         return "some entries are not a number (NaN)"
     if got.dtype.kind != "b":
