@@ -62,7 +62,7 @@ def a_row(student, rng):
         row([1, 2, 3], [3, 4, 5]),
         causes={
             "the stride is left out": row([1, 2, 3], [2, 3, 4], [3, 4, 5], [4, 5, 6]),
-            "(W + 2p - Kw) // s windows come after the first": row([1, 2, 3]),
+            "the last column of windows is missing (equation 2)": row([1, 2, 3]),
             "a window that does not fit counts": row([1, 2, 3], [3, 4, 5], [5, 6, 0]),
         },
     )
@@ -83,7 +83,10 @@ def padded_windows(student, rng):
                 None, ..., None
             ],
             "the words come last: (N, Ho, Wo, Kh, Kw, K)": lambda: seen[None, :, :, None],
-            "the image is padded on one side only": lambda: seen[None, :2, :2, ..., None],
+            "the last row of windows is missing (equation 2)": seen[None, :2, ..., None],
+            "the last column of windows is missing (equation 2)": seen[None, :, :2, ..., None],
+            "the last row and column of windows are missing: equation 2 ends with + 1, and counts padding "
+            "on both sides": seen[None, :2, :2, ..., None],
             "the pixels that are added have words of 0": lambda: np.where(seen, seen, ~seen)[
                 None, ..., None
             ],
@@ -148,6 +151,28 @@ def _corner_taps(w):
     return extra
 
 
+def compare(student, x, w, stride, padding):
+    """The convolution against its definition, with the causes of the usual mistakes."""
+
+    def of(x=x, w=w, stride=stride, outside=0):
+        return by_definition(x, w, stride, padding, outside)
+
+    equal(
+        student.xnor_conv(x, w, stride, padding),
+        of(),
+        causes={
+            "padding counted as -1, not as 0": lambda: of(outside=-1),
+            "counted the border twice, so that padding counts as +1": lambda: of(outside=1),
+            "sign(0) is -1": lambda: of(x + 0.5),
+            "the filter is flipped": lambda: of(w=w[:, :, ::-1, ::-1]),
+            "images and filters are exchanged": lambda: of().swapaxes(0, 1),
+            "the stride is left out": lambda: of(stride=1),
+            "the stride holds for columns too": lambda: of(stride=1)[:, :, ::stride],
+            "the stride holds for rows too": lambda: of(stride=1)[..., ::stride],
+        },
+    )
+
+
 @test("xnor_conv")
 def one_window(student, rng):
     """A window as large as the image, by hand: three of four signs differ."""
@@ -169,38 +194,18 @@ def small_images(student, rng):
     for padding in (0, 1):
         x = rng.integers(-1, 2, (2, 3, 3, 4)).astype(float)
         w = rng.standard_normal((2, 3, 3, 3))
-        right = by_definition(x, w, 1, padding)
-        minus = by_definition(x, w, 1, padding, outside=-1)
-        equal(
-            student.xnor_conv(x, w, 1, padding),
-            right,
-            causes={
-                "padding counted as -1, not as 0": minus,
-                "counted the border twice, so that padding counts as +1": 2 * right - minus,
-                "sign(0) is -1": by_definition(x + 0.5, w, 1, padding),
-                "the filter is flipped": by_definition(x, w[:, :, ::-1, ::-1], 1, padding),
-                "images and filters are exchanged": right.swapaxes(0, 1),
-            },
-        )
+        compare(student, x, w, 1, padding)
 
 
 @test("xnor_conv")
 def with_stride(student, rng):
     """Stride 2 on an image of 5×4 pixels."""
     x, w = rng.standard_normal((1, 2, 5, 4)), rng.standard_normal((1, 2, 3, 3))
-    equal(
-        student.xnor_conv(x, w, 2, 1),
-        by_definition(x, w, 2, 1),
-        causes={
-            "the stride is left out": lambda: by_definition(x, w, 1, 1),
-            "the stride holds for columns too": lambda: by_definition(x, w, 1, 1)[:, :, ::2],
-            "the stride holds for rows too": lambda: by_definition(x, w, 1, 1)[..., ::2],
-        },
-    )
+    compare(student, x, w, 2, 1)
 
 
 @test("speed")
 def right_at_size(student, rng):
     """A larger convolution is right at all: 70 channels, images of 6×5 pixels, padding 1."""
     x, w = rng.standard_normal((2, 70, 6, 5)), rng.standard_normal((4, 70, 3, 3))
-    equal(student.xnor_conv(x, w, 1, 1), by_definition(x, w, 1, 1))
+    compare(student, x, w, 1, 1)

@@ -13,6 +13,10 @@ TASKS = [
 ]
 NONE = np.zeros(0)
 ENDS = np.array([-1.0, 1.0])
+RIGHT = (
+    "this backward is right: away from kinks it agrees with the differences, whose own error allows no "
+    "tolerance much below 1e-6 of the largest derivative"
+)
 
 
 def clip(x):
@@ -103,6 +107,21 @@ def by_differences(student, rng):
         )
 
 
+def close_slopes(got, expected, causes):
+    """`close`, for what comes from finite differences."""
+    try:
+        close(got, expected, causes, tolerance=2e-6)
+    except Failure as failure:
+        text = str(failure)
+        if "cause" not in text and isinstance(got, np.ndarray) and got.shape == expected.shape:
+            if np.abs(got - expected).max() < 1e-3 * np.abs(expected).max():
+                text += (
+                    "\nlikely cause: nearly right; central differences, with h about 1e-5 and in float64, "
+                    "are more exact than that"
+                )
+        raise Failure(text) from None
+
+
 @test("estimate")
 def two_weights(student, rng):
     """The two weights of tutorial 3: L(b) = (a·b - y)²/2, by differences of L(sign w0 + s(w) - s(w0))."""
@@ -114,7 +133,7 @@ def two_weights(student, rng):
 
     for s in (tanh, polynomial, clip):
         slope = slopes(s, w)
-        close(
+        close_slopes(
             student.estimate(loss_slope, s, w),
             _gradient(lambda v, s=s: (a @ (signs + s(v) - s(w)) - y) ** 2 / 2, w),
             causes={
@@ -128,7 +147,6 @@ def two_weights(student, rng):
                 "the slope of the loss is missing": slope,
                 "a central difference is divided by 2h": 2 * loss_slope(signs) * slope,
             },
-            tolerance=1e-6,
         )
 
 
@@ -158,11 +176,10 @@ def tanh_backward(dy, x):
 def clip_and_tanh(student, rng):
     """clip and tanh: each backward with its own surrogate, and with the other's."""
     x = np.array([0.3, -0.8, 1.4])
-    own = "this backward is right; compare with dy times the differences, up to 1e-6"
     other = "this backward is the derivative of another surrogate"
-    verdict(student, clip_backward, clip, x, ENDS, True, own)
+    verdict(student, clip_backward, clip, x, ENDS, True, RIGHT)
     verdict(student, tanh_backward, clip, x, ENDS, False, other)
-    verdict(student, tanh_backward, tanh, x, NONE, True, own)
+    verdict(student, tanh_backward, tanh, x, NONE, True, RIGHT)
     verdict(student, clip_backward, tanh, x, NONE, False, other)
 
 
@@ -178,7 +195,7 @@ def without_upstream(student, rng):
         "a cotangent of ones hides that the upstream gradient is forgotten; choose other numbers"
     )
     verdict(student, forgetful_backward, tanh, x, NONE, False, cause)
-    verdict(student, tanh_backward, tanh, x, NONE, True, "this backward is right")
+    verdict(student, tanh_backward, tanh, x, NONE, True, RIGHT)
 
 
 @test("is_derivative")
@@ -188,6 +205,7 @@ def at_a_kink(student, rng):
     def other_backward(dy, x):
         return dy * (np.abs(x) < 1)
 
+    verdict(student, clip_backward, clip, [0.5, -1.5], ENDS, True, RIGHT)
     x = np.array([0.5, 1.0, -1.0, 1 - 1e-6, -1 + 1e-7, 1 + 1e-9, -1.5])
     cause = "points within 1e-3 of a kink are left out: a difference across a kink is no derivative"
     for backward in (clip_backward, other_backward):
@@ -234,7 +252,7 @@ def one_step(student, rng):
 @test("step")
 def comes_back(student, rng):
     """A weight is pushed to the edge by 60 steps, and back by 50: its sign changes."""
-    w = np.array([0.2])
+    w = np.array([0.3])
     for direction in [-1.0] * 60 + [1.0] * 50:
         w = student.step(w, np.array([direction]), 0.03)
     close(
@@ -242,8 +260,9 @@ def comes_back(student, rng):
         np.array([-0.5]),
         causes={
             "the weight stays at the edge: it is dead": np.array([1.0]),
-            "the weight stays outside, where a step led it: it is dead": np.array([1.01]),
-            "the weight went far outside, and needs as long to come back": np.array([0.5]),
+            "the weight stays outside, where a step led it: it is dead": np.array([1.02]),
+            "the weight went far outside, and needs as long to come back": np.array([0.6]),
+            "the gradient is added: descent goes against it": np.array([0.5]),
         },
         tolerance=1e-6,
     )

@@ -46,27 +46,31 @@ def images_and_words(student, rng, reference):
 
 def _compare_windows(student, rng, reference, shape, kernel, stride, padding):
     image = rng.integers(1, 1 << 64, shape, np.uint64)
+    right = reference.windows(image, kernel, stride, padding)
+
+    def unstrided():
+        return reference.windows(image, kernel, 1, padding)
+
     equal(
         student.windows(image, kernel, stride, padding),
-        reference.windows(image, kernel, stride, padding),
+        right,
         causes={
-            "the stride is left out": lambda: reference.windows(image, kernel, 1, padding),
-            "the stride holds for columns too": lambda: _strided(
-                reference.windows(image, kernel, 1, padding), stride, 1
-            ),
-            "the stride holds for rows too": lambda: _strided(
-                reference.windows(image, kernel, 1, padding), 1, stride
-            ),
+            "the stride is left out": unstrided,
+            "the stride holds for columns too": lambda: unstrided()[:, ::stride],
+            "the stride holds for rows too": lambda: unstrided()[:, :, ::stride],
+            "the last row of windows is missing (equation 2)": right[:, :-1],
+            "the last column of windows is missing (equation 2)": right[:, :, :-1],
+            "the last row and column of windows are missing: equation 2 ends with + 1, and counts padding "
+            "on both sides": right[:, :-1, :-1],
             "padding is added on each of the four sides": lambda: reference.windows(
                 image, kernel, stride, 0
             ),
+            "rows and columns of a window are exchanged": right.swapaxes(3, 4),
+            "the words come last: (N, Ho, Wo, Kh, Kw, K)": np.moveaxis(right, -1, 3),
+            "the pixels that are added have words of 0": np.where(right, right, ~right),
         },
         kind="u",
     )
-
-
-def _strided(y, rows, columns):
-    return y[:, ::rows, ::columns]
 
 
 @test("offsets")
@@ -89,6 +93,15 @@ def _compare_offsets(student, rng, reference, outputs, channels, size, kernel, s
     weights = words(rng, (outputs, *kernel), channels)
     right = reference.offsets(weights, channels, size, stride, padding)
     plain = channels * kernel[0] * kernel[1]
+    ones = np.bitwise_count(weights).sum(axis=-1, dtype=np.int64)
+
+    def per_tap(values, corners=False):
+        """The sum of values (O, Kh, Kw) over the taps outside, or over those outside by row and by column."""
+        rows, columns = (np.pad(np.zeros(n, bool), padding, constant_values=True) for n in size)
+        outside = rows[:, None] & columns if corners else rows[:, None] | columns
+        outside = np.lib.stride_tricks.sliding_window_view(outside, kernel)[::stride, ::stride]
+        return np.einsum("rqij,oij->orq", outside, values)
+
     equal(
         student.offsets(weights, channels, size, stride, padding),
         right,
@@ -97,7 +110,15 @@ def _compare_offsets(student, rng, reference, outputs, channels, size, kernel, s
                 right, plain
             ),
             "counted the border twice": 2 * right - plain,
+            "counted the border twice at the corners: a tap there lies outside by its row and by its column, "
+            "and is one tap": lambda: right + per_tap(2 * ones - channels, corners=True),
             "the border is corrected in the wrong direction": 2 * plain - right,
+            "a tap outside has no channels to add, only taps inside have (equation 3)": lambda: (
+                right + per_tap(channels + 0 * ones)
+            ),
+            "counts above 255 do not fit into a byte: sum with dtype=np.int64": lambda: (
+                right + 2 * per_tap(ones % 256 - ones)
+            ),
             "only the outermost pixels are taken for padding; it may be wider than 1": lambda: (
                 reference.offsets(weights, channels, [n + 2 * padding - 2 for n in size], stride, 1)
             ),
@@ -161,7 +182,16 @@ def _compare_values(student, reference, x, w, stride, padding):
     def of(x, w, stride=stride):
         return reference.xnor_conv(x, w, stride, padding)
 
+    def offsets(stride=stride):
+        filters = reference.pack(np.moveaxis(w > 0, 1, -1))
+        return reference.offsets(filters, x.shape[1], x.shape[2:], stride, padding)
+
+    def different():
+        """D of equation 3."""
+        return (offsets() - right) // 2
+
     right, minus = of(x, w), with_border(-1)
+    rows, columns = right.shape[2:]
     unused = -x.shape[1] % 64
     equal(
         student.xnor_conv(x, w, stride, padding),
@@ -179,6 +209,15 @@ def _compare_values(student, reference, x, w, stride, padding):
             "the stride holds for rows too": lambda: of(x, w, 1)[..., ::stride],
             "images and filters are exchanged": lambda: right.swapaxes(0, 1),
             "bits beyond the channels are counted": lambda: right + unused * _taps_inside(of, x, w),
+            "what D counts outside of the image has to be taken off again (equation 3)": lambda: (
+                x.shape[1] * _taps_inside(of, x, w) - 2 * different()
+            ),
+            "the border is corrected as with stride 1": lambda: (
+                right - offsets() + offsets(1)[:, :rows, :columns]
+            ),
+            "counts above 255 do not fit into a byte: sum with dtype=np.int64": lambda: (
+                right + 2 * (different() // 256 * 256)
+            ),
         },
         kind="i",
     )

@@ -24,14 +24,14 @@ MUTANTS = [
         "old": "columns = (width + 2 * padding - kernel[1]) // stride + 1",
         "new": "columns = (width + 2 * padding - kernel[1] - 1) // stride + 1",
         "fails": ["windows"],
-        "told": "got the shape",
+        "told": "the last column of windows is missing",
     },
     {
         "name": "the number of windows without the one",
         "old": "rows = (height + 2 * padding - kernel[0]) // stride + 1",
         "new": "rows = (height + 2 * padding - kernel[0]) // stride",
         "fails": ["windows"],
-        "told": "got the shape",
+        "told": "the last row of windows is missing",
     },
     {
         "name": "pixels that are added are all ones",
@@ -124,7 +124,7 @@ MUTANTS = [
         "old": "ones = np.bitwise_count(weights).sum(axis=-1, dtype=np.int64)",
         "new": "ones = np.bitwise_count(weights).sum(axis=-1, dtype=np.uint8).astype(np.int64)",
         "fails": ["offsets"],
-        "told": "entries are wrong",
+        "told": "counts above 255 do not fit into a byte",
     },
     {
         "name": "offsets of whole words",
@@ -148,11 +148,11 @@ MUTANTS = [
         "told": "counted the border twice",
     },
     {
-        "name": "taps outside are counted but their channels left out",
+        "name": "what is counted outside stays",
         "old": "channels * inside + 2 * missed - 2",
         "new": "channels * inside - 2",
         "fails": ["xnor_conv", "speed"],
-        "told": "entries are wrong",
+        "told": "what D counts outside of the image has to be taken off again",
     },
     {
         "name": "pads numbers before taking signs",
@@ -192,7 +192,7 @@ MUTANTS = [
         "    windows = np.array(beyond.shape[:2]) - 1\n"
         "    beyond = beyond[: windows[0] // stride + 1, : windows[1] // stride + 1]",
         "fails": ["xnor_conv"],
-        "told": "entries are wrong",
+        "told": "the border is corrected as with stride 1",
     },
     {
         "name": "the stride of rows alone",
@@ -209,7 +209,7 @@ MUTANTS = [
         "new": "np.add.reduce(np.bitwise_count(patches ^ taps.ravel()), axis=1, dtype=np.uint8)\n"
         "        differ = differ.astype(np.int64)",
         "fails": ["xnor_conv", "speed"],
-        "told": "entries are wrong",
+        "told": "counts above 255 do not fit into a byte",
     },
     {
         "name": "the length of the words in place of the channels",

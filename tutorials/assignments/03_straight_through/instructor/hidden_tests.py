@@ -8,6 +8,10 @@ SHAPES = ((1,), (3,), (2, 3), (1, 1, 4), (4, 4), (3, 2, 3, 3))
 SINGLE, DOUBLE = np.float32, np.float64
 TOLERANCE = {SINGLE: 2e-6, DOUBLE: 1e-9}
 NONE, ENDS, ZERO = np.zeros(0), np.array([-1.0, 1.0]), np.zeros(1)
+RIGHT = (
+    "this backward is right: away from kinks it agrees with the differences, whose own error allows no "
+    "tolerance much below 1e-6 of the largest derivative"
+)
 
 
 def clip(x):
@@ -88,6 +92,9 @@ def backward_causes(reference, dy, x, surrogate, temperature):
         "the upstream gradient keeps its sign": of(surrogate, dy=np.abs(dy)),
         "at |x| = 1 the derivative of clip is 1, by Eq. 4.35": of(surrogate) * (np.abs(x) != 1),
         "the temperature is left out": of(surrogate, 1.0),
+        "the absolute value of x is compared, not x": np.where(x < -1, dy, of(surrogate)),
+        "outside of [-1, 1] the derivative of the polynomial is 0": dy * (2 - 2 * np.abs(x)),
+        "the derivative of x |x| is 2 |x|": np.where(np.abs(x) < 1, dy * (2 - 2 * x), 0),
         "the inner derivative of tanh(T x), a factor of T, is missing": of(surrogate) / temperature,
         "a factor of T too many": of(surrogate) * temperature,
         **{
@@ -114,14 +121,9 @@ def _compare_backward(student, rng, reference, surrogate, dtype):
 
 
 @test("sign_backward")
-def clip_surrogate(student, rng, reference):
-    """clip: random shapes and upstream gradients, the ends -1 and 1 among the numbers."""
+def clip_and_identity(student, rng, reference):
+    """clip and identity: random shapes and upstream gradients, the ends -1 and 1 among the numbers."""
     _compare_backward(student, rng, reference, "clip", DOUBLE)
-
-
-@test("sign_backward")
-def identity_surrogate(student, rng, reference):
-    """identity: random shapes and upstream gradients; the result is a new array."""
     _compare_backward(student, rng, reference, "identity", DOUBLE)
 
 
@@ -146,6 +148,21 @@ def backward_in_single_precision(student, rng, reference):
         _compare_backward(student, rng, reference, surrogate, SINGLE)
 
 
+def close_slopes(got, expected, causes):
+    """`close`, for what comes from finite differences."""
+    try:
+        close(got, expected, causes, tolerance=2e-6)
+    except Failure as failure:
+        text = str(failure)
+        if "cause" not in text and isinstance(got, np.ndarray) and got.shape == expected.shape:
+            if np.abs(got - expected).max() < 1e-3 * np.abs(expected).max():
+                text += (
+                    "\nlikely cause: nearly right; central differences, with h about 1e-5 and in float64, "
+                    "are more exact than that"
+                )
+        raise Failure(text) from None
+
+
 def _compare_estimate(student, rng, reference, shape, dtype):
     """A loss with the slope a³ b + M b, where M mixes the entries; four surrogates."""
     for s, kinks in ((tanh_of(1.5), NONE), (sine, ENDS), (clip, ENDS), (np.arctan, NONE)):
@@ -160,7 +177,7 @@ def _compare_estimate(student, rng, reference, shape, dtype):
         signs = np.where(w > 0, 1, -1).astype(dtype)
         right = reference.estimate(loss_slope, s, w)
         slope = reference.estimate(np.ones_like, s, w)
-        close(
+        close_slopes(
             with_dtype(student.estimate(loss_slope, s, w), dtype),
             right,
             causes={
@@ -178,7 +195,6 @@ def _compare_estimate(student, rng, reference, shape, dtype):
                 ).sum()
                 * slope,
             },
-            tolerance=2e-6,
         )
 
 
@@ -237,11 +253,7 @@ def every_pair(student, rng, reference):
                 x = away(rng.uniform(-2, 2, shape), kinks)
                 x.flat[:4] = 0.3, -0.6, 1.4, -1.7
                 right = name == surrogate
-                cause = (
-                    "this backward is right"
-                    if right
-                    else f"this is the backward of another surrogate, {name}"
-                )
+                cause = RIGHT if right else f"this is the backward of another surrogate, {name}"
                 verdict(student, right_backward(reference, name), s, x, kinks, right, cause)
 
 
@@ -271,9 +283,7 @@ def upstream_gradients(student, rng, reference):
 
             cause = f"this backward gets the upstream gradient and {how}"
             verdict(student, faulty_backward, s, x, kinks, False, cause)
-        verdict(
-            student, right_backward(reference, name), s, x, kinks, True, "this backward is right"
-        )
+        verdict(student, right_backward(reference, name), s, x, kinks, True, RIGHT)
 
 
 @test("is_derivative")
@@ -319,7 +329,9 @@ def kinks_and_jumps(student, rng, reference):
     cause = "points within 1e-3 of a kink are left out: a difference across a kink is no derivative"
     near = np.array([0, 1e-9, -1e-9, 1e-7, -1e-7, 1e-6, -3e-6, 1e-5, -1e-5, 1e-4, -1e-4])
     for name, s, kinks in CLAIMS[1:3]:
-        x = np.concatenate([rng.uniform(0.1, 0.9, 3), *(kink + near for kink in kinks)])
+        x = rng.uniform(0.1, 0.9, 3)
+        verdict(student, right_backward(reference, name), s, x, kinks, True, RIGHT)
+        x = np.concatenate([x, *(kink + near for kink in kinks)])
         verdict(student, right_backward(reference, name), s, x, kinks, True, cause)
         verdict(
             student,
