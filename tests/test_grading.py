@@ -254,6 +254,20 @@ def test_a_function_that_changes_its_argument_or_returns_a_view_is_told(assignme
     assert "returned a view of its first argument" in str(report)
 
 
+def test_a_result_of_another_kind_than_a_test_expects_is_told_and_costs_its_test_alone(
+    assignment, tmp_path
+):
+    public = assignment.folder / "public_tests.py"
+    public.write_text(
+        PUBLIC.replace("student.count(np.arange(3.0))", "student.count(np.arange(3.0)).sum()")
+    )
+    report = grade(
+        Assignment(assignment.folder), submission(tmp_path, "return x.size", "return None")
+    )
+    assert "the result cannot be examined (AttributeError" in str(report)
+    assert report.tasks[1].earned == 0 and report.tasks[0].earned > 6
+
+
 # The command line ---------------------------------------------------------------------------------
 
 

@@ -133,6 +133,9 @@ def _run_test(assignment, outcome, test, process, rng):
     except Stopped as stopped:
         outcome.message = _with_call(student, f"the process {stopped}")
         raise
+    except Exception as error:  # the test took the result for what it is not
+        text = f"the result cannot be examined ({type(error).__name__}: {error}); is it what the docstring says?"
+        outcome.message = _with_call(student, text)
     else:
         outcome.share = 1.0
 
