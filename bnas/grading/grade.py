@@ -11,7 +11,7 @@ import numpy as np
 from bnas.errors import InputError
 from bnas.grading.assignment import FORBIDDEN, forbidden_imports
 from bnas.grading.process import Process, Raised, Stopped
-from bnas.grading.report import GradingReport, TaskResult, Outcome
+from bnas.grading.report import GradingReport, Outcome, TaskResult
 from bnas.grading.suite import Failure, equal, shown
 
 DEFAULT_SECRET = "bnas"
