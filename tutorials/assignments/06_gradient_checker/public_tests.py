@@ -14,15 +14,15 @@ TASKS = [
 
 
 def float64(function):
-    """A function that insists on float64, in arrays or lists of arrays."""
+    """A function that insists on float64, in an array or a list of arrays."""
 
-    def strict(x, *rest):
+    def forward(x):
         for array in x if isinstance(x, list | tuple) else [x]:
             if array.dtype != np.float64:
                 raise TypeError(f"this function takes float64, got {array.dtype}")
-        return function(x, *rest)
+        return function(x)
 
-    return strict
+    return forward
 
 
 def judge(student, rng, cases):
@@ -32,7 +32,11 @@ def judge(student, rng, cases):
     None or a tuple with the text for a checker that rejects it.
     """
     for at in rng.permutation(len(cases)):
-        what, forward, backward, inputs, cause = cases[at]
+        what, forward, given, inputs, cause = cases[at]
+
+        def backward(inputs, dy, given=given):
+            return given(inputs, dy)
+
         verdict = student.check(float64(forward), backward, inputs, int(rng.integers(1 << 30)))
         if isinstance(verdict, np.ndarray) and verdict.shape == () and verdict.dtype == bool:
             verdict = bool(verdict)
@@ -64,22 +68,23 @@ def cubes(student, rng):
 
 
 @test("derivative")
-def large_numbers(student, rng):
-    """Square roots at 40,000 and at a billion."""
-    for x in (4e4, 1e9):
-        got = student.derivative(np.sqrt, np.array([x]))
-        close(got, np.array([0.5 / np.sqrt(x)]), _steps(np.sqrt, np.array([x])), 1e-8)
+def large_and_small_numbers(student, rng):
+    """Square roots at 40,000 and at a billion, at 0.0004 and at a billionth."""
+    for number in (4e4, 1e9, 4e-4, 1e-9):
+        x = np.array([number])
+        close(student.derivative(float64(np.sqrt), x), 0.5 / np.sqrt(x), _causes(np.sqrt, x), 1e-8)
 
 
-def _steps(f, x):
+def _causes(f, x):
+    size = 6.0554544523933395e-06
+
     def with_step(h):
-        return lambda: (f(x + h) - f(x - h)) / (2 * h)
+        return lambda: (f(x + h) - f(np.maximum(x - h, 0))) / (2 * h)
 
     return {
-        "one step of 1e-5 for every x; it has to grow with x": with_step(1e-5),
-        "one step of CUBE_ROOT for every x; it has to grow with x": with_step(
-            6.0554544523933395e-06
-        ),
+        "a one-sided difference; take x + h and x - h": (f(x + size * x) - f(x)) / (size * x),
+        "one step of 1e-5 for every x; it has to be chosen by the size of x": with_step(1e-5),
+        "one step of CUBE_ROOT for every x; it has to be chosen by the size of x": with_step(size),
     }
 
 
@@ -112,6 +117,18 @@ def matrix(student, rng):
     same_lists(got, [np.array([-3.0, -3.0, -3.0])], [np.array([5.0, 7.0, 9.0])])
 
 
+@test("vector_jacobian")
+def curved(student, rng):
+    """The exponential function, of three numbers."""
+    x, dy = np.array([0.0, 1.0, -2.0]), np.array([1.0, -1.0, 3.0])
+    y, h = np.exp(x), 1e-5
+    got = student.vector_jacobian(float64(lambda inputs: np.exp(inputs[0])), [x], dy)
+    if isinstance(got, list | tuple) and len(got) == 1:
+        one_sided = dy * (np.exp(x + h) - y) / h
+        close(got[0], dy * y, {"a one-sided difference; take x + h and x - h": one_sided}, 1e-8)
+    same_lists(got, [dy * y], [y])
+
+
 @test("worst_error")
 def by_hand(student, rng):
     """One input: 1, 2, 4 against 1, 2, 5."""
@@ -133,12 +150,16 @@ def two_inputs(student, rng):
     """Two inputs, the error of either in turn."""
     right, wrong = np.array([10.0, 20.0]), np.array([10.0, 21.0])
     small = np.array([0.001, 0.002])
-    for analytic, numeric, worst in (
-        ([wrong, small], [right, small], 1 / 21),
-        ([small, wrong], [small, right], 1 / 21),
-        ([right, small], [right, small / 2], 0.5),
+    for analytic, numeric, worst, absolute, last in (
+        ([wrong, small], [right, small], 1 / 21, 1.0, 0.0),
+        ([small, wrong], [small, right], 1 / 21, 1.0, 1 / 21),
+        ([right, small], [right, small / 2], 0.5, 0.001, 0.5),
     ):
-        causes = {"not all inputs are looked at": 0.0, "divided by the largest of all": 5e-5}
+        causes = {
+            "not all inputs are looked at": 0.0 if worst == last else last,
+            "the absolute error; divide by the largest entry": absolute,
+            "divided by the largest entry of all inputs; each input has its own": absolute / 20,
+        }
         close(student.worst_error(analytic, numeric), worst, causes)
 
 
@@ -146,7 +167,8 @@ def two_inputs(student, rng):
 def not_a_number(student, rng):
     """A NaN among right entries."""
     bad = np.array([1.0, np.nan, 3.0])
-    infinite(student, [bad], [np.array([1.0, 2.0, 3.0])], "an entry is NaN")
+    cause = "every comparison with NaN is False, also that of max(worst, error)"
+    infinite(student, [bad], [np.array([1.0, 2.0, 3.0])], f"an entry is NaN\nlikely cause: {cause}")
 
 
 def infinite(student, analytic, numeric, what):
@@ -159,6 +181,7 @@ def infinite(student, analytic, numeric, what):
 def a_cube(student, rng):
     """y = x³, and backwards with 2 x² and with the wrong sign."""
     inputs = [np.array([0.5, -1.5, 2.0])]
+    signs = "norms, sums or absolute values are compared; compare entry by entry"
 
     def forward(inputs):
         return inputs[0] ** 3
@@ -169,7 +192,7 @@ def a_cube(student, rng):
         [
             ("3 x² dy", forward, lambda x, dy: [3 * x[0] ** 2 * dy], inputs, None),
             ("2 x² dy", forward, lambda x, dy: [2 * x[0] ** 2 * dy], inputs, ""),
-            ("-3 x² dy", forward, lambda x, dy: [-3 * x[0] ** 2 * dy], inputs, ""),
+            ("-3 x² dy", forward, lambda x, dy: [-3 * x[0] ** 2 * dy], inputs, signs),
         ],
     )
 
@@ -241,6 +264,25 @@ def one_entry(student, rng):
         kept = np.ones((2, 3))
         kept[index] = 0
         cases.append((f"dx{list(index)} is 0", forward, backward(kept), inputs, cause))
+    judge(student, rng, cases)
+
+
+@test("check")
+def by_a_thousandth(student, rng):
+    """y = sin x, and backwards that give 1.001 times and 0.999 times the gradient."""
+    cause = "the tolerance is too large; central differences are right to nine digits"
+    inputs = [rng.uniform(-1, 1, 4)]
+
+    def forward(inputs):
+        return np.sin(inputs[0])
+
+    cases = [("cos x dy", forward, lambda x, dy: [np.cos(x[0]) * dy], inputs, None)]
+    for factor in (1.001, 0.999):
+
+        def wrong(x, dy, factor=factor):
+            return [factor * np.cos(x[0]) * dy]
+
+        cases.append((f"{factor} cos x dy", forward, wrong, inputs, cause))
     judge(student, rng, cases)
 
 

@@ -18,15 +18,15 @@ SCALED = [
 
 
 def float64(function):
-    """A function that insists on float64, in arrays or lists of arrays."""
+    """A function that insists on float64, in an array or a list of arrays."""
 
-    def strict(x, *rest):
+    def forward(x):
         for array in x if isinstance(x, list | tuple) else [x]:
             if array.dtype != np.float64:
                 raise TypeError(f"this function takes float64, got {array.dtype}")
-        return function(x, *rest)
+        return function(x)
 
-    return strict
+    return forward
 
 
 def away(rng, *shape):
@@ -39,13 +39,15 @@ def step_causes(f, x):
         return lambda: (f(x + h) - f(x - h)) / (2 * h)
 
     largest = np.abs(x).max()
+    h = CUBE_ROOT * np.where(x == 0, 1.0, np.abs(x))
     return {
+        "a one-sided difference; take x + h and x - h": lambda: (f(x + h) - f(x)) / h,
+        "the step is not smaller for an x below 1": with_step(
+            CUBE_ROOT * np.maximum(1.0, np.abs(x))
+        ),
         "one step of 1e-5 for every x; it has to be chosen by the size of x": with_step(1e-5),
         "one step of CUBE_ROOT for every x; it has to be chosen by the size of x": with_step(
             CUBE_ROOT
-        ),
-        "the step is not smaller for an x below 1": with_step(
-            CUBE_ROOT * np.maximum(1.0, np.abs(x))
         ),
         "one step for all entries, by the largest": with_step(CUBE_ROOT * largest),
     }
@@ -156,10 +158,10 @@ def narrow_inputs(student, rng):
         compare(got, forward, backward, [np.float64(x) for x in inputs], dy)
 
 
-def expect_infinity(student, analytic, numeric, what):
+def expect_infinity(student, analytic, numeric, what, cause=""):
     got = student.worst_error(analytic, numeric)
     if not (np.shape(got) == () and got == np.inf):
-        raise Failure(f"got {shown(got)}, expected infinity: {what}")
+        raise Failure(f"got {shown(got)}, expected infinity: {what}{cause}")
 
 
 @test("worst_error")
@@ -189,6 +191,7 @@ def random_errors(student, rng, reference):
                     )
                     / max(scales),
                     "only the first input is looked at": difference[0].max() / scales[0],
+                    "only the last input is looked at": difference[-1].max() / scales[-1],
                     "divided entry by entry; an entry near 0 is all rounding": max(
                         (d / np.maximum(np.abs(a), np.abs(n))).max()
                         for d, a, n in zip(difference, analytic, numeric)
@@ -224,7 +227,9 @@ def not_finite(student, rng):
                 lists[1] = [part.copy() for part in lists[0]]
                 lists[side][position][1] = bad
                 where = ("analytic", "numeric")[side]
-                expect_infinity(student, *lists, f"{bad} in the {where} gradient {position}")
+                what = f"{bad} in the {where} gradient {position}"
+                cause = "every comparison with NaN is False, also that of max(worst, error)"
+                expect_infinity(student, *lists, what, f"\nlikely cause: {cause}")
 
 
 @test("worst_error")
@@ -250,7 +255,11 @@ def judge(student, rng, cases):
     None or a tuple with the text for a checker that rejects it.
     """
     for at in rng.permutation(len(cases)):
-        what, forward, backward, inputs, cause = cases[at]
+        what, forward, given, inputs, cause = cases[at]
+
+        def backward(inputs, dy, given=given):
+            return given(inputs, dy)
+
         verdict = student.check(float64(forward), backward, inputs, int(rng.integers(1 << 30)))
         if isinstance(verdict, np.ndarray) and verdict.shape == () and verdict.dtype == bool:
             verdict = bool(verdict)
@@ -283,6 +292,7 @@ def softmax(x):
 def small_factor(student, rng):
     """Gradients that are 1.001 times or 0.999 times the right ones, and 2 times or -1 times."""
     cause = "the tolerance is too large; central differences are right to nine digits"
+    signs = "norms, sums or absolute values are compared; compare entry by entry"
     cases = []
     for shape in ((1,), (4,), (2, 3)):
         forward, backward = elementwise(np.tanh, lambda x: 1 - np.tanh(x) ** 2)
@@ -290,7 +300,8 @@ def small_factor(student, rng):
         cases.append(("tanh", forward, backward, inputs, None))
         for factor in (1.001, 0.999, 2, -1):
             wrong = changed(backward, lambda g, factor=factor: [factor * g[0]])
-            cases.append((f"tanh, {factor} times the gradient", forward, wrong, inputs, cause))
+            told = signs if factor == -1 else cause if factor < 2 else ""
+            cases.append((f"tanh, {factor} times the gradient", forward, wrong, inputs, told))
     judge(student, rng, cases)
 
 
@@ -465,7 +476,7 @@ def order(student, rng):
         def forward(v, turn=turn):
             return v[0][turn]
 
-        cause = "sums or norms are compared; compare entry by entry"
+        cause = "norms, sums or absolute values are compared; compare entry by entry"
         cases += [
             ("x[turn]", forward, lambda v, dy, back=back: [dy[back]], inputs, None),
             ("x[turn], dy[turn]", forward, lambda v, dy, turn=turn: [dy[turn]], inputs, cause),
@@ -633,10 +644,12 @@ def sizes_of_inputs(student, rng):
 
 @test("check")
 def kinks(student, rng):
-    """ReLU, absolute value and maximum, at inputs away from their kinks."""
+    """ReLU, absolute value, maximum and the surrogate of the sign, at inputs away from their kinks."""
     inputs = [rng.permutation([-1, -1, -1, 1, 1, 1]) * rng.uniform(0.5, 2.0, 6)]
     relu = elementwise(lambda x: np.maximum(x, 0), lambda x: x > 0)
     absolute = elementwise(np.abs, np.sign)
+    clip = elementwise(lambda x: np.clip(x, -1, 1), lambda x: np.abs(x) <= 1)
+    wide = [np.array([-1.5, -0.5, -0.2, 0.3, 0.9, 1.2]) * rng.uniform(0.9, 1.05)]
     spread = [rng.permutation(6) + rng.uniform(0, 0.5, 6)]
 
     def largest(v):
@@ -650,6 +663,8 @@ def kinks(student, rng):
             ("relu, slope 1", relu[0], lambda v, dy: [dy.copy()], inputs, ""),
             ("abs", *absolute, inputs, None),
             ("abs, slope 1", absolute[0], lambda v, dy: [dy.copy()], inputs, ""),
+            ("clip(x, -1, 1)", *clip, wide, None),
+            ("clip(x, -1, 1), slope 1", clip[0], lambda v, dy: [dy.copy()], wide, ""),
             ("max", largest, lambda v, dy: [dy * (v[0] == v[0].max())], spread, None),
             ("max, shared", largest, lambda v, dy: [dy * np.full(6, 1 / 6)], spread, ""),
         ],
