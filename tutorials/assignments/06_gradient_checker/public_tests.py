@@ -165,15 +165,16 @@ def two_inputs(student, rng):
 
 @test("worst_error")
 def not_a_number(student, rng):
-    """A NaN among right entries."""
+    """A NaN among right entries; then a number in its place."""
     bad = np.array([1.0, np.nan, 3.0])
     cause = "every comparison with NaN is False, also that of max(worst, error)"
     infinite(student, [bad], [np.array([1.0, 2.0, 3.0])], f"an entry is NaN\nlikely cause: {cause}")
+    close(student.worst_error([np.array([1.0, 1.0, 3.0])], [np.array([1.0, 2.0, 3.0])]), 1 / 3)
 
 
 def infinite(student, analytic, numeric, what):
     got = student.worst_error(analytic, numeric)
-    if not (np.shape(got) == () and got == np.inf):
+    if not (isinstance(got, float | np.ndarray) and np.array_equal(got, np.inf)):
         raise Failure(f"got {shown(got)}, expected infinity: {what}")
 
 

@@ -16,8 +16,8 @@ TASKS = [
 
 
 def plain(value):
-    """Lists and tuples as tuples, integers of any kind as ints; what is neither stays."""
-    if isinstance(value, np.ndarray) and value.dtype.kind in "iu":
+    """Arrays, lists and tuples as tuples, numbers of NumPy as those of Python; what is neither stays."""
+    if isinstance(value, np.ndarray):
         value = value.tolist()
     return tuple(map(plain, value)) if isinstance(value, list | tuple) else value
 
