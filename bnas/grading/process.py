@@ -147,7 +147,8 @@ class Process:
         try:
             return {"answer": self.functions[reply["ask"]](*reply["arguments"])}
         except Exception as error:  # whatever a submission hands over, it is to be told
-            return {"refused": f"{type(error).__name__}: {error}"}
+            kind = "" if type(error) is TypeError else f"{type(error).__name__}: "
+            return {"refused": f"{kind}{error}"}
 
     def _send(self, message, seconds):
         frame = memoryview(wire.encode(message, self._number))

@@ -149,13 +149,16 @@ def _cause(got, expected, right, causes, alike):
     if got.dtype.kind == "f" and np.isnan(got).any():
         return "some entries are not a number (NaN)"
     if got.dtype.kind != "b":
-        if not got.any():
+        if got.ndim and not got.any():
             return "all entries are 0"
         if got.size > 1 and _matches(got, -expected.astype(np.float64), alike).all():
             return "the sign is wrong everywhere"
         if got.ndim >= 2 and got.shape[-1] == got.shape[-2]:
             if _matches(got, np.swapaxes(expected, -1, -2), alike).all():
                 return "the last two axes are transposed"
+        digits = _digits(got, expected)
+        if digits is not None:
+            return f"right to {digits} digits only: float32 on the way, or an approximation"
         factor = _factor(got, expected)
         if factor is not None and _matches(got / factor, expected, alike).all():
             return f"every entry is {factor:.6g} times what it should be"
@@ -165,6 +168,14 @@ def _cause(got, expected, right, causes, alike):
     if inner.size and inner.all():
         return "only entries at the border are wrong"
     return None
+
+
+def _digits(got, expected):
+    """To how many digits of the largest expected entry all entries are right, if to 4 or more; else None."""
+    with np.errstate(all="ignore"):
+        off = np.abs(got.astype(np.float64) - expected).max(initial=0.0)
+        share = off / np.abs(expected.astype(np.float64)).max(initial=0.0)
+    return int(-np.log10(share)) if got.dtype.kind == "f" and 0 < share < 1e-4 else None
 
 
 def _factor(got, expected):

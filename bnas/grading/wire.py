@@ -44,6 +44,8 @@ def _plain(value, arrays, name_of, depth):
     kind = type(value)
     if value is None or kind in (bool, str):
         return value
+    if kind is np.str_:  # an entry of an array of names
+        return str(value)
     if kind is int:
         return ["int", str(value)] if abs(value) < 1 << 4096 else _refuse("so large an int")
     if kind is float:

@@ -4,6 +4,7 @@ It is started by bnas.grading.process with two pipes. It holds no reference, no 
 nothing that a submission does to it can earn any. Only NumPy and the standard library are imported.
 """
 
+import copy
 import json
 import os
 import sys
@@ -60,19 +61,15 @@ class Worker:
 
     def _call(self, function, arguments):
         """Call a function; its result, which arguments it changed, and whether the result is a view of one."""
-        arrays = {i: part for i, part in enumerate(arguments) if isinstance(part, np.ndarray)}
-        before = {i: array.copy() for i, array in arrays.items()}
+        arrays, before = [list(_arrays(part)) for part in arguments], copy.deepcopy(arguments)
         result = self._function(function)(*arguments)
-        changed = [
-            i
-            for i, array in arrays.items()
-            if not np.array_equal(array, before[i], equal_nan=array.dtype.kind in "fc")
-        ]
-        parts = result if type(result) in (tuple, list) else [result]
+        pairs = enumerate(zip(arguments, before, strict=True))
+        changed = [i for i, (now, then) in pairs if not _same(now, then)]
+        returned = list(_arrays(result))
         views = [
             i
-            for i, array in arrays.items()
-            if any(isinstance(part, np.ndarray) and np.shares_memory(part, array) for part in parts)
+            for i, parts in enumerate(arrays)
+            if any(np.shares_memory(part, array) for part in returned for array in parts)
         ]
         return {"result": result, "changed": changed, "views": views}
 
@@ -144,6 +141,28 @@ class Worker:
         frame = memoryview(frame)
         while frame:
             frame = frame[os.write(self.replies, frame) :]
+
+
+def _arrays(value):
+    """The arrays in an argument or a result: itself, or those in lists, tuples and dicts."""
+    if isinstance(value, np.ndarray):
+        yield value
+    elif type(value) in (list, tuple, dict):
+        for part in value.values() if type(value) is dict else value:
+            yield from _arrays(part)
+
+
+def _same(now, then):
+    """Whether an argument is what its copy was, also within lists, tuples and dicts."""
+    if type(now) is not type(then):
+        return False
+    if isinstance(now, np.ndarray):
+        return np.array_equal(now, then, equal_nan=now.dtype.kind in "fc")
+    if type(now) in (list, tuple):
+        return len(now) == len(then) and all(map(_same, now, then))
+    if type(now) is dict:
+        return now.keys() == then.keys() and all(_same(now[key], then[key]) for key in now)
+    return now is then or now == then
 
 
 def main():
