@@ -34,18 +34,21 @@ def slopes(f, shape, h=1e-5):
 
 @test("tangent")
 def two_classes_by_hand(student, rng):
-    """One sample, two classes alike, one entry of α, which raises the first logit."""
+    """One sample, two classes alike, one entry of α, which raises both logits."""
     close(
-        student.tangent(np.zeros((1, 2)), np.array([0]), np.array([[[1.0], [0.0]]])),
-        np.array([0.5]),
+        student.tangent(np.zeros((1, 2)), np.array([0]), np.array([[[4.0], [1.0]]])),
+        np.array([1.5]),
         causes={
-            "log p has a part without labels too: [n = k] - p, not [n = k] alone": np.array([1.0]),
-            "the derivative of p, not of log p": np.array([0.25]),
+            "log p has a part without labels too: [n = k] - p, not [n = k] alone": np.array([4.0]),
+            "the derivative of p, not of log p": np.array([0.75]),
             "t is the gradient of the log-likelihood, not of its negative, the loss": np.array(
-                [-0.5]
+                [-1.5]
             ),
             "the sum of the derivatives of all probabilities is zero, as Eq. 4.29 is printed": (
                 np.array([0.0])
+            ),
+            "probabilities sum to one over the classes of a sample, not over the samples": (
+                np.array([-1.0])
             ),
         },
     )

@@ -207,7 +207,8 @@ def draw_edges(rng, edges, operations, dtype=np.float64):
     return after, before, gradient, psi, norms
 
 
-EDGES = ((1, 1), (1, 2), (3, 1), (2, 3), (4, 4), (14, 8))
+# (E, M); where one of them is 1, several mistakes look alike, so it comes late.
+EDGES = ((2, 3), (4, 4), (1, 1), (1, 2), (3, 1), (14, 8))
 
 
 @test("decoupled")
@@ -266,7 +267,7 @@ def entries_that_run_ahead(student, rng, reference):
 @test("decoupled")
 def equal_norms(student, rng, reference):
     """Norms that are equal, as both poolings' are, also across edges."""
-    for edges, operations in ((1, 2), (2, 4), (4, 4), (14, 8)):
+    for edges, operations in ((2, 3), (4, 4), (1, 2), (14, 8)):
         after, before, _, psi, norms = draw_edges(rng, edges, operations)
         for tau in range(operations + 1):
             compare(student, reference, (after, before, psi, 0.05, np.floor(norms / 3), tau), 1e-9)
