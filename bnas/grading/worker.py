@@ -114,11 +114,11 @@ class Worker:
         ]
         if isinstance(error, SyntaxError) and os.path.basename(error.filename or "") == CODE:
             lines.append(error.lineno)
-        return {
-            "type": type(error).__name__,
-            "text": str(error)[:2000],
-            "line": lines[-1] if lines else 0,
-        }
+        try:
+            text = str(error)[:2000]
+        except Exception as another:
+            text = f"its text cannot be had: {type(another).__name__}"
+        return {"type": type(error).__name__, "text": text, "line": lines[-1] if lines else 0}
 
     @staticmethod
     def _own(frame):
