@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from bnas.cli import main
 from bnas.errors import InputError
 from bnas.grading import Assignment, Failure, close, equal, find, grade, hand_out, starter_of
-from bnas.grading.assignment import forbidden_imports
 from bnas.grading.grade import share_for_speed
+from bnas.grading.imports import refusal
 from bnas.grading.report import GradingReport, Outcome, TaskResult
 from bnas.grading.schools import classroom50, gradescope, prairielearn
 from bnas.plots import points_figure
@@ -190,7 +190,7 @@ def test_marks_that_do_not_pair_are_refused(text):
     ],
 )
 def test_imports_that_are_not_allowed_are_named(text, fault):
-    found = forbidden_imports(text)
+    found = refusal(text.encode())
     assert found is None if fault is None else found.startswith(fault)
 
 

@@ -3,7 +3,9 @@
 assignment.py   what an assignment's folder holds, and what students get of it
 suite.py        what tests are written with
 grade.py        a submission graded, task by task; report.py what comes of it
-process.py      the process in which a submission runs; worker.py, wire.py and confine.py run inside it
+imports.py      what a submission may import
+process.py      the process in which a submission runs; worker.py, wire.py and confine.py run inside it;
+                scratch.py removes what it leaves
 """
 
 from bnas.grading.assignment import Assignment, find, hand_out, known, starter_of

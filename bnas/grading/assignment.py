@@ -10,7 +10,6 @@ NN_name/instructor/            is not handed out:
     alternatives/*.py          other right answers
 """
 
-import ast
 import importlib.util
 import re
 import shutil
@@ -23,32 +22,6 @@ from bnas.errors import InputError
 FOLDER = Path(bnas.__file__).resolve().parent.parent / "tutorials" / "assignments"
 INSTRUCTOR = "instructor"
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
-# What a submission may import: NumPy, Numba, and of the standard library what has to do with computing.
-ALLOWED = {
-    "__future__",
-    "abc",
-    "bisect",
-    "cmath",
-    "collections",
-    "copy",
-    "dataclasses",
-    "enum",
-    "fractions",
-    "functools",
-    "heapq",
-    "itertools",
-    "math",
-    "numba",
-    "numbers",
-    "numpy",
-    "operator",
-    "random",
-    "statistics",
-    "struct",
-    "typing",
-    "warnings",
-}
-FORBIDDEN = ("bnas",)
 
 
 class Assignment:
@@ -161,27 +134,6 @@ def starter_of(reference):
     if inside:
         raise InputError(f"the reference ends before {END}")
     return "".join(kept)
-
-
-def forbidden_imports(text):
-    """The first import that a submission may not have, as a text, or None; also what is no Python."""
-    try:
-        tree = ast.parse(text)
-    except (SyntaxError, ValueError) as error:
-        return f"line {getattr(error, 'lineno', 0)}: {error}"
-    for node in ast.walk(tree):
-        names = []
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            names = [node.module or "."]
-        for name in names:
-            if name.partition(".")[0] not in ALLOWED:
-                return (
-                    f"line {node.lineno} imports {name}; allowed are NumPy, Numba and what the "
-                    "standard library has for computing (math, itertools, functools, ...)"
-                )
-    return None
 
 
 def hand_out(target, names=(), folder=FOLDER):

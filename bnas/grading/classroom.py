@@ -53,7 +53,7 @@ def submissions(folder, assignments):
 
 
 def grade_all(found, out, hidden, secret, jobs, tell):
-    """Grade submissions and write reports, table and figure; [(Submission, Report)] in their order.
+    """Grade submissions and write reports, table and figure; [(Submission, GradingReport)] in their order.
 
     jobs: how many at a time. tell: called with a line after each. What is graded when it is interrupted stays.
     """

@@ -1,7 +1,8 @@
 """What a submission's process may not do, set by the process itself before it meets the submission.
 
 Only the standard library is imported. What a platform does not have is left out; `confine` says what
-is in force, and the report of a grading repeats it. Linux has all of it from kernel 5.13 on.
+is in force, and the report of a grading what is not. Linux has all of it from kernel 5.13 on, and for signals
+to other processes of the same user from 6.12 on.
 """
 
 import contextlib
@@ -11,29 +12,48 @@ import sys
 import sysconfig
 from pathlib import Path
 
+try:  # now, as Python's own files may not be readable any more when it is needed
+    import resource
+except ImportError:  # Windows
+    resource = None
+
 NOBODY = 65534
+# What each text of `confine` begins with, and what its absence means.
+MEASURES = {
+    "network": "no network",
+    "user": "a user without rights (the grader has to run as root)",
+    "files": "no files but its own",
+    "memory": "a bound of memory",
+    "processes": "no processes of its own",
+}
+PACKAGE = Path(__file__).resolve().parent.parent  # bnas, with the solution of many an assignment
 # System calls of Landlock, the same on every architecture (linux/landlock.h).
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR, _TRUNCATE, _IOCTL = 1, 2, 4, 8, 1 << 14, 1 << 15
 _OF_FILES = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE | _IOCTL
-_NEW_NETWORK, _NEW_USER = 0x40000000, 0x10000000
+_NEW_NETWORK, _NEW_USER, _NEW_IPC = 0x40000000, 0x10000000, 0x08000000
 _NO_NEW_PRIVILEGES, _KEEP_CAPABILITIES = 38, 8
 _READ_ANY_FILE = 1 << 2  # CAP_DAC_READ_SEARCH
 _CAPABILITY_VERSION = 0x20080522
 
 
-def confine(scratch, memory, seconds, file_size, open_files):
+def confine(scratch, memory, seconds, file_size, open_files, user=NOBODY):
     """Give up all that a submission does not need; returns what is in force, a list of texts.
 
     scratch: the only folder that can be written, and beside Python's own the only one that can be read.
-    memory: address space, bytes. seconds: of CPU. file_size: of a file that is written, bytes.
+    memory: address space, bytes. seconds: of CPU. file_size: of a file that is written, bytes. user: the number
+    of the one to become, where this is root.
     """
     in_force = []
     if sys.platform == "linux":
+        with contextlib.suppress(
+            OSError
+        ):  # where memory runs out, this process is to be ended first
+            Path("/proc/self/oom_score_adj").write_text("1000")
         in_force += _without_network()
         rules = _file_rules(scratch)
         if os.geteuid() == 0:
-            in_force += _as_nobody(keep_reading=rules is not None)
+            in_force += _as_nobody(user, keep_reading=rules is not None)
         if rules is not None and _restrict(rules):
             in_force.append("files: its scratch folder and Python's libraries alone")
     in_force += _limits(memory, seconds, file_size, open_files)
@@ -45,13 +65,16 @@ def _libc():
 
 
 def _without_network():
-    """A network of its own, without any device; as root directly, else as root of a user namespace."""
-    own = _NEW_NETWORK if os.geteuid() == 0 else _NEW_NETWORK | _NEW_USER
+    """A network of its own, without any device, and shared memory that ends with the process.
+
+    As root directly, else as root of a user namespace.
+    """
+    own = _NEW_NETWORK | _NEW_IPC | (0 if os.geteuid() == 0 else _NEW_USER)
     return ["network: none"] if _libc().unshare(own) == 0 else []
 
 
-def _as_nobody(keep_reading):
-    """From root to nobody, without groups; reading stays allowed where files are confined otherwise.
+def _as_nobody(user, keep_reading):
+    """From root to a user without rights; reading stays allowed where files are confined otherwise.
 
     Python may lie in a folder that root alone may enter, and modules are read when they are first used.
     """
@@ -59,8 +82,8 @@ def _as_nobody(keep_reading):
     if keep_reading:
         libc.prctl(_KEEP_CAPABILITIES, 1, 0, 0, 0)
     os.setgroups([])
-    os.setresgid(NOBODY, NOBODY, NOBODY)
-    os.setresuid(NOBODY, NOBODY, NOBODY)
+    os.setresgid(user, user, user)
+    os.setresuid(user, user, user)
     if keep_reading:
         head = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
         kept = (ctypes.c_uint32 * 6)(_READ_ANY_FILE, _READ_ANY_FILE)  # effective, permitted
@@ -96,7 +119,9 @@ def _file_rules(scratch):
     names = ("stdlib", "platstdlib", "purelib", "platlib")
     folders = {sysconfig.get_path(name) for name in names} | {"/lib", "/lib64", "/usr/lib"}
     folders |= {"/usr/local/lib", "/etc/ld.so.cache", os.path.join(sys.base_prefix, "lib")}
-    paths |= {Path(folder): readable for folder in folders if os.path.exists(folder)}
+    for folder in folders:
+        for path in _without_bnas(Path(folder).resolve()):
+            paths[path] = _READ_DIR if path in PACKAGE.parents else readable
     for path, access in paths.items():
         with contextlib.suppress(OSError):
             opened = os.open(path, os.O_PATH | os.O_CLOEXEC)
@@ -108,6 +133,13 @@ def _file_rules(scratch):
     return rules
 
 
+def _without_bnas(path):
+    """The path, or where bnas lies in it, that it may be listed and the paths of all else in it."""
+    if path not in PACKAGE.parents:
+        return [path] if path != PACKAGE else []
+    return [path, *(part for child in path.iterdir() for part in _without_bnas(child))]
+
+
 def _restrict(rules):
     libc = _libc()
     libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
@@ -117,9 +149,7 @@ def _restrict(rules):
 
 
 def _limits(memory, seconds, file_size, open_files):
-    try:
-        import resource
-    except ImportError:  # Windows
+    if resource is None:
         return []
     wanted = {
         "RLIMIT_AS": memory,

@@ -3,19 +3,23 @@
 import functools
 import hashlib
 import inspect
+import os
+import stat
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
 
 from bnas.errors import InputError
-from bnas.grading.assignment import FORBIDDEN, forbidden_imports
-from bnas.grading.process import Process, Raised, Stopped
+from bnas.grading import confine, imports
+from bnas.grading.process import Limits, Process, Raised, Stopped, legible
 from bnas.grading.report import GradingReport, Outcome, TaskResult
 from bnas.grading.suite import Failure, equal, shown
 
 DEFAULT_SECRET = "bnas"
-LARGEST_FILE = 1 << 20  # bytes of a submission
+LARGEST_FILE = 1 << 18  # bytes of a submission
+LONGEST_MESSAGE = 4000  # characters, of a test
 FULL, NONE = 1.2, 10.0  # times the reference's time: full marks within, none from there on
 ROUNDS = 4
 
@@ -49,51 +53,59 @@ def _ordinal(number):
     return words[number] if number < len(words) else f"{number + 1}th"
 
 
-def grade(assignment, path, secret=DEFAULT_SECRET):
-    """Grade the submission in a file; a Report.
+def grade(assignment, path, secret=DEFAULT_SECRET, limits=Limits()):
+    """Grade the submission in a file; a GradingReport.
 
     secret: from it and from the names of assignment and test come the random inputs of the tests.
+    limits: of each process of the submission.
     Raises InputError if the file cannot be read.
     """
-    path = Path(path)
-    try:
-        text = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}; expected a Python file") from None
-    refusal = _refusal(text)
+    text, refusal = _content(Path(path))
+    refusal = refusal or imports.refusal(text)
     # The copy that is graded cannot be exchanged while it is.
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "submission.py"
         copy.write_bytes(text)
-        results, in_force = [], []
+        results, in_force = [], None
         for task in assignment.tasks:
             result = TaskResult(task.name, task.title, task.points)
             results.append(result)
             if refusal is not None:
-                result.fault = refusal
+                result.fault = legible(refusal, LONGEST_MESSAGE)
             else:
-                in_force = _grade_task(assignment, result, copy, secret) or in_force
+                found = _grade_task(assignment, result, copy, secret, limits)
+                in_force = in_force if found is None else found
     return GradingReport(
         assignment.name, assignment.title, results, assignment.has_hidden, in_force
     )
 
 
-def _refusal(text):
-    """Why a submission is not even run, or None."""
-    if len(text) > LARGEST_FILE:
-        return f"the file has {len(text)} bytes; at most {LARGEST_FILE} are read"
+def _content(path):
+    """(bytes of the file, why it is not even run or None).
+
+    Only what is a file itself is read: a link may lead to the reference, a pipe may never end.
+    """
     try:
-        return forbidden_imports(text.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        return f"the file is not UTF-8: {error}"
+        kind = path.lstat().st_mode
+        if stat.S_ISLNK(kind):
+            return b"", "it is a symbolic link; expected a file"
+        if not stat.S_ISREG(kind):
+            return b"", "it is a folder or a device; expected a file"
+        with open(path, "rb") as file:
+            text = file.read(LARGEST_FILE + 1)
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; expected a Python file") from None
+    if len(text) > LARGEST_FILE:
+        return b"", f"the file has {os.path.getsize(path)} bytes; at most {LARGEST_FILE} are read"
+    return text, None
 
 
-def _grade_task(assignment, result, path, secret):
+def _grade_task(assignment, result, path, secret, limits):
     """Fill in the result of one task; what confines the process, or None if it never came up."""
     tests = [(test, hidden) for test, hidden in assignment.tests if test.task == result.name]
     in_force = None
     try:
-        with Process(path, FORBIDDEN) as process:
+        with Process(path, imports.FORBIDDEN, limits) as process:
             in_force = process.in_force
             for test, hidden in tests:
                 outcome = Outcome(test.__name__, _description(test), hidden)
@@ -133,8 +145,11 @@ def _run_test(assignment, outcome, test, process, rng):
     except Stopped as stopped:
         outcome.message = _with_call(student, f"the process {stopped}")
         raise
+    except InputError:
+        raise
     except Exception as error:  # the test took the result for what it is not
-        text = f"the result cannot be examined ({type(error).__name__}: {error}); is it what the docstring says?"
+        text = legible(f"{type(error).__name__}: {error}", LONGEST_MESSAGE)
+        text = f"the result cannot be examined ({text}); is it what the docstring says?"
         outcome.message = _with_call(student, text)
     else:
         outcome.share = 1.0
@@ -144,7 +159,7 @@ def _with_call(student, text):
     if student._last is None:
         return text
     name, arguments = student._last
-    return f"{name}({', '.join(shown(value) for value in arguments)})\n{text}"
+    return f"{name}({', '.join(shown(value) for value in arguments)})\n{text[:LONGEST_MESSAGE]}"
 
 
 def _told(raised):
@@ -165,16 +180,17 @@ def _run_race(assignment, result, outcome, test, rng, process):
         return
     if assignment.reference is None:
         raise InputError(f"{assignment.name}: a race needs the instructor's reference")
-    times = [], []
-    with Process(assignment.reference_path) as reference:
+    user = confine.NOBODY - 1  # what it holds is not for the submission
+    rounds = []
+    with Process(assignment.reference_path, user=user) as reference:
         try:
             for _ in range(ROUNDS):
-                _run_round(test(rng), process, reference, times)
-                ratio = min(times[0]) / min(times[1])
+                rounds += _round(assignment, test(rng), process, reference)
+                ratio = _ratio(rounds)
                 if ratio <= FULL:
                     break
         except Failure as failure:
-            outcome.message = str(failure)
+            outcome.message = str(failure)[:LONGEST_MESSAGE]
             return
         except Raised as raised:
             outcome.message = _told(raised)
@@ -185,18 +201,42 @@ def _run_race(assignment, result, outcome, test, rng, process):
     )
 
 
-def _run_round(race, process, reference, times):
-    """Time both for each of a race's inputs, in turns; the first run of a round, which may compile, is left out.
+def _round(assignment, race, process, reference):
+    """[(seconds of the call, around it, of the reference's call, around that)] for a race's inputs, in turns.
 
-    Raises Failure if a result is not the reference's.
+    The first, in which Numba may compile, is left out. Raises Failure if a result is not the reference's.
     """
+    times = []
     for i, arguments in enumerate(race.inputs):
-        for who, seconds in zip((process, reference), times):
-            who.hold(str(i), *arguments)
-            taken = who.run(str(i), race.function, seconds=60)
-            if i:
-                seconds.append(taken)
-        equal(process.result(str(i)), reference.result(str(i)))
+        got, *own = _timed(process, str(i), race.function, arguments)
+        try:
+            expected, *others = _timed(reference, str(i), race.function, arguments)
+        except Stopped as stopped:
+            raise InputError(f"{assignment.name}: the reference {stopped}") from None
+        equal(got, expected)
+        times.append((*own, *others))
+    return times[1:]
+
+
+def _ratio(rounds):
+    """How many times the reference's time a submission takes, by the shortest time of each.
+
+    What it does while it takes arguments or gives results away counts, if it is more than that takes.
+    """
+    run, around, their_run, around_theirs = (min(times) for times in zip(*rounds))
+    return (run + max(0.0, around - FULL * around_theirs)) / their_run
+
+
+def _timed(process, key, function, arguments):
+    """(result, seconds of the call, seconds before and after it), without a pause that it could use."""
+    times = [time.perf_counter()]
+    process.hold(key, *arguments)
+    times.append(time.perf_counter())
+    process.run(key, function)
+    times.append(time.perf_counter())
+    result = process.result(key)
+    times.append(time.perf_counter())
+    return result, times[2] - times[1], times[3] - times[2] + times[1] - times[0]
 
 
 def share_for_speed(ratio):

@@ -10,24 +10,33 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from bnas.grading import confine, wire
+from bnas.grading.scratch import remove
 
 WORKER = Path(__file__).with_name("worker.py")
 LARGEST_OUTPUT = 1 << 20  # bytes that a submission may print
+LONGEST_TEXT = 2000  # characters of what a submission says in an exception
 STARTING = 60  # seconds to import NumPy and be confined, on a busy machine
+NO_ANSWER = "sent what is no answer"
+NOTHING, ANSWER = set(), {"result", "changed", "views"}  # parts of replies
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one process of a submission may use: bytes, seconds of CPU, files."""
+    """What one process of a submission may use.
+
+    memory, file_size: bytes; seconds: of CPU; call, total: seconds by the clock for one call, and for all it does.
+    """
 
     memory: int = 4 << 30
     seconds: int = 120
     file_size: int = 64 << 20
     open_files: int = 64
+    call: float = 20
+    total: float = 300
 
 
 class Stopped(Exception):
@@ -52,31 +61,37 @@ class Process:
         path: the file. It is copied: nothing beside it is seen.
         forbidden: modules that it may not import, by name.
         limits: see Limits.
+        user: number of the user that it runs as, where the grader is root.
+
+    Attributes: in_force, what confines it, a list of texts.
 
     Raises Stopped and Raised like every call.
     """
 
-    def __init__(self, path, forbidden=(), limits=Limits()):
+    def __init__(self, path, forbidden=(), limits=Limits(), user=confine.NOBODY):
         self.functions, self.printed, self.started = [], bytearray(), False
+        self.process, self.limits, self.user, self.used = None, limits, user, 0.0
         self.scratch = Path(tempfile.mkdtemp(prefix="grading-"))
         try:
-            self._start(path, limits)
-            self.in_force = self._answer(STARTING)["in_force"]
+            self._start(path)
+            self.in_force = self._in_force()
             self.started = True
-            self._request(STARTING, do="load", forbidden=list(forbidden))
+            self._request(limits.call, NOTHING, do="load", forbidden=list(forbidden))
         except BaseException:
             self.close()
             raise
 
-    def _start(self, path, limits):
+    def _start(self, path):
         code = self.scratch / "submission.py"
         shutil.copyfile(path, code)
         code.chmod(0o644)
         if hasattr(os, "geteuid") and os.geteuid() == 0:
-            os.chown(self.scratch, confine.NOBODY, confine.NOBODY)
+            os.chown(self.scratch, self.user, self.user)
         requests, self.requests = os.pipe()
         self.replies, replies = os.pipe()
-        settings = {"requests": requests, "replies": replies, "limits": asdict(limits)}
+        names = ("memory", "seconds", "file_size", "open_files")
+        limits = {name: getattr(self.limits, name) for name in names} | {"user": self.user}
+        settings = {"requests": requests, "replies": replies, "limits": limits}
         try:
             self.process = subprocess.Popen(
                 [sys.executable, "-I", str(WORKER), json.dumps(settings)],
@@ -109,50 +124,74 @@ class Process:
             **{f"{name}_NUM_THREADS": "1" for name in one_thread},
         }
 
-    def call(self, function, *arguments, seconds=20):
+    def _in_force(self):
+        """What the process says of its confinement, before it meets the submission."""
+        told = f"did not start within {STARTING} s"
+        reply = self._answer(time.monotonic() + STARTING, told)
+        return reply["in_force"] if "in_force" in reply else self._stop(NO_ANSWER)
+
+    def call(self, function, *arguments):
         """(result, numbers of arguments that it changed, numbers of arguments that the result is a view of)."""
-        reply = self._request(seconds, do="call", function=function, arguments=list(arguments))
+        request = {"do": "call", "function": function, "arguments": list(arguments)}
+        reply = self._request(self.limits.call, ANSWER, **request)
+        for numbers in (reply["changed"], reply["views"]):
+            if not all(type(n) is int and 0 <= n < len(arguments) for n in numbers):
+                self._stop(NO_ANSWER)
         return reply["result"], reply["changed"], reply["views"]
 
     def hold(self, key, *arguments):
         """Hand over the arguments of a timed call."""
-        self._request(STARTING, do="hold", key=key, arguments=list(arguments))
+        self._request(self.limits.call, NOTHING, do="hold", key=key, arguments=list(arguments))
 
-    def run(self, key, function, seconds=20):
-        """Seconds that the function takes for the arguments that were handed over."""
-        start = time.perf_counter()
-        self._request(seconds, do="run", key=key, function=function)
-        return time.perf_counter() - start
+    def run(self, key, function):
+        """The timed call, for the arguments that were handed over."""
+        self._request(3 * self.limits.call, NOTHING, do="run", key=key, function=function)
 
     def result(self, key):
         """What a timed call returned."""
-        return self._request(STARTING, do="give", key=key)["result"]
+        return self._request(self.limits.call, ANSWER, do="give", key=key)["result"]
 
-    def _request(self, seconds, **request):
+    def _request(self, seconds, parts, **request):
+        """The reply to a request, which has these parts."""
         self.functions.clear()
-        self._send(request, seconds)
-        deadline = time.monotonic() + seconds
+        start, told = time.monotonic(), f"did not finish within {seconds:g} s"
+        if seconds > self.limits.total - self.used:
+            seconds = self.limits.total - self.used
+            told = f"took more than {self.limits.total:g} s altogether"
+        try:
+            return self._replied(wire.encode(request, self._number), parts, start + seconds, told)
+        finally:
+            self.used += time.monotonic() - start
+
+    def _replied(self, frame, parts, deadline, told):
+        self._send(frame, deadline, told)
         while True:
-            reply = self._answer(deadline - time.monotonic(), seconds)
+            reply = self._answer(deadline, told)
             if "ask" in reply:
-                self._send(self._asked(reply), seconds)
+                self._send(self._asked(reply), deadline, told)
             elif "error" in reply:
                 error = reply["error"]
-                raise Raised(str(error["type"]), str(error["text"]), int(error["line"]))
-            else:
+                kind, text = legible(error["type"], 100), legible(error["text"], LONGEST_TEXT)
+                raise Raised(kind, text, error["line"])
+            elif reply.keys() == parts:
                 return reply
+            else:
+                self._stop(NO_ANSWER)
 
     def _asked(self, reply):
-        """The answer to a submission that calls a function it was given."""
+        """The answer, a frame, to a submission that calls a function it was given."""
         try:
-            return {"answer": self.functions[reply["ask"]](*reply["arguments"])}
+            return wire.encode({"answer": self.functions[reply["ask"]](*reply["arguments"])})
         except Exception as error:  # whatever a submission hands over, it is to be told
             kind = "" if type(error) is TypeError else f"{type(error).__name__}: "
-            return {"refused": f"{kind}{error}"}
+            return wire.encode({"refused": legible(f"{kind}{error}", LONGEST_TEXT)})
 
-    def _send(self, message, seconds):
-        frame = memoryview(wire.encode(message, self._number))
-        deadline = time.monotonic() + seconds
+    def _number(self, function):
+        self.functions.append(function)
+        return len(self.functions) - 1
+
+    def _send(self, frame, deadline, told):
+        frame = memoryview(frame)
         os.set_blocking(self.requests, False)
         while frame:
             try:
@@ -160,27 +199,19 @@ class Process:
             except BlockingIOError:
                 self._drain(0.01)
                 if time.monotonic() > deadline:
-                    self._stop(f"took no input for {seconds} s")
+                    self._stop(told)
             except OSError:
                 self._stop(None)
 
-    def _number(self, function):
-        self.functions.append(function)
-        return len(self.functions) - 1
-
-    def _answer(self, left, seconds=None):
-        """The next message of the process, within `left` seconds; `seconds` is what the text tells."""
-        deadline = time.monotonic() + left
-        told = f"did not finish within {seconds or left:.0f} s"
+    def _answer(self, deadline, told):
+        """The next message of the process, a dict with the parts of one of those that there are."""
         try:
             tree, size = wire.lengths(self._bytes(wire.LENGTHS.size, deadline, told))
             tree = self._bytes(tree, deadline, told)
             reply = wire.decode(tree, self._bytes(size, deadline, told))
-            if type(reply) is not dict:
-                raise wire.WireError("no reply")
-            return _checked(reply)
-        except wire.WireError as error:
-            return self._stop(f"sent what is no answer ({error})")
+        except wire.WireError:
+            reply = None
+        return reply if _is_reply(reply) else self._stop(NO_ANSWER)
 
     def _bytes(self, count, deadline, told):
         parts = bytearray()
@@ -193,7 +224,7 @@ class Process:
                 if not part:
                     self._stop(None)
                 parts += part
-        return bytes(parts)
+        return parts
 
     def _drain(self, seconds):
         """Wait for the process; whether there is something of a reply. What it prints is kept, up to a bound."""
@@ -211,7 +242,7 @@ class Process:
         """End the process and raise Stopped; `why` is None when it has ended by itself."""
         if why is None:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(5)
+                self.process.wait(1)
             why = self._how_it_ended()
         self.close()
         raise Stopped(why)
@@ -222,18 +253,19 @@ class Process:
             return "closed its pipe"
         if not self.started:
             printed = self.printed.decode(errors="replace").strip().splitlines()
-            return f"could not be started: {printed[-1] if printed else code}"
+            return f"could not be started: {legible(printed[-1], 500) if printed else code}"
         if code == -signal.SIGXCPU:
             return "used up its seconds of CPU"
         if code < 0:
-            return (
-                f"was ended by the system ({signal.Signals(-code).name}); too much memory, perhaps"
-            )
+            names = {number.value: number.name for number in signal.Signals}
+            name = names.get(-code, f"signal {-code}")
+            hint = "; too much memory, perhaps" if code == -signal.SIGKILL else ""
+            return f"was ended by the system ({name}){hint}"
         return f"ended by itself, with exit status {code}"
 
     def close(self):
         """End the process, whatever it does, and remove its folder. May be called again."""
-        if getattr(self, "process", None) is not None:
+        if self.process is not None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.kill()
@@ -243,7 +275,9 @@ class Process:
             for pipe in (self.requests, self.replies):
                 os.close(pipe)
             self.process = None
-        shutil.rmtree(self.scratch, ignore_errors=True)
+        if self.scratch.exists():
+            with contextlib.suppress(OSError):
+                remove(self.scratch)
 
     def __enter__(self):
         return self
@@ -252,20 +286,22 @@ class Process:
         self.close()
 
 
-def _checked(reply):
-    """A reply that has the parts of one of the four that there are."""
-    shapes = (
-        {"in_force": list},
-        {"ask": int, "arguments": list},
-        {"error": dict},
-        {"result": object, "changed": list, "views": list},
+def _is_reply(reply):
+    """Whether this is a reply, with the parts of one of those that there are."""
+    if type(reply) is not dict:
+        return False
+    kinds = {name: type(value) for name, value in reply.items()}
+    if kinds.keys() == ANSWER:
+        return kinds["changed"] is kinds["views"] is list
+    if kinds == {"error": dict}:
+        error = {name: type(value) for name, value in reply["error"].items()}
+        return error == {"type": str, "text": str, "line": int}
+    return kinds in ({}, {"in_force": list}, {"ask": int, "arguments": list})
+
+
+def legible(text, most):
+    """A text of a submission as one can print it: no more than `most` characters, none that a terminal obeys."""
+    kept = "".join(
+        c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text[:most]
     )
-    for shape in shapes:
-        if reply.keys() == shape.keys() and all(
-            isinstance(reply[name], kind) for name, kind in shape.items()
-        ):
-            if "error" not in reply or reply["error"].keys() == {"type", "text", "line"}:
-                return reply
-    if not reply:
-        return reply
-    raise wire.WireError("no reply")
+    return kept + ("..." if len(text) > most else "")

@@ -2,6 +2,8 @@
 
 from dataclasses import asdict, dataclass, field
 
+from bnas.grading.confine import MEASURES
+
 
 @dataclass
 class Outcome:
@@ -36,14 +38,26 @@ class TaskResult:
 class GradingReport:
     """A graded submission.
 
-    tasks: of TaskResult. hidden: whether hidden tests were among the tests. in_force: what confined the process.
+    tasks: of TaskResult. hidden: whether hidden tests were among the tests. in_force: what confined the process,
+    None if there was none.
     """
 
     assignment: str
     title: str
     tasks: list
     hidden: bool
-    in_force: list
+    in_force: list | None
+
+    @property
+    def not_in_force(self):
+        """What should have confined the process, and did not, a list of texts."""
+        if self.in_force is None:
+            return []
+        return [
+            text
+            for name, text in MEASURES.items()
+            if not any(told.startswith(f"{name}:") for told in self.in_force)
+        ]
 
     @property
     def points(self):
@@ -75,8 +89,11 @@ class GradingReport:
                 hidden = " (hidden)" if test.hidden else ""
                 lines.append(f"  {mark}  {test.description}{hidden}")
                 lines += [f"         {line}" for line in test.message.splitlines()]
-        if not self.in_force:
-            lines += ["", "The submission was not confined in any way: see the instructor's guide."]
+        if self.not_in_force:
+            lines += [
+                "",
+                f"The submission was not confined in full; missing: {'; '.join(self.not_in_force)}.",
+            ]
         return "\n".join(lines)
 
 

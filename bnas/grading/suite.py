@@ -90,6 +90,7 @@ def close(got, expected, causes=None, tolerance=1e-9, kind="f"):
     _compare(got, expected, causes, kind, alike)
 
 
+@np.errstate(all="ignore")  # whatever numbers come back
 def _compare(got, expected, causes, kind, alike):
     expected = np.asarray(expected)
     kind = kind or {"i": "iu", "u": "iu"}.get(expected.dtype.kind, expected.dtype.kind)
@@ -118,13 +119,11 @@ def _compare(got, expected, causes, kind, alike):
 
 
 def _matches(got, expected, alike):
-    with np.errstate(all="ignore"):
-        return np.asarray(alike(got, expected), bool)  # NaN is like nothing
+    return np.asarray(alike(got, expected), bool)  # NaN is like nothing
 
 
 def _worst(got, expected, right):
-    with np.errstate(all="ignore"):
-        off = np.abs(got.astype(np.float64) - expected.astype(np.float64))
+    off = np.abs(got.astype(np.float64) - expected.astype(np.float64))
     off = np.where(right, -1.0, np.where(np.isnan(off), np.inf, off))
     at = np.unravel_index(off.argmax(), off.shape)
     place = ", ".join(map(str, at))
@@ -189,8 +188,8 @@ def _factor(got, expected):
     return flat[at] / wanted[at]
 
 
-def shown(value):
-    """A value as text of one line or two; large arrays by type and shape."""
+def shown(value, deep=3):
+    """A value as text of one line or two; large arrays by type and shape, lists to so many levels."""
     if isinstance(value, np.ndarray):
         if value.ndim == 0:
             return f"{value[()]}"
@@ -198,10 +197,13 @@ def shown(value):
             text = np.array2string(value, precision=6, separator=", ", max_line_width=100)
             return text if value.ndim < 3 else " ".join(text.split()).replace("[ ", "[")
         return f"{value.dtype} array of shape {value.shape}"
-    if isinstance(value, list | tuple):
-        parts = ", ".join(shown(part) for part in value[:SHOWN])
-        return f"({parts}{', ...' if len(value) > SHOWN else ''})"
+    if isinstance(value, list | tuple) and deep:
+        parts = ", ".join(shown(part, deep - 1) for part in value[:SHOWN])
+        return _cut(f"({parts}{', ...' if len(value) > SHOWN else ''})", 400)
     if callable(value):
         return getattr(value, "__name__", "a function")
-    text = repr(value)
-    return text if len(text) <= 200 else text[:200] + "..."
+    return _cut(repr(value), 200)
+
+
+def _cut(text, most):
+    return text if len(text) <= most else text[:most] + "..."

@@ -13,8 +13,10 @@ import numpy as np
 
 LENGTHS = struct.Struct(">IQ")  # of the tree and of the arrays, bytes
 LARGEST_TREE = 1 << 20
-LARGEST_ARRAYS = 256 << 20
+LARGEST_ARRAYS = 64 << 20
 DEEPEST = 16
+MOST_AXES = 32
+LARGEST_INT = 1 << 4096
 DTYPES = {np.dtype(name).str for name in ("?", *"bhilq", *"BHILQ", *"efd", *"FD")}
 
 
@@ -47,13 +49,15 @@ def _plain(value, arrays, name_of, depth):
     if kind is np.str_:  # an entry of an array of names
         return str(value)
     if kind is int:
-        return ["int", str(value)] if abs(value) < 1 << 4096 else _refuse("so large an int")
+        return ["int", hex(value)] if abs(value) < LARGEST_INT else _refuse("so large an int")
     if kind is float:
         return ["float", value.hex()]
     if isinstance(value, np.ndarray | np.generic):
         array = np.array(value, subok=False, order="C")
         if array.dtype.newbyteorder("=").str not in DTYPES:
-            _refuse(f"an array of {array.dtype}")
+            _refuse(f"an array of {str(array.dtype)[:50]}")
+        if array.ndim > MOST_AXES:
+            _refuse(f"an array with {array.ndim} axes")
         arrays.append(array.astype(array.dtype.newbyteorder("="), copy=False))
         return ["array", arrays[-1].dtype.str, list(array.shape)]
     if kind in (list, tuple):
@@ -67,7 +71,7 @@ def _plain(value, arrays, name_of, depth):
         ]
     if callable(value) and name_of is not None:
         return ["function", name_of(value)]
-    return _refuse(f"a {kind.__name__}")
+    return _refuse(f"a {kind.__name__[:50]}")
 
 
 def _refuse(what):
@@ -93,8 +97,8 @@ def decode(tree, data, function=None):
         value, rest = _value(plain, memoryview(data), function, 0)
     except WireError:
         raise
-    except (ValueError, TypeError, KeyError, RecursionError, OverflowError) as error:
-        raise WireError(f"no message: {error}") from None
+    except (ValueError, TypeError, LookupError, RecursionError, OverflowError) as error:
+        raise WireError(f"no message: {type(error).__name__}") from None
     if len(rest):
         raise WireError("bytes left over")
     return value
@@ -108,30 +112,33 @@ def _value(plain, data, function, depth):
         raise WireError("no message")
     kind, content = plain[0], plain[1]
     if kind == "int":
-        return int(content), data
+        value = int(content, 16)
+        return (value if abs(value) < LARGEST_INT else _refuse("so large an int")), data
     if kind == "float":
         return float.fromhex(content), data
     if kind == "array":
         return _array(content, plain[2], data)
-    if kind == "function" and function is not None:
-        return function(int(content)), data
-    if kind in ("list", "tuple", "dict"):
+    if kind == "function" and function is not None and type(content) is int:
+        return function(content), data
+    if kind in ("list", "tuple", "dict") and type(content) is list:
         keys = [pair[0] for pair in content] if kind == "dict" else None
         values = []
         for part in content:
             value, data = _value(part[1] if keys is not None else part, data, function, depth + 1)
             values.append(value)
         if keys is not None:
+            if not all(type(key) is str for key in keys):
+                raise WireError("no dict")
             return dict(zip(keys, values, strict=True)), data
         return (values if kind == "list" else tuple(values)), data
     raise WireError("no message")
 
 
 def _array(dtype, shape, data):
-    if dtype not in DTYPES or not all(type(n) is int and 0 <= n < 1 << 40 for n in shape):
+    if dtype not in DTYPES or type(shape) is not list or len(shape) > MOST_AXES:
         raise WireError("no array")
-    if len(shape) > 32:
-        raise WireError("too many axes")
+    if not all(type(n) is int and 0 <= n < 1 << 40 for n in shape):
+        raise WireError("no shape")
     size = math.prod(shape) * np.dtype(dtype).itemsize
     if size > len(data):
         raise WireError("an array without its bytes")

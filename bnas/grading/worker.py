@@ -111,11 +111,11 @@ class Worker:
         ]
         if isinstance(error, SyntaxError) and os.path.basename(error.filename or "") == CODE:
             lines.append(error.lineno)
-        return {
-            "type": type(error).__name__,
-            "text": str(error)[:2000],
-            "line": lines[-1] if lines else 0,
-        }
+        try:
+            text = str(error)[:2000]
+        except Exception as another:
+            text = f"its text cannot be had: {type(another).__name__}"
+        return {"type": type(error).__name__, "text": text, "line": lines[-1] if lines else 0}
 
     @staticmethod
     def _own(frame):
@@ -143,13 +143,13 @@ class Worker:
             frame = frame[os.write(self.replies, frame) :]
 
 
-def _arrays(value):
-    """The arrays in an argument or a result: itself, or those in lists, tuples and dicts."""
+def _arrays(value, depth=0):
+    """The arrays in an argument or a result: itself, or those in lists, tuples and dicts, as deep as is sent."""
     if isinstance(value, np.ndarray):
         yield value
-    elif type(value) in (list, tuple, dict):
+    elif type(value) in (list, tuple, dict) and depth <= wire.DEEPEST:
         for part in value.values() if type(value) is dict else value:
-            yield from _arrays(part)
+            yield from _arrays(part, depth + 1)
 
 
 def _same(now, then):
