@@ -3,17 +3,9 @@
 import pytest
 from helpers.graders import ASSIGNMENTS, alternatives, graded, mutants, mutated, wrong_tasks
 
-from bnas.grading import Assignment, grade, starter_of
+from bnas.grading import grade, starter_of
 
 every_assignment = pytest.mark.parametrize("assignment", ASSIGNMENTS, ids=lambda a: a.name)
-every_mutant = pytest.mark.parametrize(
-    "assignment, mutant",
-    [
-        pytest.param(a, m, id=f"{a.number}-{m['name'].replace(' ', '_')}")
-        for a in ASSIGNMENTS
-        for m in mutants(a)
-    ],
-)
 every_alternative = pytest.mark.parametrize(
     "assignment, path",
     [
@@ -44,12 +36,21 @@ def test_the_starter_earns_nothing(assignment):
     assert report.earned == 0 and "not written yet" in str(report)
 
 
-@every_mutant
-def test_a_mutant_fails_its_tasks_and_is_told_why(assignment, mutant, tmp_path):
-    report = graded(assignment, mutated(assignment, mutant), tmp_path)
-    assert wrong_tasks(assignment, report, mutant["fails"]) == mutant["fails"], str(report)
-    assert mutant["told"] in str(report), str(report)
-    assert report.earned < report.points
+@pytest.mark.slow
+@every_assignment
+def test_mutants_fail_their_tasks_and_are_told_why_and_public_tests_find_half(assignment, tmp_path):
+    """And there are at least twelve."""
+    faults, found = [], 0
+    for mutant in mutants(assignment):
+        report = graded(assignment, mutated(assignment, mutant), tmp_path)
+        wrong = wrong_tasks(assignment, report, mutant["fails"])
+        if wrong != mutant["fails"] or mutant["told"] not in str(report):
+            faults.append(f"{mutant['name']} fails {wrong}:\n{report}")
+        found += any(
+            test.share < 1 and not test.hidden for task in report.tasks for test in task.tests
+        )
+    assert not faults, "\n\n".join(faults)
+    assert len(mutants(assignment)) >= 12 and 2 * found >= len(mutants(assignment))
 
 
 @every_alternative
@@ -59,12 +60,5 @@ def test_an_alternative_earns_all_points(assignment, path):
 
 
 @every_assignment
-def test_there_are_enough_mutants_and_public_tests_find_half(assignment, tmp_path):
-    public = Assignment(assignment.folder, hidden=False)
-    found = [
-        mutant["name"]
-        for mutant in mutants(assignment)
-        if graded(public, mutated(assignment, mutant), tmp_path).earned < 100
-    ]
-    assert len(mutants(assignment)) >= 12 and len(alternatives(assignment)) >= 1
-    assert 2 * len(found) >= len(mutants(assignment)), found
+def test_there_is_another_right_answer(assignment):
+    assert alternatives(assignment)
