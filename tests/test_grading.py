@@ -131,7 +131,11 @@ X = np.array([[1.0, 2.0], [3.0, 5.0]])
         (np.where(X == 5, np.nan, X), "not a number"),
         (X[0], "got the shape (2,), expected (2, 2)"),
         (X.astype(int), "got entries of int64, expected floats"),
-        ([1.0], "got (1.0), expected an array of shape (2, 2)"),
+        ([1.0], "got [1.0], expected an array of shape (2, 2)"),
+        ([[1, 2], [3]], "got [[1, 2], [3]], expected"),
+        ((1.0,), "got (1.0,), expected"),
+        (1000 * X + 0.25, "[3000.25, 5000.25]"),
+        (X * [1, 1e-9], "e-09"),
         (None, "got None"),
         ("text", "got 'text'"),
         (X**2, "squared"),
@@ -143,13 +147,39 @@ def test_a_failure_says_what_is_wrong(got, text):
 
 
 def test_entries_at_the_border_are_told():
-    expected = np.arange(25.0).reshape(5, 5) + 1
+    expected = np.arange(25.0).reshape(1, 1, 5, 5) + 1
     got = expected.copy()
-    got[0] += 3
-    got[:, -1] += 2
+    got[..., 0, :] += 3
+    got[..., -1] += 2
     assert "only entries at the border" in told(close, got, expected)
-    got[2, 2] += 1
+    assert "border" not in told(close, got[0, 0], expected[0, 0])  # a table, not an image
+    got[..., 2, 2] += 1
     assert "border" not in told(close, got, expected)
+
+
+COUNTS = np.array([[300, -5], [-7, 2]])
+
+
+@pytest.mark.parametrize(
+    "got, kind, text",
+    [
+        (COUNTS.astype(np.uint64), None, "unsigned integers have no negative numbers"),
+        (COUNTS.astype(np.uint64), "i", "unsigned integers have no negative numbers"),
+        (COUNTS.astype(np.uint64), "i", "got entries of uint64, expected signed integers"),
+        (COUNTS, "u", "got entries of int64, expected unsigned integers"),
+        (COUNTS.astype(np.uint8).astype(int), None, "a count in uint8 has run over"),
+        (COUNTS + [[512, 0], [-256, 0]], None, "a count in uint8 has run over"),
+        (COUNTS.astype(np.uint8), None, "a count in uint8 has run over"),
+        (COUNTS * 1.0, None, "expected integers\nlikely cause: NumPy makes float64 of int64 with"),
+    ],
+)
+def test_faults_of_integer_types_are_told(got, kind, text):
+    assert text in told(equal, got, COUNTS, kind=kind)
+
+
+def test_other_wrong_integers_are_not_told_to_be_of_a_wrong_type():
+    for got in (COUNTS + 1, COUNTS + [[256, 1], [0, 0]], (COUNTS + 1).astype(np.uint64)):
+        assert "cause" not in told(equal, got, COUNTS)
 
 
 @pytest.mark.parametrize(
@@ -231,6 +261,30 @@ def test_points_are_shared_among_the_tests_of_a_task(assignment, tmp_path):
     double, count = report.tasks
     assert (double.earned, count.earned) == (pytest.approx(10 / 3, abs=0.05), 4)
     assert "likely cause: squared, not doubled" in str(report) and "not timed" in str(report)
+
+
+def test_public_tests_alone_do_not_tell_of_points_and_measure_no_time(assignment, tmp_path):
+    public = assignment.folder / "public_tests.py"
+    race = HIDDEN[HIDDEN.index("@race") :]
+    public.write_text(PUBLIC.replace("equal, test", "equal, race, Race, test") + race)
+    path = submission(tmp_path)
+    text = str(grade(Assignment(assignment.folder, hidden=False), path))
+    assert "3 of 3 public tests are right" in text and "hidden tests" in text
+    assert "of 14 points" not in text and "of 10 points" not in text
+    assert "--public does not measure the time" in text
+    path.write_text(REFERENCE.replace("x + x", "x"))
+    assert "1 of 3 public tests are right" in str(
+        grade(Assignment(assignment.folder, hidden=False), path)
+    )
+
+
+@pytest.mark.parametrize("text", ["x = = 1", "import numpy as np\n1 / 0"])
+def test_a_fault_of_the_whole_file_is_told_once(assignment, tmp_path, text):
+    path = tmp_path / "submission.py"
+    path.write_text(text)
+    for hidden in (True, False):
+        told = str(grade(Assignment(assignment.folder, hidden), path)).lower()
+        assert told.count("nothing earned") == 1 and "<unknown>" not in told
 
 
 def test_the_same_secret_makes_the_same_report_and_another_one_other_inputs(assignment, tmp_path):

@@ -178,6 +178,9 @@ def _run_race(assignment, result, outcome, test, rng, process):
     if any(other.share < 1 for other in result.tests[:-1]):
         outcome.message = "not timed: the results have to be right first"
         return
+    if not assignment.has_hidden:
+        outcome.share, outcome.message = 1.0, "not timed: --public does not measure the time"
+        return
     if assignment.reference is None:
         raise InputError(f"{assignment.name}: a race needs the instructor's reference")
     user = confine.NOBODY - 1  # what it holds is not for the submission

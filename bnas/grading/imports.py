@@ -66,7 +66,7 @@ def _first_forbidden(content):
     try:
         tree = ast.parse(text)
     except (SyntaxError, ValueError) as error:
-        return f"line {getattr(error, 'lineno', 0)}: {error}"
+        return f"line {getattr(error, 'lineno', 0)}: {getattr(error, 'msg', error)}"
     for node in ast.walk(tree):
         names = []
         if isinstance(node, ast.Import):

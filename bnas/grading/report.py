@@ -73,16 +73,22 @@ class GradingReport:
         return asdict(self) | {"points": self.points, "earned": self.earned, "tasks": tasks}
 
     def __str__(self):
-        kind = "" if self.hidden else " (public tests alone)"
-        lines = [f"{self.title}: {_number(self.earned)} of {self.points} points{kind}"]
+        tests = [test for task in self.tasks for test in task.tests]
+        lines = [f"{self.title}: {_number(self.earned)} of {self.points} points"]
+        if not self.hidden:
+            lines = [
+                f"{self.title}: {_right(tests)} public tests are right",
+                "(the public tests alone; points are given by these and by hidden tests)",
+            ]
+        faults = {task.fault for task in self.tasks}
+        common = faults.pop() if len(faults) == 1 else ""  # a file that cannot be read, say
+        if common:
+            lines += ["", f"Nothing earned: {common}"]
         for task in self.tasks:
-            right = sum(test.share == 1 for test in task.tests)
             lines.append("")
-            lines.append(
-                f"{task.title}: {_number(task.earned)} of {task.points} points, "
-                f"{right} of {len(task.tests)} tests"
-            )
-            if task.fault:
+            points = f"{_number(task.earned)} of {task.points} points, " if self.hidden else ""
+            lines.append(f"{task.title}: {points}{_right(task.tests)} tests")
+            if task.fault and not common:
                 lines.append(f"  nothing earned: {task.fault}")
             for test in task.tests:
                 mark = "right" if test.share == 1 else "wrong" if test.share == 0 else "partly"
@@ -95,6 +101,10 @@ class GradingReport:
                 f"The submission was not confined in full; missing: {'; '.join(self.not_in_force)}.",
             ]
         return "\n".join(lines)
+
+
+def _right(tests):
+    return f"{sum(test.share == 1 for test in tests)} of {len(tests)}"
 
 
 def _number(value):

@@ -20,6 +20,8 @@ from dataclasses import dataclass
 import numpy as np
 
 SHOWN = 12  # entries of an array that is shown whole
+UNSIGNED = "unsigned integers have no negative numbers: change the type before you subtract"
+BYTES = "a count in uint8 has run over: sum with dtype=np.int64, and subtract only then"
 
 
 @dataclass(frozen=True)
@@ -105,9 +107,15 @@ def _compare(got, expected, causes, kind, alike):
             + (f"\nlikely cause: {cause}" if cause else "")
         )
     if got.dtype.kind not in kind:
-        names = {"f": "floats", "i": "integers", "u": "integers", "b": "booleans"}
-        wanted = names.get(kind[0], kind)
-        raise Failure(f"got entries of {got.dtype}, expected {wanted}")
+        names = {"iu": "integers", "i": "signed integers", "u": "unsigned integers"}
+        names |= {"f": "floats", "b": "booleans"}
+        cause = UNSIGNED if got.dtype.kind == "u" else ""
+        if got.dtype == np.float64 and kind[0] in "iu":
+            cause = "NumPy makes float64 of int64 with uint64, and of np.zeros without a dtype"
+        raise Failure(
+            f"got entries of {got.dtype}, expected {names.get(kind, kind)}"
+            + (f"\nlikely cause: {cause}" if cause else "")
+        )
     right = _matches(got, expected, alike)
     if right.all():
         return
@@ -150,6 +158,10 @@ def _cause(got, expected, right, causes, alike):
     if got.dtype.kind != "b":
         if got.ndim and not got.any():
             return "all entries are 0"
+        if got.dtype.kind == "u" and expected.dtype.kind == "i":
+            off = ~right
+            if (expected[off] < 0).all() and (expected.astype(got.dtype) == got).all():
+                return UNSIGNED
         if got.size > 1 and _matches(got, -expected.astype(np.float64), alike).all():
             return "the sign is wrong everywhere"
         if got.ndim >= 2 and got.shape[-1] == got.shape[-2]:
@@ -161,9 +173,12 @@ def _cause(got, expected, right, causes, alike):
         factor = _factor(got, expected)
         if factor is not None and _matches(got / factor, expected, alike).all():
             return f"every entry is {factor:.6g} times what it should be"
+        if got.dtype.kind in "iu" and expected.dtype.kind in "iu":
+            if ((got.astype(np.int64) - expected.astype(np.int64)) % 256 == 0).all():
+                return BYTES
     if not right.any():
         return None
-    inner = right[..., 1:-1, 1:-1] if got.ndim >= 2 else np.zeros(0)
+    inner = right[..., 1:-1, 1:-1] if got.ndim >= 4 else np.zeros(0)  # images alone have a border
     if inner.size and inner.all():
         return "only entries at the border are wrong"
     return None
@@ -194,12 +209,17 @@ def shown(value, deep=3):
         if value.ndim == 0:
             return f"{value[()]}"
         if value.size <= SHOWN:
-            text = np.array2string(value, precision=6, separator=", ", max_line_width=100)
+            floats = value[value != 0] if value.dtype.kind == "f" else np.zeros(0)
+            small = np.abs(floats).min(initial=np.inf) >= 1e-4  # if so, suppressing loses none
+            text = np.array2string(
+                value, precision=6, separator=", ", max_line_width=100, suppress_small=small
+            )
             return text if value.ndim < 3 else " ".join(text.split()).replace("[ ", "[")
         return f"{value.dtype} array of shape {value.shape}"
     if isinstance(value, list | tuple) and deep:
         parts = ", ".join(shown(part, deep - 1) for part in value[:SHOWN])
-        return _cut(f"({parts}{', ...' if len(value) > SHOWN else ''})", 400)
+        parts += ", ..." if len(value) > SHOWN else "," if len(value) == 1 else ""
+        return _cut(f"[{parts.rstrip(',')}]" if isinstance(value, list) else f"({parts})", 400)
     if callable(value):
         return getattr(value, "__name__", "a function")
     return _cut(repr(value), 200)
