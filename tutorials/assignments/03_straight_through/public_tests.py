@@ -44,7 +44,8 @@ def same_dtype(got, expected):
     if isinstance(got, np.ndarray) and got.dtype != expected.dtype:
         raise Failure(
             f"got entries of {got.dtype}, expected {expected.dtype}\n"
-            "likely cause: the result has the dtype of its input; np.where with Python's numbers gives another"
+            "likely cause: the result has the dtype of x; np.where with Python's numbers has another, and so "
+            "have numbers made of a comparison, such as 2 * (x > 0) - 1"
         )
 
 
@@ -52,14 +53,25 @@ def same_dtype(got, expected):
 def three_kinds(student, rng):
     """A positive number, a negative one, and 0."""
     x = np.array([2.5, -0.3, 0.0])
+    got = student.sign(x)
+    same_dtype(got, x)
     equal(
-        student.sign(x),
+        got,
         np.array([1.0, -1.0, -1.0]),
         causes={
             "sign(0) is -1; np.sign(0) is 0, a third value": np.array([1.0, -1.0, 0.0]),
             "sign(0) is -1": np.array([1.0, -1.0, 1.0]),
         },
     )
+
+
+@test("sign")
+def sign_in_float32(student, rng):
+    """float32, a table of 2×3."""
+    x = rng.standard_normal((2, 3)).astype(np.float32)
+    got = student.sign(x)
+    same_dtype(got, x)
+    equal(got, np.array([1 if v > 0 else -1 for v in x.ravel()], np.float32).reshape(x.shape))
 
 
 @test("sign_backward")
@@ -97,6 +109,10 @@ def by_differences(student, rng):
                 * slopes(s, x)
                 / 2.5,
                 "the temperature is left out": dy * slopes(np.tanh, x),
+                "tanh is taken of x, not of T x": dy * 2.5 * slopes(np.tanh, x),
+                "the absolute value of x is compared with 1, not x: below -1 the derivative is 0": (
+                    dy * (x <= 1)
+                ),
                 "this is the derivative of another surrogate, the identity": dy,
                 "this is the derivative of another surrogate, clip": dy * slopes(clip, x),
                 "the derivative of x |x| is 2 |x|": dy * np.where(np.abs(x) < 1, 2 - 2 * x, 0),
@@ -134,6 +150,30 @@ def two_weights(student, rng):
             },
             tolerance=2e-6,
         )
+
+
+@test("estimate")
+def estimate_in_float32(student, rng):
+    """float32 weights: the result is float32, and right to five digits."""
+    w = np.array([[0.3, -0.6], [0.1, -0.2]], np.float32)
+
+    def loss_slope(b):
+        return 2 * b - 0.5
+
+    got = student.estimate(loss_slope, tanh, w)
+    same_dtype(got, w)
+    expected = loss_slope(np.where(w > 0, 1.0, -1.0)) * slopes(tanh, w.astype(np.float64))
+    try:
+        close(got, expected, tolerance=1e-5)
+    except Failure as failure:
+        near = isinstance(got, np.ndarray) and got.shape == w.shape
+        if not near or np.abs(got - expected).max() > 0.1 * np.abs(expected).max():
+            raise
+        told = str(failure).partition("\nlikely cause")[0]
+        raise Failure(
+            f"{told}\nlikely cause: differences in float32 leave a few digits; take them in float64, "
+            "and give the result the dtype of w"
+        ) from None
 
 
 def _gradient(f, x, h=1e-5):
@@ -186,7 +226,7 @@ def without_upstream(student, rng):
 
 @test("is_derivative")
 def at_a_kink(student, rng):
-    """Right backwards that differ at the kinks of clip, and points close to them."""
+    """Two right backwards that differ at the kinks of clip; points 1, -1, 1 - 1e-6, -1 + 1e-7, 1 + 1e-9."""
 
     def other_backward(dy, x):
         return dy * (np.abs(x) < 1)
@@ -199,11 +239,20 @@ def at_a_kink(student, rng):
     verdict(student, tanh_backward, clip, x, ENDS, False, "the other points count")
 
 
+@test("is_derivative")
+def nothing_to_compare(student, rng):
+    """Points at kinks alone, and points where the surrogate has no slope: neither proves anything."""
+    cause = "a comparison with 0 alone, or with nothing, proves nothing"
+    verdict(student, clip_backward, clip, [1.0, -1.0], ENDS, False, cause)
+    verdict(student, clip_backward, clip, [1.5, -2.0, 3.0], ENDS, False, cause)
+    verdict(student, clip_backward, clip, [1.5, -2.0, 0.5], ENDS, True, RIGHT)
+
+
 @test("step")
 def one_step(student, rng):
     """Weights inside, on the edge, outside, and one that steps over the edge."""
     w = np.array([0.5, 1.0, -1.0, 3.0, 0.9])
-    db = np.array([1.0, 2.0, -1.0, 1.0, -5.0])
+    db = np.array([1.0, 2.0, -1.0, 25.0, -5.0])
     close(
         student.step(w, db, 0.1),
         np.array([0.4, 0.8, -0.9, 1.0, 1.0]),
@@ -219,11 +268,16 @@ def one_step(student, rng):
                 [0.4, 0.8, -0.9, 1.0, 1.4]
             ),
             "weights are clipped before the step, so the step leads outside; and it is not masked": (
-                np.array([0.4, 0.8, -0.9, 0.9, 1.4])
+                np.array([0.4, 0.8, -0.9, -1.5, 1.4])
             ),
             "outside of [-1, 1] the gradient is 0; the weight is only brought to the edge": np.array(
-                [0.4, 0.8, -0.9, 0.9, 1]
+                [0.4, 0.8, -0.9, 0.5, 1]
             ),
+            "outside of [-1, 1] the gradient is 0; ask where w lies before it is clipped": np.array(
+                [0.4, 0.8, -0.9, -1, 1]
+            ),
+            "outside of [-1, 1] the gradient is 0; and a weight that stepped over the edge is left "
+            "outside": np.array([0.4, 0.8, -0.9, 0.5, 1.4]),
             "the step is made from the sign, not from the latent weight": np.array(
                 [0.9, 0.8, -0.9, 1, 1]
             ),
@@ -241,14 +295,15 @@ def comes_back(student, rng):
     w = np.array([0.3])
     for direction in [-1.0] * 60 + [1.0] * 50:
         w = student.step(w, np.array([direction]), 0.03)
-    close(
-        w,
-        np.array([-0.5]),
-        causes={
-            "the weight stays at the edge: it is dead": np.array([1.0]),
-            "the weight stays outside, where a step led it: it is dead": np.array([1.02]),
-            "the weight went far outside, and needs as long to come back": np.array([0.6]),
-            "the gradient is added: descent goes against it": np.array([0.5]),
-        },
-        tolerance=1e-6,
-    )
+    causes = {
+        "the weight stays at the edge: it is dead": np.array([1.0]),
+        "the weight stays outside, where a step led it: it is dead": np.array([1.02]),
+        "the weight went far outside, and needs as long to come back": np.array([0.6]),
+        "the gradient is added: descent goes against it": np.array([0.5]),
+    }
+    try:
+        close(w, np.array([-0.5]), causes, tolerance=1e-6)
+    except Failure as failure:
+        raise Failure(
+            f"after 60 steps up and 50 down, from 0.3 (the call shown is the last one):\n{failure}"
+        ) from None

@@ -241,7 +241,14 @@ MUTANTS = [
         "old": "dw = np.where(np.abs(w) <= 1, db, 0)",
         "new": "dw = db",
         "fails": ["step"],
-        "told": "it is not masked",
+        "told": "the gradient is 0; the weight is only brought to the edge",
+    },
+    {
+        "name": "masks what is clipped already",
+        "old": "dw = np.where(np.abs(w) <= 1, db, 0)",
+        "new": "w = np.clip(w, -1, 1)\n    dw = np.where(np.abs(w) <= 1, db, 0)",
+        "fails": ["step"],
+        "told": "ask where w lies before it is clipped",
     },
     {
         "name": "clips before the step",
