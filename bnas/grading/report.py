@@ -81,7 +81,7 @@ class GradingReport:
                 "(the public tests alone; points are given by these and by hidden tests)",
             ]
         faults = {task.fault for task in self.tasks}
-        common = faults.pop() if len(faults) == 1 else ""  # a file that cannot be read, say
+        common = faults.pop() if len(faults) == 1 and not tests else ""  # of the whole file
         if common:
             lines += ["", f"Nothing earned: {common}"]
         for task in self.tasks:

@@ -121,7 +121,7 @@ MUTANTS = [
         "old": "    taps = np.where(w > 0, 1, -1).astype(dy.dtype)\n",
         "new": "    taps = np.where(w > 0, 1, -1)[:, :, ::-1, ::-1].astype(dy.dtype)\n",
         "fails": ["input_gradient"],
-        "told": "the kernel is turned by 180 degrees",
+        "told": "the kernel has to be turned round",
     },
     {
         "name": "dx with the surrogate of Bi-Real Net",
@@ -171,6 +171,13 @@ MUTANTS = [
         "new": "    below = patches(x, w.shape[2:], padding)\n",
         "fails": ["weight_gradient"],
         "told": "the layer multiplies by sign x, not by x",
+    },
+    {
+        "name": "dw with the clip of inputs",
+        "old": "    below = patches(np.where(x > 0, 1, -1)",
+        "new": "    below = patches(np.clip(x, -1, 1)",
+        "fails": ["weight_gradient"],
+        "told": "the layer multiplies by sign x, not by clip x",
     },
     {
         "name": "dw takes the sign of 0 as +1",
@@ -270,7 +277,7 @@ MUTANTS = [
         "old": "2 * rest, -2",
         "new": "rest, -2",
         "fails": ["reconstruction"],
-        "told": "every entry is 0.5 times what it should be",
+        "told": "the 2 of the square is missing",
     },
     {
         "name": "dL_R for beta without the sign",
