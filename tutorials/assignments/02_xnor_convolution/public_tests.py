@@ -11,6 +11,11 @@ TASKS = [
     Task("speed", "Task 4, the speed of xnor_conv", points=15),
 ]
 
+CORNERS = (
+    "counted the border twice at the corners: a tap there lies outside by its row and by its column, and "
+    "is one tap"
+)
+
 
 def sign(x):
     return np.where(x > 0, 1, -1)
@@ -61,7 +66,12 @@ def a_row(student, rng):
         student.windows(image, (1, 3), 2, 0),
         row([1, 2, 3], [3, 4, 5]),
         causes={
-            "the stride is left out": row([1, 2, 3], [2, 3, 4], [3, 4, 5], [4, 5, 6]),
+            "the stride is left out (it holds for rows *and* columns)": row(
+                [1, 2, 3], [2, 3, 4], [3, 4, 5], [4, 5, 6]
+            ),
+            "the words come last: (N, Ho, Wo, Kh, Kw, K)": np.moveaxis(
+                row([1, 2, 3], [3, 4, 5]), -1, 3
+            ),
             "the last column of windows is missing (equation 2)": row([1, 2, 3]),
             "a window that does not fit counts": row([1, 2, 3], [3, 4, 5], [5, 6, 0]),
         },
@@ -75,6 +85,7 @@ def padded_windows(student, rng):
     padded = np.zeros((4, 5), np.uint64)
     padded[1:3, 1:4] = [[1, 2, 3], [4, 5, 6]]
     seen = np.array([[padded[r : r + 2, q : q + 3] for q in range(3)] for r in range(3)])
+    exchanged = np.array([[padded[r : r + 3, q : q + 2] for q in range(4)] for r in range(2)])
     equal(
         student.windows(image, (2, 3), 1, 1),
         seen[None, ..., None],
@@ -83,6 +94,7 @@ def padded_windows(student, rng):
                 None, ..., None
             ],
             "the words come last: (N, Ho, Wo, Kh, Kw, K)": lambda: seen[None, :, :, None],
+            "kernel is (Kh, Kw), rows first": exchanged[None, ..., None],
             "the last row of windows is missing (equation 2)": seen[None, :2, ..., None],
             "the last column of windows is missing (equation 2)": seen[None, :, :2, ..., None],
             "the last row and column of windows are missing: equation 2 ends with + 1, and counts padding "
@@ -96,19 +108,21 @@ def padded_windows(student, rng):
 
 @test("offsets")
 def one_pixel(student, rng):
-    """An image of one pixel with five channels, padding 1; a filter of 3×3 taps, each with the word 0b00011."""
+    """An image of one pixel with five channels, padding 1; a filter of 3×3 taps, each with the word 0b00001."""
     equal(
-        student.offsets(np.full((1, 3, 3, 1), 0b00011, np.uint64), 5, (1, 1), 1, 1),
-        np.array([[[37]]]),
+        student.offsets(np.full((1, 3, 3, 1), 0b00001, np.uint64), 5, (1, 1), 1, 1),
+        np.array([[[21]]]),
         causes={
             "the border is left as it is, so a tap outside counts as -1": np.array([[[45]]]),
             "a tap outside has no channels to add, only taps inside have (equation 3)": np.array(
-                [[[77]]]
+                [[[61]]]
             ),
-            "a bit that was counted outside is in D once, so twice in 2D": np.array([[[21]]]),
-            "where the image has bits of 0, the ones of the filter differ": np.array([[[53]]]),
-            "counted the border twice": np.array([[[29]]]),
-            "n has to be the number of channels, not of bits in the words": np.array([[[96]]]),
+            "a bit that was counted outside is in D once, so twice in 2D": np.array([[[13]]]),
+            "where the image has bits of 0, the ones of the filter differ": np.array([[[69]]]),
+            "counted the border twice": np.array([[[-3]]]),
+            f"{CORNERS} (so for 2 q alone)": np.array([[[29]]]),
+            CORNERS: np.array([[[9]]]),
+            "n has to be the number of channels, not of bits in the words": np.array([[[80]]]),
         },
     )
 
@@ -126,8 +140,8 @@ def corners(student, rng):
         causes={
             "the border is left as it is, so a tap outside counts as -1": minus,
             "counted the border twice": 2 * right - minus,
-            "counted the border twice at the corners: a tap there lies outside by its row and by its "
-            "column, and is one tap": lambda: right + _corner_taps(w),
+            CORNERS: lambda: right + _corner_taps(sign(w).sum(axis=1)),
+            f"{CORNERS} (so for 2 q alone)": lambda: right + _corner_taps(2 * (w > 0).sum(axis=1)),
             "the border is corrected in the wrong direction": 2 * minus - right,
             "n has to be the number of channels, not of bits in the words": lambda: (
                 right + 59 * _taps_inside(2, 3)
@@ -141,14 +155,46 @@ def _taps_inside(height, width):
     return by_definition(one, np.ones((1, 1, 3, 3)), 1, 1)[0, 0]
 
 
-def _corner_taps(w):
-    """What taps contribute to the correction that lie outside both by row and by column, for 2×3 pixels."""
-    extra = np.zeros((len(w), 2, 3), np.int64)
+def _corner_taps(taps):
+    """The sums of what those taps have that lie outside both by row and by column, for 2×3 pixels."""
+    extra = np.zeros((len(taps), 2, 3), np.int64)
     for r, q in np.ndindex(2, 3):
         for i, j in np.ndindex(3, 3):
             if not 0 <= r + i - 1 < 2 and not 0 <= q + j - 1 < 3:
-                extra[:, r, q] += sign(w[:, :, i, j]).sum(axis=1)
+                extra[:, r, q] += taps[:, i, j]
     return extra
+
+
+@test("offsets")
+def strides_and_paddings(student, rng):
+    """Images of 4×6 pixels with 70 channels, filters of 2×3, stride 2, padding 0 and 2."""
+    x, w = rng.standard_normal((1, 70, 4, 6)), rng.standard_normal((2, 70, 2, 3))
+    first = np.where(np.arange(70)[:, None, None] < 64, w, -1)  # no ones in the second word
+
+    def of(w, stride, padding, outside=0):
+        different = all_that_differ(x, w, stride, padding)[0]
+        return by_definition(x, w, stride, padding, outside)[0] + 2 * different
+
+    for padding in (0, 2):
+        right = of(w, 2, padding)
+        ones = (w > 0).sum(axis=(1, 2, 3))[:, None, None]
+        causes = {
+            "the border is left as it is, so a tap outside counts as -1": lambda p=padding: of(
+                w, 2, p, outside=-1
+            ),
+            "the ones of all words count, not of the first alone": lambda p=padding: of(
+                first, 2, p
+            ),
+            "the stride is left out (it holds for rows *and* columns)": lambda p=padding: of(
+                w, 1, p
+            ),
+            "the stride holds for columns too": lambda p=padding: of(w, 1, p)[:, ::2],
+            "the stride holds for rows too": lambda p=padding: of(w, 1, p)[:, :, ::2],
+        }
+        if not padding:
+            empty = "inside[p:-p] is empty at p = 0, and all taps count as outside; write p : p + H"
+            causes = {empty: 2 * ones + 0 * right} | causes
+        equal(student.offsets(packed(w), 70, (4, 6), 2, padding), right, causes)
 
 
 def compare(student, x, w, stride, padding):
@@ -206,6 +252,6 @@ def with_stride(student, rng):
 
 @test("speed")
 def right_at_size(student, rng):
-    """A larger convolution is right at all: 70 channels, images of 6×5 pixels, padding 1."""
+    """A larger convolution is right: 70 channels, 6×5 pixels, padding 1; --public does not measure its time."""
     x, w = rng.standard_normal((2, 70, 6, 5)), rng.standard_normal((4, 70, 3, 3))
     compare(student, x, w, 1, 1)
