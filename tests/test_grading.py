@@ -18,6 +18,7 @@ from bnas.grading.grade import share_for_speed
 from bnas.grading.imports import refusal
 from bnas.grading.report import GradingReport, Outcome, TaskResult
 from bnas.grading.schools import classroom50, gradescope, prairielearn
+from bnas.grading.suite import shown
 from bnas.plots import points_figure
 
 # A small assignment: double numbers, and count them.
@@ -146,6 +147,35 @@ def test_a_failure_says_what_is_wrong(got, text):
     assert text in told(close, got, X, causes={"squared": X**2})
 
 
+@pytest.mark.parametrize(
+    "value, text",
+    [
+        ([1, "a"], "[1, 'a']"),
+        ((1, 2), "(1, 2)"),
+        ((1,), "(1,)"),
+        ([(1,), []], "[(1,), []]"),
+        ((), "()"),
+        (np.float64(0.5), "0.5"),
+        (np.zeros(24), "[" + ", ".join(24 * ["0."]) + "]"),
+        (np.zeros(25), "float64 array of shape (25,)"),
+        (list(range(30)), "[" + ", ".join(map(str, range(24))) + ", ...]"),
+    ],
+)
+def test_values_are_shown_as_python_writes_them(value, text):
+    assert " ".join(shown(value).split()) == text
+
+
+def test_numbers_that_look_alike_are_shown_with_more_digits():
+    text = told(close, np.array([0.0025000001]), np.array([0.0025]))
+    assert "got      [0.0025000001]" in text and "expected [0.0025]" in text
+    assert "got      [0.25]" in told(close, np.array([0.25]), np.array([0.5]))
+
+
+def test_that_there_are_nans_is_no_cause():
+    text = told(close, np.where(X == 5, np.nan, X), X)
+    assert "\nsome entries are not a number (NaN)" in text and "likely cause" not in text
+
+
 def test_entries_at_the_border_are_told():
     expected = np.arange(25.0).reshape(1, 1, 5, 5) + 1
     got = expected.copy()
@@ -216,12 +246,14 @@ def test_marks_that_do_not_pair_are_refused(text):
         ("import numpy, os", "line 1 imports os"),
         ("from . import x", "line 1 imports ."),
         ("def f():\n    import subprocess", "line 2 imports subprocess"),
-        ("x = = 1", "line 1: invalid syntax"),
+        ("x = = 1", "line 1: a syntax error: invalid syntax"),
+        ("x = 1\n  y = 2", "line 2: a syntax error: unexpected indent"),
     ],
 )
 def test_imports_that_are_not_allowed_are_named(text, fault):
     found = refusal(text.encode())
     assert found is None if fault is None else found.startswith(fault)
+    assert "<unknown>" not in (found or "")
 
 
 @pytest.mark.parametrize("name", ["1", "01", "01_double", "double"])

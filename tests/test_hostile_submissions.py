@@ -379,7 +379,7 @@ TEXTS = {
     "empty": (b"", "there is no function dot in the file"),
     "not UTF-8": (b"# \xff\n", "not UTF-8"),
     "null bytes": (b"x = 1\0", "null bytes"),
-    "no Python": (b"def dot(:", "line 1: invalid syntax"),
+    "no Python": (b"def dot(:", "line 1: a syntax error: invalid syntax"),
     "nested brackets": (b"(" * 200_000, "line 1: "),
     "nested operators": (b"x = " + b"-" * 200_000 + b"1", "nested too deeply"),
     "a long chain": (b"x = a" + b".b" * 100_000, "nested too deeply"),

@@ -65,8 +65,11 @@ def _first_forbidden(content):
         return f"the file is not UTF-8: {error}"
     try:
         tree = ast.parse(text)
-    except (SyntaxError, ValueError) as error:
-        return f"line {getattr(error, 'lineno', 0)}: {getattr(error, 'msg', error)}"
+    except SyntaxError as error:
+        where = f"line {error.lineno}: " if error.lineno else ""
+        return f"{where}a syntax error: {error.msg}"
+    except ValueError as error:  # null bytes
+        return str(error)
     for node in ast.walk(tree):
         names = []
         if isinstance(node, ast.Import):

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-SHOWN = 12  # entries of an array that is shown whole
+SHOWN = 24  # entries of an array that is shown whole
 UNSIGNED = "unsigned integers have no negative numbers: change the type before you subtract"
 BYTES = "a count in uint8 has run over: sum with dtype=np.int64, and subtract only then"
 
@@ -119,7 +119,7 @@ def _compare(got, expected, causes, kind, alike):
     right = _matches(got, expected, alike)
     if right.all():
         return
-    lines = [] if got.size > SHOWN else [f"got      {shown(got)}", f"expected {shown(expected)}"]
+    lines = [] if got.size > SHOWN else _both(got, expected)
     if got.ndim:
         lines.append(_worst(got, expected, right))
     cause = _cause(got, expected, right, causes or {}, alike)
@@ -130,13 +130,23 @@ def _matches(got, expected, alike):
     return np.asarray(alike(got, expected), bool)  # NaN is like nothing
 
 
+def _both(got, expected):
+    """Both arrays as lines of text, with all digits if fewer do not tell them apart."""
+    for digits in (6, 17):
+        texts = [shown(array, digits=digits) for array in (got, expected)]
+        if texts[0] != texts[1]:
+            break
+    return [f"got      {texts[0]}", f"expected {texts[1]}"]
+
+
 def _worst(got, expected, right):
     off = np.abs(got.astype(np.float64) - expected.astype(np.float64))
     off = np.where(right, -1.0, np.where(np.isnan(off), np.inf, off))
     at = np.unravel_index(off.argmax(), off.shape)
     place = ", ".join(map(str, at))
     count = f"{np.count_nonzero(~right)} of {right.size} entries are wrong"
-    return f"{count}, the worst is [{place}]: got {got[at]}, expected {expected[at]}"
+    text = f"{count}, the worst is [{place}]: got {got[at]}, expected {expected[at]}"
+    return text + ("\nsome entries are not a number (NaN)" if np.isnan(got).any() else "")
 
 
 def _known_cause(got, causes, alike):
@@ -153,8 +163,6 @@ def _cause(got, expected, right, causes, alike):
     known = _known_cause(got, causes, alike)
     if known is not None:
         return known
-    if got.dtype.kind == "f" and np.isnan(got).any():
-        return "some entries are not a number (NaN)"
     if got.dtype.kind != "b":
         if got.ndim and not got.any():
             return "all entries are 0"
@@ -203,8 +211,10 @@ def _factor(got, expected):
     return flat[at] / wanted[at]
 
 
-def shown(value, deep=3):
+def shown(value, deep=3, digits=6):
     """A value as text of one line or two; large arrays by type and shape, lists to so many levels."""
+    if isinstance(value, np.number | np.bool_):
+        value = np.asarray(value)
     if isinstance(value, np.ndarray):
         if value.ndim == 0:
             return f"{value[()]}"
@@ -212,14 +222,16 @@ def shown(value, deep=3):
             floats = value[value != 0] if value.dtype.kind == "f" else np.zeros(0)
             small = np.abs(floats).min(initial=np.inf) >= 1e-4  # if so, suppressing loses none
             text = np.array2string(
-                value, precision=6, separator=", ", max_line_width=100, suppress_small=small
+                value, precision=digits, separator=", ", max_line_width=100, suppress_small=small
             )
             return text if value.ndim < 3 else " ".join(text.split()).replace("[ ", "[")
         return f"{value.dtype} array of shape {value.shape}"
     if isinstance(value, list | tuple) and deep:
-        parts = ", ".join(shown(part, deep - 1) for part in value[:SHOWN])
-        parts += ", ..." if len(value) > SHOWN else "," if len(value) == 1 else ""
-        return _cut(f"[{parts.rstrip(',')}]" if isinstance(value, list) else f"({parts})", 400)
+        parts = [shown(part, deep - 1, digits) for part in value[:SHOWN]]
+        parts = ", ".join(parts + ["..."] * (len(value) > SHOWN))
+        if isinstance(value, list):
+            return _cut(f"[{parts}]", 400)
+        return _cut(f"({parts}{',' if len(value) == 1 else ''})", 400)
     if callable(value):
         return getattr(value, "__name__", "a function")
     return _cut(repr(value), 200)

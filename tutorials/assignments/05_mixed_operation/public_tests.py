@@ -68,6 +68,19 @@ def with_a_temperature(student, rng):
 
 
 @test("weights")
+def in_float32(student, rng):
+    """The same two candidates in float32, and so is the result."""
+    alpha = np.log([[1.0, 3.0]]).astype(np.float32)
+    got = student.weights(alpha, np.ones((1, 2), bool), 0.5)
+    if isinstance(got, np.ndarray) and got.dtype == np.float64:
+        raise Failure(
+            "got float64, expected float32 as the arguments have\n"
+            "likely cause: arrays made without a dtype, or numbers of NumPy, turn float32 into float64"
+        )
+    close(got, np.array([[0.1, 0.9]]), tolerance=1e-5)
+
+
+@test("weights")
 def large_logits(student, rng):
     """Logits of 1000 and more: exp of them is no number any more."""
     alpha = np.array([[1000.0, 1000.0], [-3000.0, -1000.0]])
@@ -92,6 +105,9 @@ def two_candidates(student, rng):
             "s belongs to the candidates, the first axis": np.array([[2.75, 16.5], [8.25, 33.0]]),
             "s belongs to the candidates, not to the samples": np.array(
                 [[2.75, 5.5], [24.75, 33.0]]
+            ),
+            "the sum goes over the candidates, not over the samples": np.array(
+                [[2.5, 3.5], [25.0, 35.0]]
             ),
             "a sum over the candidates, not a mean": np.array([[3.875, 7.75], [11.625, 15.5]]),
         },
@@ -183,6 +199,9 @@ def one_sample(student, rng):
                 np.array([[[0.5, 0.0]]])
             ),
             "the factor s is missing": np.array([[[1.5, -0.5]]]),
+            "the mean of ds under the weights is subtracted: sum s ds, not the sum of ds": (
+                np.array([[[0.0, -1.5]]])
+            ),
         },
     )
 
@@ -198,8 +217,26 @@ def slopes_for_the_logits(student, rng):
             return e / e.sum(axis=1, keepdims=True)
 
         expected = [slopes(lambda a: (part * softmax(a)).sum(), alpha) for part in ds]
-        got = student.logit_shares(ds, softmax(alpha), temperature)
-        close(got, np.array(expected), tolerance=1e-6)
+        s = softmax(alpha)
+        close(
+            student.logit_shares(ds, s, temperature),
+            np.array(expected),
+            tolerance=1e-6,
+            causes={
+                "the softmax of an edge does not depend on other edges: sum over the last axis alone": (
+                    s * (ds - (s * ds).sum(axis=(1, 2), keepdims=True)) / temperature
+                ),
+                "the sum goes over the candidates, not over the edges": (
+                    s * (ds - (s * ds).sum(axis=1, keepdims=True)) / temperature
+                ),
+                "the mean of ds under the weights is subtracted: sum s ds, not the sum of ds": (
+                    s * (ds - ds.sum(axis=2, keepdims=True)) / temperature
+                ),
+                "every sample has its own mean of ds; the samples were added": (
+                    s * (ds - (s * ds).sum(axis=2, keepdims=True).sum(axis=0)) / temperature
+                ),
+            },
+        )
 
 
 @test("fisher_product")

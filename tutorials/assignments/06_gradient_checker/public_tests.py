@@ -25,6 +25,17 @@ def float64(function):
     return forward
 
 
+def of_list(function):
+    """A function that insists on a list of float64 arrays."""
+
+    def forward(inputs):
+        if not isinstance(inputs, list | tuple):
+            raise TypeError("inputs is a list of arrays")
+        return float64(function)(inputs)
+
+    return forward
+
+
 def judge(student, rng, cases):
     """Run `check` on cases, in any order.
 
@@ -34,10 +45,12 @@ def judge(student, rng, cases):
     for at in rng.permutation(len(cases)):
         what, forward, given, inputs, cause = cases[at]
 
-        def backward(inputs, dy, given=given):
+        def backward(inputs, dy, *, given=given):
+            if not isinstance(inputs, list | tuple):
+                raise TypeError("inputs is a list of arrays")
             return given(inputs, dy)
 
-        verdict = student.check(float64(forward), backward, inputs, int(rng.integers(1 << 30)))
+        verdict = student.check(of_list(forward), backward, inputs, int(rng.integers(1 << 30)))
         if isinstance(verdict, np.ndarray) and verdict.shape == () and verdict.dtype == bool:
             verdict = bool(verdict)
         if not isinstance(verdict, bool):
@@ -77,6 +90,9 @@ def large_and_small_numbers(student, rng):
 
 def _causes(f, x):
     size = 6.0554544523933395e-06
+    fixed = "one step of CUBE_ROOT for every x; it has to be chosen by the size of x"
+    if x.max() < 1:  # for large ones it was right
+        fixed = "the step is CUBE_ROOT here; it has to be CUBE_ROOT |x|, for |x| below 1 too"
 
     def with_step(h):
         return lambda: (f(x + h) - f(np.maximum(x - h, 0))) / (2 * h)
@@ -84,7 +100,7 @@ def _causes(f, x):
     return {
         "a one-sided difference; take x + h and x - h": (f(x + size * x) - f(x)) / (size * x),
         "one step of 1e-5 for every x; it has to be chosen by the size of x": with_step(1e-5),
-        "one step of CUBE_ROOT for every x; it has to be chosen by the size of x": with_step(size),
+        fixed: with_step(size),
     }
 
 
@@ -92,7 +108,7 @@ def _causes(f, x):
 def product(student, rng):
     """A product of two inputs, entry by entry."""
     a, b, dy = np.array([1.0, 2.0]), np.array([3.0, -4.0]), np.array([10.0, 100.0])
-    got = student.vector_jacobian(float64(lambda inputs: inputs[0] * inputs[1]), [a, b], dy)
+    got = student.vector_jacobian(of_list(lambda inputs: inputs[0] * inputs[1]), [a, b], dy)
     same_lists(got, [dy * b, dy * a], [b, a])
 
 
@@ -113,7 +129,7 @@ def same_lists(got, expected, of_ones):
 def matrix(student, rng):
     """A matrix times a vector: 2 outputs, 3 inputs."""
     A, x, dy = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]), np.ones(3), np.array([1.0, -1.0])
-    got = student.vector_jacobian(float64(lambda inputs: A @ inputs[0]), [x], dy)
+    got = student.vector_jacobian(of_list(lambda inputs: A @ inputs[0]), [x], dy)
     same_lists(got, [np.array([-3.0, -3.0, -3.0])], [np.array([5.0, 7.0, 9.0])])
 
 
@@ -122,11 +138,24 @@ def curved(student, rng):
     """The exponential function, of three numbers."""
     x, dy = np.array([0.0, 1.0, -2.0]), np.array([1.0, -1.0, 3.0])
     y, h = np.exp(x), 1e-5
-    got = student.vector_jacobian(float64(lambda inputs: np.exp(inputs[0])), [x], dy)
+    got = student.vector_jacobian(of_list(lambda inputs: np.exp(inputs[0])), [x], dy)
     if isinstance(got, list | tuple) and len(got) == 1:
         one_sided = dy * (np.exp(x + h) - y) / h
-        close(got[0], dy * y, {"a one-sided difference; take x + h and x - h": one_sided}, 1e-8)
+        causes = {
+            "a one-sided difference; take x + h and x - h": one_sided,
+            "forgot the cotangent dy; this is its gradient for ones": y,
+        }
+        close(got[0], dy * y, causes, 1e-8)
     same_lists(got, [dy * y], [y])
+
+
+@test("vector_jacobian")
+def other_shapes(student, rng):
+    """An input of shape (2, 2), times one of shape ()."""
+    a, b = np.array([[1.0, 2.0], [3.0, 4.0]]), np.array(3.0)
+    dy = np.array([[10.0, -1.0], [0.5, 100.0]])
+    got = student.vector_jacobian(of_list(lambda inputs: inputs[0] * inputs[1]), [a, b], dy)
+    same_lists(got, [dy * b, np.array(409.5)], [b * np.ones((2, 2)), np.array(10.0)])
 
 
 @test("worst_error")

@@ -34,17 +34,17 @@ def same_pairs(got, expected, causes):
         lines.append(f"got {len(got)} pairs, expected {len(expected)}")
     for k, (one, right) in enumerate(zip(got, expected)):
         if one != right:
-            lines.append(f"pair {k}: got {shown(one)}, expected {right}")
+            lines.append(f"pair {k}: got {shown(one)}, expected {shown(right)}")
             break
     if len(expected) <= 10:
-        lines += [f"got      {shown(got)}", f"expected {expected}"]
+        lines += [f"got      {shown(list(got))}", f"expected {shown(list(expected))}"]
     lines += [f"likely cause: {text}" for text, pairs in causes.items() if got == plain(pairs)][:1]
     raise Failure("\n".join(lines))
 
 
 @test("edges")
 def one_node_and_two(student, rng):
-    """One node, and two."""
+    """A cell with one node, then one with two."""
     same_pairs(
         student.edges(1),
         [(0, 2), (1, 2)],
@@ -93,8 +93,9 @@ def none_is_strongest(student, rng):
 def weight_and_logit(student, rng):
     """Two nodes. On the edge 0 → 3 `none` weighs most, on 1 → 3 two operations share the weight."""
     alpha = np.zeros((5, 3))
+    alpha[:2] = [0.0, 0.0, 1.0]
     alpha[2:] = [[6.0, 3.0, 0.0], [0.0, 5.0, 4.9], [0.0, 0.0, 2.0]]
-    node2 = [("skip", 0), ("skip", 1)]
+    node2 = [("conv", 0), ("conv", 1)]
     same_pairs(
         student.genotype(alpha, ["none", "skip", "conv"]),
         [*node2, ("skip", 1), ("conv", 2)],
@@ -108,6 +109,12 @@ def weight_and_logit(student, rng):
                 *node2,
                 ("skip", 0),
                 ("conv", 2),
+            ],
+            "the edges into node 3 begin with number 2, not with 0": [*node2, *node2],
+            "the softmax goes over the candidates of an edge, the last axis": [
+                *node2,
+                ("skip", 0),
+                ("conv", 1),
             ],
             "the number of the edge in place of the state that it comes from": [
                 *node2,
@@ -147,12 +154,33 @@ def all_equal(student, rng):
     )
 
 
+@test("genotype")
+def large_logits_by_hand(student, rng):
+    """One node, logits of 2000 and 1000: no exponential overflows."""
+    alpha = np.array([[0.0, 1000.0, 2000.0], [0.0, 2000.0, 1000.0]])
+    cause = (
+        "an exponential overflows; subtract the largest logit of the edge, and compare logarithms"
+    )
+    same_pairs(
+        student.genotype(alpha, ["none", "skip", "conv"]),
+        [("conv", 0), ("skip", 1)],
+        {cause: [("skip", 0), ("skip", 1)]},
+    )
+
+
 @test("normalised_entropy")
 def known_ones(student, rng):
-    """Four candidates: all equal, two equal and two far behind, one ahead by 100."""
-    alpha = np.array([[7.0, 7.0, 7.0, 7.0], [0.0, -100.0, 0.0, -100.0], [0.0, 100.0, 0.0, 0.0]])
+    """Four candidates: all equal, two equal and two far behind, one ahead by 1000."""
+    alpha = np.array(
+        [[7.0, 7.0, 7.0, 7.0], [0.0, -1000.0, 0.0, -1000.0], [-1000.0, 0.0, -1000.0, -1000.0]]
+    )
+    got = student.normalised_entropy(alpha)
+    if isinstance(got, np.ndarray) and got.dtype.kind == "f" and np.isnan(got).any():
+        raise Failure(
+            f"got {shown(got)}, expected [1., 0.5, 0.]\nlikely cause: 0 · ln 0 is NaN; a weight of 0 adds 0"
+        )
     close(
-        student.normalised_entropy(alpha),
+        got,
         np.array([1.0, 0.5, 0.0]),
         causes={
             "the entropy in nats; divide it by ln M": np.log(4) * np.array([1.0, 0.5, 0.0]),
@@ -166,7 +194,7 @@ def same_number(got, expected, causes):
     """Raise Failure unless an int is exactly as expected."""
     got = plain(got)
     if isinstance(got, bool) or not isinstance(got, int):
-        raise Failure(f"got {shown(got)}, expected the int {expected}")
+        raise Failure(f"got {shown(got)}, expected {expected}: an int, exact, not a float")
     if got != expected:
         told = [f"likely cause: {text}" for text, value in causes.items() if got == value][:1]
         raise Failure("\n".join([f"got {got}, expected {expected}", *told]))
@@ -174,7 +202,7 @@ def same_number(got, expected, causes):
 
 @test("count")
 def enumerated(student, rng):
-    """One and two nodes, every genotype written down."""
+    """All genotypes of a small cell written down one by one."""
     for nodes, operations in itertools.product((1, 2), (["skip"], ["none", "a", "b"], ["a", "b"])):
         K = len([name for name in operations if name != "none"])
         single = [

@@ -14,11 +14,32 @@ TASKS = [
 ]
 
 
-def two_parts(got, names):
-    """The two values that a function returns; Failure if it does not return two."""
+def two_parts(got, names, exchanged):
+    """The two values that a function returns; Failure if it does not return two, or the second one first.
+
+    exchanged: function of both, whether they look like the second and the first.
+    """
     if not isinstance(got, tuple | list) or len(got) != 2:
-        raise Failure(f"got {shown(got)}, expected two values: {names}")
+        raise Failure(f"got {shown(got)}, expected two values, {names}")
+    if exchanged(*got):
+        raise Failure(f"got {shown(got)}\nlikely cause: {names}, in this order")
     return got
+
+
+def part(name, compare, *arguments, **options):
+    """Compare one of two values, and say which."""
+    try:
+        compare(*arguments, **options)
+    except Failure as failure:
+        raise Failure(f"{name}:\n{failure}") from None
+
+
+def gradient_first(D, gradient):
+    return np.ndim(D) > 0 and np.ndim(gradient) == 0
+
+
+def mask_first(moved, mask):
+    return np.asarray(moved).dtype.kind == "b" and np.asarray(mask).dtype.kind != "b"
 
 
 def log_softmax(z):
@@ -91,6 +112,7 @@ def one_share_by_hand(student, rng):
         causes={
             "g is the gradient of G, which is minus the divergence": np.array([[-1.0]]),
             "p_n log p̂_n has a part for all logits: p - p̂, not p alone": np.array([[2.0]]),
+            "the gradient needs no logarithm: p - p̂": np.array([[-2 * np.log(2)]]),
         },
     )
 
@@ -113,6 +135,9 @@ def differences_of_each_share(student, rng):
             causes={
                 "a share has the factor 1/B of the mean": batch * expected,
                 "g is the gradient of G, which is minus the divergence": -expected,
+                "the gradient needs no logarithm: p - p̂": (
+                    np.einsum("bn,bn...->b...", p * (log_softmax(z) - np.log(p)), J) / batch
+                ),
             },
             tolerance=1e-6,
         )
@@ -157,9 +182,11 @@ def against_the_matrix(student, rng):
 def one_number_by_hand(student, rng):
     """α of one entry, F = 5, λ = 3."""
     got = student.objective_gradient(np.array([4.0]), np.array([2.0]), 3.0, lambda v: 5 * v)
-    D, gradient = two_parts(got, "D and the gradient")
-    close(D, 4.0, causes={"D is the square of the norm": 2.0})
-    close(
+    D, gradient = two_parts(got, "(D, gradient)", gradient_first)
+    part("D", close, D, 4.0, causes={"D is the square of the norm": 2.0})
+    part(
+        "the gradient",
+        close,
         gradient,
         np.array([-64.0]),
         causes={
@@ -187,9 +214,11 @@ def differences_settle_the_sign(student, rng):
 
         expected, g = slopes(objective, (size,)), -matrix @ at
         got = student.objective_gradient(g, t, lam, lambda v: matrix @ v)
-        D, gradient = two_parts(got, "D and the gradient")
-        close(D, ((g - t) ** 2).sum(), tolerance=1e-6)
-        close(
+        D, gradient = two_parts(got, "(D, gradient)", gradient_first)
+        part("D", close, D, ((g - t) ** 2).sum(), tolerance=1e-6)
+        part(
+            "the gradient",
+            close,
             gradient,
             expected,
             causes={
@@ -204,18 +233,22 @@ def differences_settle_the_sign(student, rng):
 @test("decoupled")
 def psi_of_one_edge(student, rng):
     """ψ of one edge with two operations in each cell, by hand."""
-    psi, gradient = np.array([[1.0], [0.5]]), np.array([[[2.0, 1.0]], [[1.0, 4.0]]])
+    psi, gradient = np.array([[1.0], [0.5]]), np.array([[[4.0, 1.0]], [[1.0, 4.0]]])
     before = np.array([[[3.0, 5.0]], [[2.0, 1.0]]])
     mask = np.array([[[True, False]], [[True, True]]])
     close(
         student.psi_step(psi, gradient, before, mask, 0.5, 0.1),
-        np.array([[0.7], [0.2]]),
+        np.array([[0.4], [0.2]]),
         causes={
-            "only backtracked entries depend on ψ": np.array([[0.45], [0.2]]),
-            "the factor η of Eq. 4.50 is missing": np.array([[0.4], [0.1]]),
-            "ψ goes down its gradient, not up": np.array([[1.3], [0.8]]),
+            "only backtracked entries depend on ψ": np.array([[0.15], [0.2]]),
+            "the factor η of Eq. 4.50 is missing": np.array([[0.2], [0.1]]),
+            "ψ goes down its gradient, not up": np.array([[1.6], [0.8]]),
             "the upstream gradient ∂L/∂α̃ is missing": np.array([[0.85], [0.35]]),
-            "α^t is missing: ψ acts with the factor η α^t": np.array([[0.9], [0.25]]),
+            "α^t is missing: ψ acts with the factor η α^t": np.array([[0.8], [0.25]]),
+            "a sum over the operations, not a mean": np.array([[0.7], [0.35]]),
+            "a sum over the operations that were backtracked, not their mean": (
+                np.array([[0.4], [0.35]])
+            ),
         },
     )
 
@@ -230,7 +263,9 @@ def psi_stays_positive(student, rng):
         causes={
             "the absolute value is missing": np.array([[-2.0], [-1.0]]),
             "the absolute value, not the larger of ψ and 0": np.array([[0.0], [0.0]]),
-            "the absolute value is of the whole difference": np.array([[4.0], [5.0]]),
+            "ψ goes down its gradient, and the absolute value is of the whole difference": (
+                np.array([[4.0], [5.0]])
+            ),
         },
     )
 
@@ -242,10 +277,12 @@ def backtracking_by_hand(student, rng):
     psi, eta = np.array([[1.0, 3.0], [1.0, 1.0]]), 0.5
     norms = np.array([[[1.0, 2.0], [7.0, 5.0]], [[0.0, 1.0], [1.0, 0.0]]])
     got = student.backtrack(after, before, psi, eta, norms, 1)
-    moved, mask = two_parts(got, "α̃ and the mask")
+    moved, mask = two_parts(got, "(α̃, mask)", mask_first)
     ahead = np.array([[[False, True], [True, False]], [[False, True], [True, False]]])
     over_edges = np.array([[[False, False], [True, True]], [[False, True], [True, False]]])
-    equal(
+    part(
+        "the mask",
+        equal,
         mask,
         ahead,
         causes={
@@ -253,10 +290,13 @@ def backtracking_by_hand(student, rng):
             "operations with the largest norms are meant, not with the smallest": ~ahead,
             "the rank is to be above τ, not at least τ": np.ones_like(ahead),
             "ranks begin at 1": np.zeros_like(ahead),
+            "the rank is compared with τ, not the norm": norms > 1,
         },
     )
     pull = np.array([[[1.0], [3.0]], [[1.0], [1.0]]]) * ahead
-    close(
+    part(
+        "α̃",
+        close,
         moved,
         10 + pull,
         causes={
@@ -270,5 +310,42 @@ def backtracking_by_hand(student, rng):
             "ψ belongs to an edge, not to an operation": (
                 10 + np.array([[[1.0, 3.0]], [[1.0, 1.0]]]) * ahead
             ),
+            "ψ has an axis for the edges and none for the operations: psi[..., None]": (
+                10 + np.array([[1.0, 3.0], [1.0, 1.0]]) * ahead
+            ),
         },
     )
+
+
+@test("decoupled")
+def equal_norms_by_hand(student, rng):
+    """One edge with four operations in each cell, some with equal norms, τ = 3."""
+    ones, psi = np.ones((2, 1, 4)), np.ones((2, 1))
+    norms = np.array([[[2.0, 5.0, 5.0, 0.0]], [[1.0, 1.0, 1.0, 2.0]]])
+    got = student.backtrack(ones, ones, psi, 0.5, norms, 3)
+    moved, mask = two_parts(got, "(α̃, mask)", mask_first)
+    ahead = np.array([[[False, True, True, False]], [[False, False, False, True]]])
+    tie = "operations with equal norms have equal ranks: how many norms are no larger"
+
+    def others(*entries):
+        return np.reshape(np.array(entries, bool), ahead.shape)
+
+    part(
+        "the mask",
+        equal,
+        mask,
+        ahead,
+        causes={
+            tie: others(0, 0, 1, 0, 0, 0, 0, 1),
+            f"{tie}, also where the larger come first": others(0, 1, 0, 0, 0, 0, 0, 1),
+            "the rank is how many norms are no larger, not how many are smaller and 1": (
+                others(0, 0, 0, 0, 0, 0, 0, 1)
+            ),
+            "the rank is how many norms are no larger, the operation's own among them": (
+                others(0, 0, 0, 0, 0, 0, 0, 0)
+            ),
+            "the rank is to be above τ, not at least τ": others(0, 1, 1, 0, 1, 1, 1, 1),
+            "the rank is compared with τ, not the norm": norms > 3,
+        },
+    )
+    part("α̃", close, moved, 1 + 0.5 * ahead)

@@ -274,7 +274,7 @@ def examine_logit_shares(student, reference, ds, s, temperature):
                 both / temperature
             ),
             "the factor s is missing": lambda: (ds - both.sum(axis=2, keepdims=True)) / temperature,
-            "the sum goes over the candidates of one edge, not over all edges": lambda: (
+            "the softmax of an edge does not depend on other edges: sum over the last axis alone": lambda: (
                 s * (ds - both.sum(axis=(1, 2), keepdims=True)) / temperature
             ),
             "the sum goes over the candidates, not over the edges": lambda: (
@@ -282,6 +282,12 @@ def examine_logit_shares(student, reference, ds, s, temperature):
             ),
             "the sum goes over the candidates, not over the samples": lambda: (
                 s * (ds - both.sum(axis=0)) / temperature
+            ),
+            "the mean of ds under the weights is subtracted: sum s ds, not the sum of ds": lambda: (
+                s * (ds - ds.sum(axis=2, keepdims=True)) / temperature
+            ),
+            "every sample has its own mean of ds; the samples were added": lambda: (
+                s * (ds - both.sum(axis=(0, 2), keepdims=True)[0]) / temperature
             ),
             "what is subtracted is the mean weighted by s, not the plain one": lambda: (
                 s * (ds - ds.mean(axis=2, keepdims=True)) / temperature

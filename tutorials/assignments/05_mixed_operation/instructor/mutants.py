@@ -218,7 +218,7 @@ MUTANTS = [
         "old": "(s * ds).sum(axis=2, keepdims=True)",
         "new": "(s * ds).sum(axis=(1, 2), keepdims=True)",
         "fails": ["logit_shares"],
-        "told": "over the candidates of one edge, not over all edges",
+        "told": "the softmax of an edge does not depend on other edges",
     },
     {
         "name": "the plain mean subtracted",
@@ -275,5 +275,33 @@ MUTANTS = [
         "new": "    return (g**2).mean(axis=0) * v\n",
         "fails": ["fisher_product"],
         "told": "only the diagonal of F was used",
+    },
+    {
+        "name": "the plain sum subtracted",
+        "old": "(s * ds).sum(axis=2, keepdims=True)",
+        "new": "ds.sum(axis=2, keepdims=True)",
+        "fails": ["logit_shares"],
+        "told": "sum s ds, not the sum of ds",
+    },
+    {
+        "name": "one mean for all samples",
+        "old": "(s * ds).sum(axis=2, keepdims=True)",
+        "new": "np.tensordot(np.ones(len(ds), ds.dtype), s * ds, axes=1).sum(axis=1, keepdims=True)",
+        "fails": ["logit_shares"],
+        "told": "every sample has its own mean of ds; the samples were added",
+    },
+    {
+        "name": "dy and outputs multiplied over samples too",
+        "old": 'np.einsum("bi,mbi->bm", dy.reshape(B, -1), flat)',
+        "new": "np.tensordot(flat, dy.reshape(B, -1), axes=((1, 2), (0, 1)))",
+        "fails": ["shares"],
+        "told": "every sample got the sum over the batch",
+    },
+    {
+        "name": "the sum over the samples",
+        "old": "np.tensordot(s[active], outputs[active], axes=1)",
+        "new": "np.tensordot(s, outputs, axes=(0, 1))",
+        "fails": ["mix"],
+        "told": "the sum goes over the candidates, not over the samples",
     },
 ]

@@ -141,7 +141,7 @@ def shapes(student, rng):
     for shapes_of, shape in SHAPES:
         forward, backward = mixed_up(rng, shapes_of, shape)
         inputs, dy = [away(rng, *s) for s in shapes_of], rng.standard_normal(shape)
-        got = student.vector_jacobian(float64(forward), inputs, dy)
+        got = student.vector_jacobian(of_list(forward), inputs, dy)
         compare(got, forward, backward, inputs, dy)
 
 
@@ -152,7 +152,7 @@ def narrow_inputs(student, rng):
         forward, backward = mixed_up(rng, shapes_of, shape)
         inputs = [np.asarray(away(rng, *s)).astype(np.float32) for s in shapes_of]
         dy = rng.standard_normal(shape)
-        got = student.vector_jacobian(float64(forward), inputs, dy)
+        got = student.vector_jacobian(of_list(forward), inputs, dy)
         compare(got, forward, backward, [np.float64(x) for x in inputs], dy)
 
 
@@ -248,6 +248,17 @@ def shapes_that_broadcast(student, rng):
     close(student.worst_error([n * 0.5], [n]), 0.5)
 
 
+def of_list(function):
+    """A function that insists on a list of float64 arrays."""
+
+    def forward(inputs):
+        if not isinstance(inputs, list | tuple):
+            raise TypeError("inputs is a list of arrays")
+        return float64(function)(inputs)
+
+    return forward
+
+
 def judge(student, rng, cases):
     """Run `check` on cases, in any order.
 
@@ -257,10 +268,12 @@ def judge(student, rng, cases):
     for at in rng.permutation(len(cases)):
         what, forward, given, inputs, cause = cases[at]
 
-        def backward(inputs, dy, given=given):
+        def backward(inputs, dy, *, given=given):
+            if not isinstance(inputs, list | tuple):
+                raise TypeError("inputs is a list of arrays")
             return given(inputs, dy)
 
-        verdict = student.check(float64(forward), backward, inputs, int(rng.integers(1 << 30)))
+        verdict = student.check(of_list(forward), backward, inputs, int(rng.integers(1 << 30)))
         if isinstance(verdict, np.ndarray) and verdict.shape == () and verdict.dtype == bool:
             verdict = bool(verdict)
         if not isinstance(verdict, bool):

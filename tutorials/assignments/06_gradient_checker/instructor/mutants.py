@@ -261,4 +261,32 @@ MUTANTS = [
         "fails": ["check"],
         "told": "rejected a right backward",
     },
+    {
+        "name": "a step that does not shrink",
+        "old": "np.where(x == 0, 1.0, np.abs(x))",
+        "new": "np.maximum(np.abs(x), 1.0)",
+        "fails": ["derivative"],
+        "told": "it has to be CUBE_ROOT |x|, for |x| below 1 too",
+    },
+    {
+        "name": "the inputs one by one for backward",
+        "old": "answers = [backward(inputs, dy) for",
+        "new": "answers = [backward(*inputs, dy) for",
+        "fails": ["check"],
+        "told": "inputs is a list of arrays",
+    },
+    {
+        "name": "the inputs one by one for forward",
+        "old": "    y = forward(inputs)\n",
+        "new": "    y = forward(*inputs)\n",
+        "fails": ["check"],
+        "told": "inputs is a list of arrays",
+    },
+    {
+        "name": "inputs are taken to be one-dimensional",
+        "old": "np.ndindex(x.shape):\n            above",
+        "new": "range(len(x)):\n            above",
+        "fails": ["vector_jacobian"],
+        "told": "raised",
+    },
 ]

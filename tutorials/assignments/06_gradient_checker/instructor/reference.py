@@ -79,7 +79,8 @@ def check(forward, backward, inputs, seed):
     """Whether a backward is right at these inputs: True or False.
 
     forward, backward: as above; backward may return anything that is wrong: other values, other shapes, too few
-    gradients or None in place of one, NaN. inputs: list of float64 arrays. seed: of the random cotangents.
+    gradients or None in place of one, NaN. It always returns a list or a tuple, never None as a whole.
+    inputs: list of float64 arrays. seed: of the random cotangents.
     A right backward gives J^T dy for every dy, whenever it is called.
     """
     ### BEGIN SOLUTION

@@ -34,10 +34,10 @@ def same_pairs(got, expected, causes):
         lines.append(f"got {len(got)} pairs, expected {len(expected)}")
     for k, (one, right) in enumerate(zip(got, expected)):
         if one != right:
-            lines.append(f"pair {k}: got {shown(one)}, expected {right}")
+            lines.append(f"pair {k}: got {shown(one)}, expected {shown(right)}")
             break
     if len(expected) <= 10:
-        lines += [f"got      {shown(got)}", f"expected {expected}"]
+        lines += [f"got      {shown(list(got))}", f"expected {shown(list(expected))}"]
     causes = causes | {
         "nodes are missing; their number follows from that of the edges": expected[: len(got)]
     }
@@ -81,13 +81,22 @@ def faults(alpha, operations):
     def without_none(a):
         return np.where(is_none, -np.inf, a)
 
-    def pairs(strengths, names=operations, by_weight=False, numbers=False, last=False, sign=-1):
+    def pairs(
+        strengths,
+        names=operations,
+        by_weight=False,
+        numbers=False,
+        last=False,
+        sign=-1,
+        offset=True,
+    ):
         out, first, j = [], 0, 2
         while first < len(strengths):
-            weight = sign * strengths[first : first + j].max(axis=1)
+            row = first if offset else 0
+            weight = sign * strengths[row : row + j].max(axis=1)
             order = sorted(range(j), key=lambda i: (weight[i], -i if last else i))[:2]
             for i in order if by_weight else sorted(order):
-                best = strengths[first + i].argmax()
+                best = strengths[row + i].argmax()
                 out.append((names[best], first + i if numbers else i))
             first, j = first + j, j + 1
         return out
@@ -127,6 +136,7 @@ def faults(alpha, operations):
         "the number of the edge in place of the state that it comes from": pairs(
             right, numbers=True
         ),
+        "the edges into node 3 begin with number 2, not with 0": pairs(right, offset=False),
         "of equal edges the later one is taken": pairs(right, last=True),
         "of equal operations the later one is taken": pairs(turned, operations[::-1]),
     }
@@ -325,7 +335,7 @@ def same_number(got, expected, causes):
     """Raise Failure unless an int is exactly as expected."""
     got = plain(got)
     if isinstance(got, bool) or not isinstance(got, int):
-        raise Failure(f"got {shown(got)}, expected the int {expected}")
+        raise Failure(f"got {shown(got)}, expected {expected}: an int, exact, not a float")
     if got != expected:
         told = [f"likely cause: {text}" for text, value in causes.items() if got == value][:1]
         raise Failure("\n".join([f"got {got}, expected {expected}", *told]))

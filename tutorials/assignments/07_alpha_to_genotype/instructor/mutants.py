@@ -97,7 +97,7 @@ MUTANTS = [
         "old": "    shifted = alpha - alpha.max(axis=1, keepdims=True)\n",
         "new": "    shifted = alpha\n",
         "fails": ["genotype"],
-        "told": "subtract the largest logit, and compare logarithms",
+        "told": "an exponential overflows; subtract the largest logit of the edge",
     },
     {
         "name": "the heavier edge first",
@@ -206,7 +206,7 @@ MUTANTS = [
         "old": "np.log(np.where(weights > 0, weights, 1.0))",
         "new": "np.log(weights)",
         "fails": ["normalised_entropy"],
-        "told": "0 · ln 0",
+        "told": "0 · ln 0 is NaN; a weight of 0 adds 0",
     },
     {
         "name": "a little added in the logarithm",
@@ -263,5 +263,33 @@ MUTANTS = [
         "new": "    total = np.int64(1)\n    choices = np.int64(choices)\n",
         "fails": ["count"],
         "told": "an int64 overflows; count with Python's own ints",
+    },
+    {
+        "name": "every node's edges begin with the first row",
+        "old": "        first += node\n",
+        "new": "",
+        "fails": ["genotype"],
+        "told": "the edges into node 3 begin with number 2, not with 0",
+    },
+    {
+        "name": "an entropy whose exponentials overflow",
+        "old": "np.exp(alpha - alpha.max(axis=-1, keepdims=True))",
+        "new": "np.exp(alpha)",
+        "fails": ["normalised_entropy"],
+        "told": "an exponential that overflows",
+    },
+    {
+        "name": "a float count",
+        "old": "choices**2",
+        "new": "float(choices) ** 2",
+        "fails": ["count"],
+        "told": "an int, exact, not a float",
+    },
+    {
+        "name": "the softmax over the edges alone",
+        "old": _LOGS,
+        "new": "    logs = alpha - np.log(np.exp(alpha).sum(axis=0))\n",
+        "fails": ["genotype"],
+        "told": "the softmax goes over the candidates of an edge, the last axis",
     },
 ]

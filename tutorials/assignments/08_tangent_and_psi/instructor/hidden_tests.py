@@ -17,10 +17,32 @@ SIZES = (
 PRECISIONS = ((np.float64, 1e-9), (np.float32, 1e-4))
 
 
-def two_parts(got, names):
+def two_parts(got, names, exchanged):
+    """The two values that a function returns; Failure if it does not return two, or the second one first.
+
+    exchanged: function of both, whether they look like the second and the first.
+    """
     if not isinstance(got, tuple | list) or len(got) != 2:
-        raise Failure(f"got {shown(got)}, expected two values: {names}")
+        raise Failure(f"got {shown(got)}, expected two values, {names}")
+    if exchanged(*got):
+        raise Failure(f"got {shown(got)}\nlikely cause: {names}, in this order")
     return got
+
+
+def part(name, compare, *arguments, **options):
+    """Compare one of two values, and say which."""
+    try:
+        compare(*arguments, **options)
+    except Failure as failure:
+        raise Failure(f"{name}:\n{failure}") from None
+
+
+def gradient_first(D, gradient):
+    return np.ndim(D) > 0 and np.ndim(gradient) == 0
+
+
+def mask_first(moved, mask):
+    return np.asarray(moved).dtype.kind == "b" and np.asarray(mask).dtype.kind != "b"
 
 
 def draw(rng, batch, classes, shape, scale=1.0):
@@ -67,6 +89,7 @@ def child_causes(reference, logits, targets, J):
         "the divergence is KL(p ‖ p̂), not KL(p̂ ‖ p)": (
             shares(-p * (logs - (p * logs).sum(axis=1, keepdims=True)))
         ),
+        "the gradient needs no logarithm: p - p̂": shares(targets * logs),
         "the Parent's probabilities are the targets, not its likeliest class": shares(onehot - p),
         "probabilities sum to one over the classes of a sample, not over the samples": (
             shares(targets - over_samples(reference, logits))
@@ -173,14 +196,15 @@ def shapes_of_g(student, rng, reference):
             for lam in (0.0, 0.005, 1.0, 30.0):
                 expected_D, expected = reference.objective_gradient(g, t, lam, fisher)
                 got = student.objective_gradient(g, t, lam, fisher)
-                D, gradient = two_parts(got, "D and the gradient")
+                D, gradient = two_parts(got, "(D, gradient)", gradient_first)
                 causes = {
                     "D is the square of the norm": np.sqrt(expected_D),
                     "D is the sum over the entries, not the mean": expected_D / g.size,
                     "D is the sum of squares, not of absolute values": np.abs(g - t).sum(),
                 }
-                close(D, expected_D, causes, tolerance)
-                close(gradient, expected, objective_causes(g, t, lam, fisher), tolerance)
+                part("D", close, D, expected_D, causes, tolerance)
+                causes = objective_causes(g, t, lam, fisher)
+                part("the gradient", close, gradient, expected, causes, tolerance)
 
 
 def objective_causes(g, t, lam, fisher):
@@ -243,8 +267,9 @@ def psi_causes(psi, gradient, before, mask, eta, psi_lr):
         "α^t is missing: ψ acts with the factor η α^t": (
             np.abs(psi - psi_lr * eta * (gradient * mask).sum(axis=2))
         ),
-        "the sum over the operations, not the mean": (
-            np.abs(psi - psi_lr * slope / gradient.shape[2])
+        "a sum over the operations, not a mean": np.abs(psi - psi_lr * slope / gradient.shape[2]),
+        "a sum over the operations that were backtracked, not their mean": (
+            np.abs(psi - psi_lr * slope / np.maximum(mask.sum(axis=2), 1))
         ),
     }
     if gradient.shape[1] == gradient.shape[2]:
@@ -276,13 +301,15 @@ def equal_norms(student, rng, reference):
 def compare(student, reference, inputs, tolerance):
     after, before, psi, eta, norms, tau = inputs
     expected, ahead = reference.backtrack(*inputs)
-    moved, mask = two_parts(student.backtrack(*inputs), "α̃ and the mask")
+    moved, mask = two_parts(student.backtrack(*inputs), "(α̃, mask)", mask_first)
     order = norms.argsort(axis=2, kind="stable").argsort(axis=2)
     fewer = (norms[:, :, None, :] < norms[:, :, :, None]).sum(axis=3)
     edges = (norms[:, None, :, :] <= norms[:, :, None, :]).sum(axis=2)
     falling = (norms[:, :, None, :] >= norms[:, :, :, None]).sum(axis=3)
     tie = "operations with equal norms have equal ranks: how many norms are no larger"
-    equal(
+    part(
+        "the mask",
+        equal,
         mask,
         ahead,
         causes={
@@ -292,13 +319,16 @@ def compare(student, reference, inputs, tolerance):
                 (norms[:, :, None, :] <= norms[:, :, :, None]).sum(axis=3) >= tau
             ),
             "ranks begin at 1": order > tau,
+            "the rank is how many norms are no larger, not how many are smaller and 1": (
+                fewer + 1 > tau
+            ),
             "operations with the largest norms are meant, not with the smallest": falling > tau,
             "the entries that are backtracked are wanted, not the others": ~ahead,
             "an operation is ranked among those of its edge, not among the edges": edges > tau,
             "an operation is ranked among those of its edge, not of the whole cell": (
                 (norms[:, None, None] <= norms[..., None, None]).sum(axis=(3, 4)) > tau
             ),
-            "the norm's rank counts, not the norm": norms > tau,
+            "the rank is compared with τ, not the norm": norms > tau,
         },
     )
     pull = eta * psi[:, :, None] * before
@@ -318,4 +348,4 @@ def compare(student, reference, inputs, tolerance):
         causes["ψ belongs to an edge, not to an operation"] = after + (
             eta * psi[:, None] * before * ahead
         )
-    close(moved, expected, causes, tolerance)
+    part("α̃", close, moved, expected, causes, tolerance)
