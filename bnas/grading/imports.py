@@ -60,13 +60,13 @@ def refusal(content):
 
 def _first_forbidden(content):
     try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        return f"the file is not UTF-8: {error}"
-    try:
-        tree = ast.parse(text)
-    except (SyntaxError, ValueError) as error:
-        return f"line {getattr(error, 'lineno', 0)}: {error}"
+        tree = ast.parse(
+            content
+        )  # bytes, to be read as an import reads them: a mark, a declared encoding
+    except SyntaxError as error:
+        return f"line {error.lineno or 1}: {error.msg}; Python cannot read the file"
+    except ValueError as error:
+        return f"Python cannot read the file: {error}"
     for node in ast.walk(tree):
         names = []
         if isinstance(node, ast.Import):
