@@ -208,6 +208,8 @@ def test_an_assignment_is_found_by_number_or_name(assignments, tmp_path, monkeyp
 
 
 def test_what_is_no_assignment_is_refused(assignments, tmp_path):
+    with pytest.raises(InputError, match="none in .*nowhere"):
+        find("1", tmp_path / "nowhere")
     for name in ("2", "halve"):
         with pytest.raises(InputError, match="01_double"):
             find(name, assignments)

@@ -109,7 +109,7 @@ def find(name, folder=FOLDER):
         return meant[0]
     if Path(name).is_dir():  # Assignment says what it lacks
         return Path(name)
-    names = ", ".join(path.name for path in meant or folders) or "none here"
+    names = ", ".join(path.name for path in meant or folders) or f"there is none in {folder}"
     what = "several assignments" if meant else "no assignment"
     raise InputError(
         f"{name!r} names {what}; expected the path of one, its number or name: {names}"
