@@ -197,8 +197,8 @@ GRADE_EPILOG = """\
 examples:
   bnas grade 1 starter.py --public            what a student runs
   bnas grade 1 anna.py --secret secret.txt --json anna.json
-  bnas grade all submissions --jobs 2
-  bnas grade 1 --gradescope popcount.zip
+  bnas grade all submissions --secret secret.txt --jobs 2
+  bnas grade 1 --gradescope popcount.zip --secret secret.txt
 
 tutorials/assignments/instructors.md tells how to run a course with them.
 """

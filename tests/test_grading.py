@@ -2,7 +2,9 @@
 
 import csv
 import json
+import time
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,10 +16,11 @@ from hypothesis import strategies as st
 from bnas.cli import main
 from bnas.errors import InputError
 from bnas.grading import Assignment, Failure, close, equal, find, grade, hand_out, starter_of
+from bnas.grading.classroom import grade_all, submissions
 from bnas.grading.grade import share_for_speed
 from bnas.grading.imports import refusal
 from bnas.grading.report import GradingReport, Outcome, TaskResult
-from bnas.grading.schools import classroom50, gradescope, prairielearn
+from bnas.grading.schools import bundle, classroom50, gradescope, prairielearn
 from bnas.grading.suite import shown
 from bnas.plots import points_figure
 
@@ -248,6 +251,8 @@ def test_marks_that_do_not_pair_are_refused(text):
         ("def f():\n    import subprocess", "line 2 imports subprocess"),
         ("x = = 1", "line 1: a syntax error: invalid syntax"),
         ("x = 1\n  y = 2", "line 2: a syntax error: unexpected indent"),
+        ("\ufeffimport numpy", None),  # the mark that some editors write first
+        ("# coding: utf-7\n+AGkAbQBwAG8AcgB0- os", "line 2 imports os"),
     ],
 )
 def test_imports_that_are_not_allowed_are_named(text, fault):
@@ -257,11 +262,16 @@ def test_imports_that_are_not_allowed_are_named(text, fault):
 
 
 @pytest.mark.parametrize("name", ["1", "01", "01_double", "double"])
-def test_an_assignment_is_found_by_number_or_name(assignments, name):
+def test_an_assignment_is_found_by_number_or_name(assignments, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    for other in ("1", "01"):  # of submissions, say
+        Path(other).mkdir()
     assert find(name, assignments) == assignments / "01_double"
 
 
 def test_what_is_no_assignment_is_refused(assignments, tmp_path):
+    with pytest.raises(InputError, match="none in .*nowhere"):
+        find("1", tmp_path / "nowhere")
     for name in ("2", "halve"):
         with pytest.raises(InputError, match="01_double"):
             find(name, assignments)
@@ -395,11 +405,17 @@ def test_the_secret_comes_from_a_file_or_from_the_environment(
         (["1", "x.py", "--github", "f.yml"], "SUBMISSION was given with --github"),
         (["1", "--github", "f.yml", "--nbgrader", "g.ipynb"], "expected one of"),
         (["1", "x.py", "--secret", "nowhere"], "expected a file of text"),
+        (["1", "x.py", "--secret", "empty"], "the file is empty"),
+        (["1", "x.py", "--secret", "filled", "--public"], "no hidden test is run: --public"),
+        (["1", "--github", "f.yml", "--secret", "filled"], "does not take it along"),
+        (["1", "--nbgrader", "f.ipynb", "--secret", "filled"], "does not take it along"),
     ],
 )
 def test_what_cannot_be_graded_is_said(assignments, tmp_path, capsys, monkeypatch, words, told):
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
+    for name, text in (("empty", "\n"), ("filled", "a secret")):
+        Path(name).write_text(text)
     assert main(["grade", *words, "--assignments", str(assignments)]) == 2
     assert told in capsys.readouterr().err
 
@@ -409,6 +425,27 @@ def test_handout_writes_and_names_what_it_wrote(assignments, tmp_path, capsys):
     assert main([*command, "--only", "double"]) == 0
     assert "01_double" in capsys.readouterr().out
     assert main(command) == 2 and "exists already" in capsys.readouterr().err
+
+
+def test_nothing_is_written_into_the_folder_of_an_assignment(assignments, tmp_path, capsys):
+    inside, options = str(assignments / "01_double" / "x"), ["--assignments", str(assignments)]
+    for command in (
+        ["handout", inside],
+        ["grade", "1", "--gradescope", inside],
+        ["grade", "1", "--prairielearn", inside],
+    ):
+        assert main([*command, *options]) == 2 and "is within" in capsys.readouterr().err
+    assert not Path(inside).exists()
+
+
+def test_what_was_handed_out_makes_no_grader_with_hidden_tests(assignments, tmp_path, capsys):
+    (handed,) = hand_out(tmp_path / "course", folder=assignments)
+    assert main(["grade", str(handed), "--gradescope", str(tmp_path / "out.zip")]) == 2
+    assert "has no instructor part" in capsys.readouterr().err
+    (tmp_path / "secret").write_text("a")
+    command = ["grade", str(handed), str(submission(tmp_path))]
+    assert main([*command, "--secret", str(tmp_path / "secret")]) == 2
+    assert "has none" in capsys.readouterr().err and main(command) == 0
 
 
 # A class ------------------------------------------------------------------------------------------
@@ -442,7 +479,59 @@ def test_a_class_is_graded_into_a_table_a_figure_and_reports(assignments, tmp_pa
     assert (out / "points.png").read_bytes().startswith(b"\x89PNG")
     assert "line 1 imports os" in (out / "reports" / "cleo" / "01_double.txt").read_text()
     assert json.loads((out / "reports" / "anna" / "01_double.json").read_text())["earned"] == 14
-    assert "3 submissions, mean 33 %, 1 with all points" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "3 submissions, mean 33 %, 1 with all points (public tests alone)" in told
+    assert "0 of 14; line 1 imports os" in told
+
+
+def class_of(folder, *names):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(REFERENCE)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "names, told",
+    [
+        (["anna/double.py", "ben/hw.py"], ["double.py names no assignment", "hw.py names no"]),
+        (["01.py"], ["01.py names no assignment"]),
+        (["01/1.py"], ["01/1.py names two assignments"]),
+        (["anna/1.py", "01/anna.py"], ["anna/1.py is of the same student", "as 01/anna.py"]),
+        (["a/anna/1.py", "b/anna/1.py"], ["b/anna/1.py is of the same student"]),
+    ],
+)
+def test_files_that_cannot_be_told_whose_they_are_are_all_named(assignments, tmp_path, names, told):
+    with pytest.raises(InputError) as error:
+        submissions(class_of(tmp_path / "class", *names), assignments)
+    assert all(text in str(error.value) for text in [*told, "rename"])
+
+
+def test_names_of_students_and_files_that_are_none(assignments, tmp_path, monkeypatch):
+    folder = class_of(
+        tmp_path / "01", "Zoë Groß.py", "2.py", "3/01_double.py", "anna.ipynb", ".x/._1.py"
+    )
+    monkeypatch.chdir(folder)
+    found, others = submissions(".", assignments)
+    assert [s.student for s in found] == ["2", "3", "Zoë Groß"]
+    assert [path.name for path in others] == ["anna.ipynb"]
+
+
+def test_an_interruption_ends_what_is_being_graded_and_keeps_what_is_graded(assignments, tmp_path):
+    folder = class_of(tmp_path / "class", "01/anna.py", "01/ben.py")
+    (folder / "01" / "ben.py").write_text(REFERENCE.replace("return x + x", "while True: pass"))
+    found, _ = submissions(folder, assignments)
+
+    def interrupt(line):
+        if line.startswith("anna"):
+            raise KeyboardInterrupt
+
+    start = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        grade_all(found[::-1], tmp_path / "out", False, "", 2, interrupt)
+    assert time.monotonic() - start < 15  # a call may take 20 s
+    assert "anna,01_double,all,14" in (tmp_path / "out" / "grades.csv").read_text()
+    assert "14 of 14" in (tmp_path / "out" / "reports" / "anna" / "01_double.txt").read_text()
 
 
 def test_the_figure_of_points_has_a_row_for_a_task_and_a_dot_for_a_student():
@@ -511,6 +600,24 @@ def test_prairielearn_gets_a_score_up_to_1_and_less_than_a_megabyte(report):
     assert content["score"] == pytest.approx(5 / 14) and content["gradable"] is True
     assert [test["points"] for test in content["tests"]] == [5, 0]
     assert len(json.dumps(content)) < 1 << 20
+
+
+@pytest.mark.parametrize(
+    "names, chosen",
+    [
+        (["anna.py"], "anna.py"),
+        (["a/public_tests.py", "a/starter.py"], "a/starter.py"),
+        (["starter.py", "submission.py", "x.py"], "submission.py"),
+        (["a/starter.py", "b/starter.py"], None),
+    ],
+)
+def test_the_file_that_was_handed_in_is_found(tmp_path, names, chosen):
+    class_of(tmp_path, *names)
+    if chosen is not None:
+        assert bundle.submitted(tmp_path) == tmp_path / chosen
+        return
+    with pytest.raises(LookupError, match="a/starter.py, b/starter.py"):
+        bundle.submitted(tmp_path)
 
 
 def run_there(folder, *arguments, cwd=None, **variables):

@@ -377,7 +377,7 @@ def test_many_calls_that_take_their_time_are_ended(place):
 
 TEXTS = {
     "empty": (b"", "there is no function dot in the file"),
-    "not UTF-8": (b"# \xff\n", "not UTF-8"),
+    "not UTF-8": (b"x = '\xff'\n", "can't decode byte"),
     "null bytes": (b"x = 1\0", "null bytes"),
     "no Python": (b"def dot(:", "line 1: a syntax error: invalid syntax"),
     "nested brackets": (b"(" * 200_000, "line 1: "),

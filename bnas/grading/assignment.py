@@ -98,7 +98,7 @@ def find(name, folder=FOLDER):
 
     Raises InputError if none is, or several are.
     """
-    if Path(name).is_dir():
+    if (Path(name) / "public_tests.py").is_file():
         return Path(name)
     folders = known(folder)
     meant = [path for path in folders if name == path.name]
@@ -107,7 +107,9 @@ def find(name, folder=FOLDER):
     meant = meant or [path for path in folders if name in path.name]
     if len(meant) == 1:
         return meant[0]
-    names = ", ".join(path.name for path in meant or folders) or "none here"
+    if Path(name).is_dir():  # Assignment says what it lacks
+        return Path(name)
+    names = ", ".join(path.name for path in meant or folders) or f"there is none in {folder}"
     what = "several assignments" if meant else "no assignment"
     raise InputError(
         f"{name!r} names {what}; expected the path of one, its number or name: {names}"
@@ -145,6 +147,11 @@ def hand_out(target, names=(), folder=FOLDER):
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise InputError(f"{target} exists already; expected a folder that is new or empty")
     chosen = [find(name, folder) for name in names] or known(folder)
+    inside = [path for path in chosen if Path(path).resolve() in target.resolve().parents]
+    if inside:
+        raise InputError(
+            f"{target} is within {inside[0]}; expected a folder outside the assignments"
+        )
     if not chosen:
         raise InputError(
             f"there are no assignments in {folder}; run this in a clone of the repository, "

@@ -2,13 +2,15 @@
 
 import csv
 import json
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
 from bnas.errors import InputError
 from bnas.grading.assignment import Assignment, known
 from bnas.grading.grade import grade
+from bnas.grading.process import Limits
 
 TABLE, FIGURE, REPORTS = "grades.csv", "points.png", "reports"
 
@@ -23,61 +25,93 @@ class Submission:
 
 
 def submissions(folder, assignments):
-    """The submissions below a folder, in order: STUDENT/ASSIGNMENT.py or ASSIGNMENT/STUDENT.py.
+    """(submissions, files that are none) below a folder, each in order.
 
-    ASSIGNMENT is a name or a number such as 01_popcount, 01 or 1. Raises InputError if a file names none, or
-    there are none.
+    A submission is STUDENT/ASSIGNMENT.py or ASSIGNMENT/STUDENT.py; ASSIGNMENT is a name or a number such as
+    01_popcount, 01 or 1. Hidden files, as systems leave them, are passed over. Raises InputError if a Python file
+    names no assignment or may mean two, if a student has two files for one assignment, or if there are none.
     """
-    folder, found = Path(folder), []
+    folder, found, others, faults = Path(folder).resolve(), {}, [], []
     if not folder.is_dir():
         raise InputError(f"{folder} is no folder; expected one of STUDENT/ASSIGNMENT.py")
     names = {}
     for path in known(assignments):
         number = path.name[:2]
         names |= dict.fromkeys((path.name, number, str(int(number))), path)
-    for path in sorted(folder.rglob("*.py")):
-        if path.is_symlink() or not path.is_file():
+    for path in sorted(folder.rglob("*")):
+        shown = path.relative_to(folder)
+        if any(part.startswith(".") for part in shown.parts) or path.is_dir():
             continue
-        if path.stem in names:
-            found.append(Submission(path.parent.name, names[path.stem], path))
-        elif path.parent.name in names:
-            found.append(Submission(path.stem, names[path.parent.name], path))
-        else:
-            raise InputError(
-                f"{path} names no assignment; expected STUDENT/ASSIGNMENT.py or ASSIGNMENT/STUDENT.py "
-                f"with ASSIGNMENT one of {', '.join(p.name for p in known(assignments))}"
+        if path.suffix != ".py" or path.is_symlink() or not path.is_file():
+            others.append(path)
+            continue
+        # As (what names the assignment, whose it is).
+        ways = [(path.parent.name, path.stem)]
+        if len(shown.parts) > 1:
+            ways.append((path.stem, path.parent.name))
+        ways = [way for way in ways if way[0] in names]
+        ways = [way for way in ways if way[0] == names[way[0]].name] or ways
+        if len(ways) != 1:
+            faults.append(f"{shown} {'names two assignments' if ways else 'names no assignment'}")
+            continue
+        submission = Submission(ways[0][1], names[ways[0][0]], path)
+        other = found.setdefault((submission.student, submission.folder), submission)
+        if other is not submission:
+            faults.append(
+                f"{shown} is of the same student and assignment as {other.path.relative_to(folder)}"
             )
+    if faults:
+        all_names = ", ".join(path.name for path in known(assignments)) or "none"
+        raise InputError(
+            f"{folder}: {'; '.join(faults)}. Expected STUDENT/ASSIGNMENT.py or ASSIGNMENT/STUDENT.py, one for "
+            f"each student, with ASSIGNMENT one of {all_names}; rename these files or move them away"
+        )
     if not found:
         raise InputError(f"there is no submission in {folder}; expected STUDENT/ASSIGNMENT.py")
-    return found
+    return list(found.values()), others
 
 
 def grade_all(found, out, hidden, secret, jobs, tell):
     """Grade submissions and write reports, table and figure; [(Submission, GradingReport)] in their order.
 
-    jobs: how many at a time. tell: called with a line after each. What is graded when it is interrupted stays.
+    jobs: how many at a time. tell: called with a line after each. When this is interrupted, those that are being
+    graded are given up, and what is graded is written.
     """
     assignments = {folder: Assignment(folder, hidden) for folder in {s.folder for s in found}}
-    results = []
     (out / REPORTS).mkdir(parents=True, exist_ok=True)
+    limits, graded = Limits(interrupted=threading.Event()), {}
 
     def one(submission):
-        return grade(assignments[submission.folder], submission.path, secret)
+        return grade(assignments[submission.folder], submission.path, secret, limits)
 
     try:
         with ThreadPoolExecutor(jobs) as pool:
-            for submission, report in zip(found, pool.map(one, found)):
-                results.append((submission, report))
-                _write_report(out / REPORTS, submission, report)
-                tell(
-                    f"{submission.student:<20} {report.assignment:<28} {report.earned:g} of {report.points}"
-                )
+            futures = {pool.submit(one, submission): submission for submission in found}
+            try:
+                for future in as_completed(futures):
+                    submission, report = futures[future], future.result()
+                    graded[submission] = report
+                    _write_report(out / REPORTS, submission, report)
+                    tell(_line(submission, report))
+            except BaseException:
+                limits.interrupted.set()
+                pool.shutdown(cancel_futures=True)
+                tell(f"stopped: {len(graded)} of {len(found)} are graded and written")
+                raise
     finally:
+        order = sorted(graded, key=lambda s: (s.folder.name, s.student))
+        results = [(submission, graded[submission]) for submission in order]
         _write_table(out / TABLE, results)
     from bnas.plots.grades import points_figure
 
     points_figure(shares(results)).savefig(out / FIGURE, dpi=120)
     return results
+
+
+def _line(submission, report):
+    line = f"{submission.student:<20} {report.assignment:<28} {report.earned:g} of {report.points}"
+    faults = dict.fromkeys(task.fault for task in report.tasks if task.fault)
+    return f"{line}; {'; '.join(faults)}" if faults else line
 
 
 def _write_report(folder, submission, report):
@@ -117,11 +151,10 @@ def summary(results):
     """How many submissions, and the mean of each assignment, as a text; results as of `grade_all`."""
     lines = []
     for name in sorted({report.assignment for _, report in results}):
-        earned = [
-            report.earned / report.points for _, report in results if report.assignment == name
-        ]
+        reports = [report for _, report in results if report.assignment == name]
+        earned = [report.earned / report.points for report in reports]
         mean, full = 100 * sum(earned) / len(earned), sum(share == 1 for share in earned)
-        lines.append(
-            f"{name}: {len(earned)} submissions, mean {mean:.0f} %, {full} with all points"
-        )
+        count = f"{len(earned)} submission{'s' if len(earned) > 1 else ''}"
+        kind = "" if reports[0].hidden else " (public tests alone)"
+        lines.append(f"{name}: {count}, mean {mean:.0f} %, {full} with all points{kind}")
     return "\n".join(lines)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from pathlib import Path
 
 from bnas.errors import InputError
@@ -37,6 +38,7 @@ def grade(options):
         jobs=options.jobs,
     )
     assignment = Assignment(find(options.assignment, _folder(options)), hidden=not options.public)
+    _hold_hidden(options, assignment)
     report = graded(assignment, options.submission, _secret(options))
     print(report)
     if options.json is not None:
@@ -53,8 +55,19 @@ def _bundle(options, chosen):
         submission=options.submission,
         json=options.json,
     )
+    if chosen[0] not in schools.WITH_SECRET:
+        _refuse(f"with --{chosen[0]}, which does not take it along", secret=options.secret)
     assignment = Assignment(find(options.assignment, _folder(options)))
+    if not assignment.has_hidden and chosen[0] not in schools.PUBLIC:
+        raise InputError(
+            f"{assignment.folder} has no instructor part, which --{chosen[0]} needs; expected a folder of the "
+            "repository, not one that was handed out"
+        )
+    if chosen[0] in schools.WITH_SECRET:
+        _warn_of_default(options)
     path = Path(getattr(options, chosen[0]))
+    if assignment.folder in path.resolve().parents:
+        raise InputError(f"{path} is within the folder of the assignment; expected a place outside")
     for written in schools.write(chosen[0], assignment, path, _secret(options)):
         print(written)
 
@@ -62,12 +75,39 @@ def _bundle(options, chosen):
 def _class(options):
     _refuse("with `grade all DIR`, whose reports go into the folder of --out", json=options.json)
     out = Path(options.out or f"{Path(options.submission).resolve()}-graded")
-    submissions = classroom.submissions(options.submission, _folder(options))
+    submissions, others = classroom.submissions(options.submission, _folder(options))
+    if others:
+        below = Path(options.submission).resolve()
+        names = ", ".join(str(path.relative_to(below)) for path in others)
+        print(
+            f"not graded, as only files that end in .py are, and no links: {names}", file=sys.stderr
+        )
+    for folder in {submission.folder for submission in submissions}:
+        _hold_hidden(options, Assignment(folder, hidden=not options.public))
+    if not options.public:
+        _warn_of_default(options)
     results = classroom.grade_all(
         submissions, out, not options.public, _secret(options), options.jobs or 1, print
     )
     print(classroom.summary(results))
     print(f"{out / classroom.TABLE}, {out / classroom.FIGURE}, {out / classroom.REPORTS}")
+
+
+def _warn_of_default(options):
+    if _secret(options) == DEFAULT_SECRET:
+        print(
+            f"no --secret: the hidden tests draw their inputs from {DEFAULT_SECRET!r}, which everybody can know",
+            file=sys.stderr,
+        )
+
+
+def _hold_hidden(options, assignment):
+    if options.secret is not None and not assignment.has_hidden:
+        why = "--public was given" if options.public else f"{assignment.folder} has none"
+        raise InputError(
+            f"--secret was given, and no hidden test is run: {why}; "
+            "expected no --secret, or the instructor's folder of the assignments without --public"
+        )
 
 
 def _refuse(where, **given):
@@ -85,9 +125,12 @@ def _secret(options):
     """The instructor's secret: of a file, of the environment, or the one that everybody knows."""
     if options.secret is not None:
         try:
-            return Path(options.secret).read_text(encoding="utf-8").strip()
+            secret = Path(options.secret).read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(
                 f"--secret {options.secret}: {error}; expected a file of text"
             ) from None
+        if not secret:
+            raise InputError(f"--secret {options.secret}: the file is empty; expected a text in it")
+        return secret
     return os.environ.get(SECRET_VARIABLE, DEFAULT_SECRET)

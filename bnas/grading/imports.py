@@ -60,16 +60,12 @@ def refusal(content):
 
 def _first_forbidden(content):
     try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        return f"the file is not UTF-8: {error}"
-    try:
-        tree = ast.parse(text)
+        tree = ast.parse(content)  # bytes: read as an import reads them, with marks of an encoding
     except SyntaxError as error:
         where = f"line {error.lineno}: " if error.lineno else ""
         return f"{where}a syntax error: {error.msg}"
     except ValueError as error:  # null bytes
-        return str(error)
+        return f"Python cannot read the file: {error}"
     for node in ast.walk(tree):
         names = []
         if isinstance(node, ast.Import):

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ WORKER = Path(__file__).with_name("worker.py")
 LARGEST_OUTPUT = 1 << 20  # bytes that a submission may print
 LONGEST_TEXT = 2000  # characters of what a submission says in an exception
 STARTING = 60  # seconds to import NumPy and be confined, on a busy machine
+LONGEST_WAIT = 0.5  # seconds until an interruption is seen
 NO_ANSWER = "sent what is no answer"
 NOTHING, ANSWER = set(), {"result", "changed", "views"}  # parts of replies
 
@@ -29,6 +31,8 @@ class Limits:
     """What one process of a submission may use.
 
     memory, file_size: bytes; seconds: of CPU; call, total: seconds by the clock for one call, and for all it does.
+    interrupted: once it is set, whoever waits for the process gets KeyboardInterrupt, as Ctrl-C reaches the main
+    thread alone.
     """
 
     memory: int = 4 << 30
@@ -37,6 +41,7 @@ class Limits:
     open_files: int = 64
     call: float = 20
     total: float = 300
+    interrupted: threading.Event | None = None
 
 
 class Stopped(Exception):
@@ -228,7 +233,9 @@ class Process:
 
     def _drain(self, seconds):
         """Wait for the process; whether there is something of a reply. What it prints is kept, up to a bound."""
-        ready = [key.fileobj for key, _ in self.selector.select(seconds)]
+        ready = [key.fileobj for key, _ in self.selector.select(min(seconds, LONGEST_WAIT))]
+        if self.limits.interrupted is not None and self.limits.interrupted.is_set():
+            raise KeyboardInterrupt
         if self.process.stdout in ready:
             part = os.read(self.process.stdout.fileno(), 1 << 16)
             if not part:

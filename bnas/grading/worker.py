@@ -90,7 +90,9 @@ class Worker:
     def _function(self, name):
         function = getattr(self.module, name, None)
         if not callable(function):
-            raise AttributeError(f"there is no function {name} in the file")
+            own = [key for key, value in vars(self.module).items() if callable(value)]
+            there = ", ".join(own) or "none"
+            raise AttributeError(f"there is no function {name} in the file; its functions: {there}")
         return function
 
     def _asker(self, number):

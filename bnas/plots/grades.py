@@ -25,7 +25,9 @@ def points_figure(shares):
         len(heights), 1, sharex=True, squeeze=False, gridspec_kw={"height_ratios": heights}
     )[:, 0]
     for ax, (assignment, tasks) in zip(panels, shares.items()):
-        ax.set_title(f"{assignment}: {len(next(iter(tasks.values())))} submissions", loc="left")
+        count = len(next(iter(tasks.values())))
+        plural = "s" if count > 1 else ""
+        ax.set_title(f"{assignment}: {count} submission{plural}", loc="left")
         for row, values in enumerate(tasks.values()):
             ax.plot(values, row + _apart(values), color=PARENT_COLOR, label="a student", **_STUDENT)
             ax.plot(np.mean(values), row, label="mean", **_MEAN)

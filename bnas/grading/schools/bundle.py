@@ -59,17 +59,19 @@ def graded(folder, submission, secret):
 
 
 def submitted(folder):
-    """The file that a student has handed in: the only Python file of a folder, or that called submission.py.
+    """The file that a student has handed in: a folder's only Python file, else submission.py, else starter.py.
 
     Raises LookupError with a text for the student.
     """
     found = sorted(path for path in Path(folder).rglob("*.py") if path.is_file())
-    named = [path for path in found if path.name in ("submission.py", "starter.py")]
-    chosen = found if len(found) == 1 else named
-    if len(chosen) != 1:
-        names = ", ".join(path.name for path in found) or "none"
-        raise LookupError(f"hand in one Python file, or one called submission.py; found: {names}")
-    return chosen[0]
+    named = [
+        [path for path in found if path.name == name] for name in ("submission.py", "starter.py")
+    ]
+    for chosen in (found, *named):
+        if len(chosen) == 1:
+            return chosen[0]
+    names = ", ".join(str(path.relative_to(folder)) for path in found) or "none"
+    raise LookupError(f"hand in one Python file, or one called submission.py; found: {names}")
 
 
 def secret_in(folder):

@@ -23,9 +23,12 @@ jobs:
       - name: Grade
         run: |
           set -o pipefail
+          status=0
           echo '```' >> "$GITHUB_STEP_SUMMARY"
-          bnas grade {name} {name}/starter.py --public --json report.json | tee -a "$GITHUB_STEP_SUMMARY"
+          bnas grade {name} {name}/starter.py --public --json report.json \\
+              | tee -a "$GITHUB_STEP_SUMMARY" || status=$?
           echo '```' >> "$GITHUB_STEP_SUMMARY"
+          exit $status
       - uses: actions/upload-artifact@v4
         if: always()
         with:

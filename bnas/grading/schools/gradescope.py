@@ -42,12 +42,13 @@ def write(assignment, path, secret):
         "run_autograder": RUN.format(name=assignment.name),
         bundle.SECRET: secret + "\n",
     }
+    files = bundle.contents(assignment)
     with zipfile.ZipFile(path, "x", zipfile.ZIP_DEFLATED) as file:
         for name, text in texts.items():
             entry = zipfile.ZipInfo(name, (2026, 1, 1, 0, 0, 0))
             entry.external_attr = (0o100600 if name == bundle.SECRET else 0o100755) << 16
             file.writestr(entry, text, zipfile.ZIP_DEFLATED)
-        for name, source in bundle.contents(assignment).items():
+        for name, source in files.items():
             file.write(source, name)
     return [path]
 

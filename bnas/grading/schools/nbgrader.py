@@ -13,12 +13,17 @@ TASK = """\
 from bnas.grading import Assignment, grade
 
 assignment = Assignment({folder!r}, hidden=False)
+secret = "bnas"
 ### BEGIN HIDDEN TESTS
+import os
+
 assignment = Assignment({folder!r})
+secret = os.environ.get("BNAS_GRADING_SECRET", secret)
 ### END HIDDEN TESTS
-report = grade(assignment, "submission.py")
+assignment.tasks = [task for task in assignment.tasks if task.name == {name!r}]
+report = grade(assignment, "submission.py", secret)
 print(report)
-next(task.earned for task in report.tasks if task.name == {name!r})
+report.earned
 """
 
 

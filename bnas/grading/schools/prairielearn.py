@@ -12,6 +12,7 @@ RUN = """\
 #!/usr/bin/env bash
 # The entry point; leaves results.json whatever happens.
 mkdir -p /grade/results
+chmod o= /grade/tests /grade/results
 cd /grade/tests
 python3 -m venv /opt/grading && /opt/grading/bin/pip install --quiet {requirements}
 PYTHONPATH=/grade/tests /opt/grading/bin/python -m bnas.grading.schools prairielearn \\
@@ -61,6 +62,7 @@ def write(assignment, path, secret):
     for target, text in texts.items():
         (path / target).parent.mkdir(parents=True, exist_ok=True)
         (path / target).write_text(text, encoding="utf-8")
+    (path / "tests" / "run.sh").chmod(0o755)
     files = {f"tests/{target}": source for target, source in bundle.contents(assignment).items()}
     for shown in ("README.md", "starter.py"):
         files[f"clientFilesQuestion/{shown}"] = assignment.folder / shown
