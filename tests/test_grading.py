@@ -187,6 +187,9 @@ def test_marks_that_do_not_pair_are_refused(text):
         ("from . import x", "line 1 imports ."),
         ("def f():\n    import subprocess", "line 2 imports subprocess"),
         ("x = = 1", "line 1: invalid syntax"),
+        ("\ufeffx = 1", None),  # as Notepad writes it
+        ("\ufeffimport os", "line 1 imports os"),
+        ("# coding: utf-7\n#+AAo-import os", "line 3 imports os"),
     ],
 )
 def test_imports_that_are_not_allowed_are_named(text, fault):

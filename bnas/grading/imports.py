@@ -60,11 +60,13 @@ def refusal(content):
 
 def _first_forbidden(content):
     try:
-        text = content.decode("utf-8")
+        content.decode("utf-8")
     except UnicodeDecodeError as error:
         return f"the file is not UTF-8: {error}"
     try:
-        tree = ast.parse(text)
+        tree = ast.parse(
+            content
+        )  # bytes, as a mark of the encoding counts when they are imported, too
     except (SyntaxError, ValueError) as error:
         return f"line {getattr(error, 'lineno', 0)}: {error}"
     for node in ast.walk(tree):
