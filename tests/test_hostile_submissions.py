@@ -366,6 +366,12 @@ def test_a_submission_without_an_end_is_ended_while_it_is_imported(place):
     require_nothing(attacked(place, "while True: pass", BRIEF), "did not finish within 0.5 s")
 
 
+def test_a_submission_that_uses_up_its_seconds_of_cpu_is_told_so(place):
+    text = function("while True: pass")
+    report = attacked(place, text, Limits(memory=1 << 30, seconds=1))
+    require_nothing(report, "the process used up its seconds of CPU")
+
+
 def test_many_calls_that_take_their_time_are_ended(place):
     """Each call stays within its own limit."""
     text = function("time.sleep(0.2)\nreturn [0]")
@@ -452,6 +458,17 @@ Worker = type(next(x for x in __import__("gc").get_objects() if type(x).__name__
 def give(self, key):
     return {"result": dot(*self.held.pop(key)), "changed": [], "views": []}
 Worker._give, Worker._run = give, lambda self, key, function: {}
+""",
+    "in turns": """
+Worker = type(next(x for x in __import__("gc").get_objects() if type(x).__name__ == "Worker"))
+def hold(self, key, arguments):
+    self.held[key] = arguments if int(key) % 2 else dot(*arguments)
+    return {}
+def run(self, key, function):
+    if int(key) % 2:
+        self.held[key] = dot(*self.held[key])
+    return {}
+Worker._hold, Worker._run = hold, run
 """,
 }
 
@@ -549,6 +566,36 @@ def test_a_report_says_what_did_not_confine_a_submission(place, lacking, what):
         missing = sorted({*missing, "user"}, key=list(MEASURES).index)
     assert report.not_in_force == [MEASURES[name] for name in missing]
     assert f"not confined in full; missing: {MEASURES[missing[0]]}" in str(report)
+
+
+# What root may do in a container of Docker; to read any file is not among it.
+CONTAINER = """
+import ctypes
+confine._without_network = lambda: []
+head, kept = (ctypes.c_uint32 * 2)(confine._CAPABILITY_VERSION), 0xA80425FB
+assert ctypes.CDLL(None).capset(head, (ctypes.c_uint32 * 6)(kept, kept)) == 0
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root alone has something to give up")
+@pytest.mark.parametrize("before", ["", CONTAINER], ids=["root", "root of a container"])
+def test_a_submission_cannot_become_root_again(place, lacking, before):
+    """Nor do anything else that root may, but read."""
+    lacking(before)
+    path = place / "hostile.py"
+    path.write_text(
+        function("""
+ctypes = __import__("ctypes")
+head, has = (ctypes.c_uint32 * 2)(0x20080522), (ctypes.c_uint32 * 6)()
+ctypes.CDLL(None).capget(head, has)
+has[0] = has[1]
+ctypes.CDLL(None).capset(head, has)
+if has[1] & ~4 == 0:
+    os.setresuid(0, 0, 0)
+""")
+    )
+    report = grade(ASSIGNMENT, path, limits=LIMITS)
+    require_nothing(report, "raised PermissionError")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="root alone has other users to give")

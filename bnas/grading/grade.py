@@ -219,12 +219,14 @@ def _round(assignment, race, process, reference):
 
 
 def _ratio(rounds):
-    """How many times the reference's time a submission takes, by the shortest time of each.
+    """How many times the reference's time a submission takes, by the shortest run of each.
 
-    What it does while it takes arguments or gives results away counts, if it is more than that takes.
+    What it does while it takes arguments or gives results away counts, if it is more than that takes: within
+    the same run, as it could work in the one and be called in the other.
     """
-    run, around, their_run, around_theirs = (min(times) for times in zip(*rounds))
-    return (run + max(0.0, around - FULL * around_theirs)) / their_run
+    their_run, around_theirs = (min(times) for times in list(zip(*rounds))[2:])
+    own = min(run + max(0.0, around - FULL * around_theirs) for run, around, *_ in rounds)
+    return own / their_run
 
 
 def _timed(process, key, function, arguments):
