@@ -271,6 +271,33 @@ def test_a_result_of_another_kind_than_a_test_expects_is_told_and_costs_its_test
     assert report.tasks[1].earned == 0 and report.tasks[0].earned > 6
 
 
+def test_a_message_of_a_test_is_printable_whatever_it_quotes(assignment, tmp_path):
+    public = assignment.folder / "public_tests.py"
+    careless = PUBLIC.replace("equal(student", "raise Failure(student").replace(", 3)", ")")
+    public.write_text("from bnas.grading import Failure\n" + careless)
+    path = submission(tmp_path, "return x.size", r"return '\x1b[2J\ud800' + 9999 * 'x'")
+    report = grade(Assignment(assignment.folder), path)
+    (test,) = report.tasks[1].tests
+    assert "\n\N{REPLACEMENT CHARACTER}[2J\N{REPLACEMENT CHARACTER}xxx" in test.message
+    assert len(test.message) < 5000 and str(report).encode()
+
+
+def test_a_reference_that_fails_in_a_race_costs_nobody_points(assignment, tmp_path):
+    hidden = assignment.folder / "instructor" / "hidden_tests.py"
+    hidden.write_text(HIDDEN.replace('Race("double"', 'Race("halve"'))
+    path = submission(tmp_path)
+    path.write_text(REFERENCE + "\ndef halve(x):\n    return x / 2\n")
+    with pytest.raises(InputError, match="01_double: the reference failed: .* no function halve"):
+        grade(Assignment(assignment.folder), path)
+
+
+def test_windows_is_told_where_grading_works(assignment, tmp_path, monkeypatch):
+    path = submission(tmp_path)
+    monkeypatch.setattr("sys.platform", "win32")
+    with pytest.raises(InputError, match="needs Linux or macOS"):
+        grade(assignment, path)
+
+
 # The command line ---------------------------------------------------------------------------------
 
 

@@ -619,6 +619,39 @@ def dot(a, b, n):
     assert shares == [1.0, 0.0] and "PermissionError" in str(report), str(report)
 
 
+def test_a_process_that_does_not_start_is_no_fault_of_the_submission(place, lacking):
+    lacking("raise ImportError('no NumPy here')")
+    with pytest.raises(InputError, match="could not be started: ImportError: no NumPy here"):
+        grade(ASSIGNMENT, ASSIGNMENT.reference_path)
+    assert [entry.name for entry in place.iterdir()] == ["worker.py"]
+
+
+def test_a_process_that_cannot_be_made_leaves_nothing_open(place, monkeypatch):
+    def too_many(*arguments, **options):
+        raise BlockingIOError("too many processes")
+
+    monkeypatch.setattr(process.subprocess, "Popen", too_many)
+    before = sorted(os.listdir("/proc/self/fd"))
+    with pytest.raises(BlockingIOError):
+        process.Process(ASSIGNMENT.reference_path)
+    assert sorted(os.listdir("/proc/self/fd")) == before and not list(place.iterdir())
+
+
+def test_a_process_that_was_ended_answers_no_more(place):
+    path = place / "hostile.py"
+    path.write_text(function("os._exit(0)"))
+    with process.Process(path, LIMITS) as ended:
+        ended.load()
+        for _ in range(2):
+            with pytest.raises(process.Stopped):
+                ended.call("dot", 1, 2, 3)
+
+
+def test_a_file_that_fails_while_it_is_imported_was_confined(place):
+    report = attacked(place, "1 / 0")
+    assert report.in_force and report.not_in_force == []
+
+
 def test_a_file_that_was_not_run_needs_no_confinement(place):
     report = attacked(place, "import os")
     assert report.in_force is None and "confined" not in str(report)

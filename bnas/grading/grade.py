@@ -1,10 +1,12 @@
 """Grade a submission: run its tests one after another, each task in a process of its own."""
 
+import contextlib
 import functools
 import hashlib
 import inspect
 import os
 import stat
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -58,8 +60,10 @@ def grade(assignment, path, secret=DEFAULT_SECRET, limits=Limits()):
 
     secret: from it and from the names of assignment and test come the random inputs of the tests.
     limits: of each process of the submission.
-    Raises InputError if the file cannot be read.
+    Raises InputError if the file cannot be read, or no submission can be run here.
     """
+    if sys.platform == "win32":
+        raise InputError("grading needs Linux or macOS; on Windows use WSL or a container")
     text, refusal = _content(Path(path))
     refusal = refusal or imports.refusal(text)
     # The copy that is graded cannot be exchanged while it is.
@@ -73,8 +77,7 @@ def grade(assignment, path, secret=DEFAULT_SECRET, limits=Limits()):
             if refusal is not None:
                 result.fault = legible(refusal, LONGEST_MESSAGE)
             else:
-                found = _grade_task(assignment, result, copy, secret, limits)
-                in_force = in_force if found is None else found
+                in_force = _grade_task(assignment, result, copy, secret, limits)
     return GradingReport(
         assignment.name, assignment.title, results, assignment.has_hidden, in_force
     )
@@ -101,12 +104,11 @@ def _content(path):
 
 
 def _grade_task(assignment, result, path, secret, limits):
-    """Fill in the result of one task; what confines the process, or None if it never came up."""
+    """Fill in the result of one task; what confined the process, a list of texts."""
     tests = [(test, hidden) for test, hidden in assignment.tests if test.task == result.name]
-    in_force = None
-    try:
-        with Process(path, imports.FORBIDDEN, limits) as process:
-            in_force = process.in_force
+    with Process(path, limits) as process:
+        try:
+            process.load(imports.FORBIDDEN)
             for test, hidden in tests:
                 outcome = Outcome(test.__name__, _description(test), hidden)
                 result.tests.append(outcome)
@@ -115,11 +117,11 @@ def _grade_task(assignment, result, path, secret, limits):
                     _run_race(assignment, result, outcome, test, rng, process)
                 else:
                     _run_test(assignment, outcome, test, process, rng)
-    except Stopped as stopped:
-        result.fault = f"the process {stopped}"
-    except Raised as raised:  # while it was imported
-        result.fault = f"the file could not be imported: {_told(raised)}"
-    return in_force
+        except Stopped as stopped:
+            result.fault = f"the process {stopped}"
+        except Raised as raised:  # by `load`
+            result.fault = f"the file could not be imported: {_told(raised)}"
+    return process.in_force
 
 
 def _seed(*parts):
@@ -148,7 +150,7 @@ def _run_test(assignment, outcome, test, process, rng):
     except InputError:
         raise
     except Exception as error:  # the test took the result for what it is not
-        text = legible(f"{type(error).__name__}: {error}", LONGEST_MESSAGE)
+        text = f"{type(error).__name__}: {error}"
         text = f"the result cannot be examined ({text}); is it what the docstring says?"
         outcome.message = _with_call(student, text)
     else:
@@ -156,10 +158,12 @@ def _run_test(assignment, outcome, test, process, rng):
 
 
 def _with_call(student, text):
+    """What a test says, printable whatever the submission returned, behind the call that it is about."""
+    text = legible(text, LONGEST_MESSAGE)
     if student._last is None:
         return text
     name, arguments = student._last
-    return f"{name}({', '.join(shown(value) for value in arguments)})\n{text[:LONGEST_MESSAGE]}"
+    return f"{name}({', '.join(shown(value) for value in arguments)})\n{text}"
 
 
 def _told(raised):
@@ -183,6 +187,8 @@ def _run_race(assignment, result, outcome, test, rng, process):
     user = confine.NOBODY - 1  # what it holds is not for the submission
     rounds = []
     with Process(assignment.reference_path, user=user) as reference:
+        with _blaming_the_reference(assignment):
+            reference.load()
         try:
             for _ in range(ROUNDS):
                 rounds += _round(assignment, test(rng), process, reference)
@@ -209,13 +215,20 @@ def _round(assignment, race, process, reference):
     times = []
     for i, arguments in enumerate(race.inputs):
         got, *own = _timed(process, str(i), race.function, arguments)
-        try:
+        with _blaming_the_reference(assignment):
             expected, *others = _timed(reference, str(i), race.function, arguments)
-        except Stopped as stopped:
-            raise InputError(f"{assignment.name}: the reference {stopped}") from None
         equal(got, expected)
         times.append((*own, *others))
     return times[1:]
+
+
+@contextlib.contextmanager
+def _blaming_the_reference(assignment):
+    """What goes wrong within is no fault of the submission."""
+    try:
+        yield
+    except (Stopped, Raised) as fault:
+        raise InputError(f"{assignment.name}: the reference failed: {fault}") from None
 
 
 def _ratio(rounds):
