@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import zipfile
 
 import numpy as np
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from bnas.cli import main
 from bnas.errors import InputError
 from bnas.grading import Assignment, Failure, close, equal, find, grade, hand_out, starter_of
+from bnas.grading.classroom import grade_all, submissions
 from bnas.grading.grade import share_for_speed
 from bnas.grading.imports import refusal
 from bnas.grading.report import GradingReport, Outcome, TaskResult
@@ -202,6 +204,23 @@ def test_an_assignment_is_found_by_number_or_name(assignments, name):
     assert find(name, assignments) == assignments / "01_double"
 
 
+def test_a_number_means_an_assignment_and_a_name_a_folder_if_there_is_one(
+    assignments, tmp_path, monkeypatch
+):
+    (assignments / "01_double").rename(assignments / "double")
+    shutil.copytree(assignments / "double", assignments / "1_triple")
+    monkeypatch.chdir(tmp_path)
+    for name in ("1", "double"):
+        (tmp_path / name).mkdir()
+    assert find("1", assignments).name == "1_triple"
+    assert find("double", assignments) == tmp_path / "double"
+
+
+def test_an_assignment_named_twice_is_handed_out_once(assignments, tmp_path):
+    written = hand_out(tmp_path / "course", ["1", "double"], assignments)
+    assert written == [tmp_path / "course" / "01_double"]
+
+
 def test_what_is_no_assignment_is_refused(assignments, tmp_path):
     for name in ("2", "halve"):
         with pytest.raises(InputError, match="01_double"):
@@ -316,6 +335,9 @@ def test_the_secret_comes_from_a_file_or_from_the_environment(
 ):
     path = submission(tmp_path, "x + x", "x + 2 * x")
     command = ["grade", "1", str(path), "--assignments", str(assignments)]
+    (tmp_path / "secret.txt").write_text("\n")
+    assert main([*command, "--secret", str(tmp_path / "secret.txt")]) == 2
+    assert "is empty" in capsys.readouterr().err
     (tmp_path / "secret.txt").write_text("a\n")
     outputs = []
     for extra in (["--secret", str(tmp_path / "secret.txt")], [], []):
@@ -387,6 +409,42 @@ def test_a_class_is_graded_into_a_table_a_figure_and_reports(assignments, tmp_pa
     assert "line 1 imports os" in (out / "reports" / "cleo" / "01_double.txt").read_text()
     assert json.loads((out / "reports" / "anna" / "01_double.json").read_text())["earned"] == 14
     assert "3 submissions, mean 33 %, 1 with all points" in capsys.readouterr().out
+
+
+def in_class(folder, *names):
+    """A class of these files, which hold nothing."""
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    return folder
+
+
+def test_two_submissions_of_a_student_for_an_assignment_are_refused(assignments, tmp_path):
+    for names in (("anna/1.py", "1/anna.py"), ("a/ben/01.py", "b/ben/01_double.py")):
+        with pytest.raises(InputError, match="both 01_double of (anna|ben)"):
+            submissions(in_class(tmp_path / names[0][0], *names), assignments)
+
+
+def test_a_submission_of_nobody_is_refused(assignments, tmp_path, monkeypatch):
+    monkeypatch.chdir(in_class(tmp_path / "class", "1.py"))
+    for folder in (".", tmp_path / "class"):
+        with pytest.raises(InputError, match="names no assignment"):
+            submissions(folder, assignments)
+
+
+def test_names_of_students_can_be_written(assignments, tmp_path):
+    in_class(tmp_path / "class", "ren\udce9/1.py", "zoë/1.py")
+    found = [each.student for each in submissions(tmp_path / "class", assignments)]
+    assert found == ["ren\N{REPLACEMENT CHARACTER}", "zoë"]
+
+
+def test_a_link_is_no_submission_and_is_told_so(assignments, tmp_path):
+    folder = in_class(tmp_path / "class", "anna/1.py")
+    (folder / "ben").mkdir()
+    (folder / "ben" / "1.py").symlink_to(assignments / "01_double" / "instructor" / "reference.py")
+    results = grade_all(submissions(folder, assignments), tmp_path / "out", True, "a", 1, print)
+    assert [each.student for each, _ in results] == ["anna", "ben"]
+    assert "it is a symbolic link" in (tmp_path / "out/reports/ben/01_double.txt").read_text()
 
 
 def test_the_figure_of_points_has_a_row_for_a_task_and_a_dot_for_a_student():

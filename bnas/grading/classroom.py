@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bnas.errors import InputError
-from bnas.grading.assignment import Assignment, known
+from bnas.grading.assignment import Assignment, known, number_of
 from bnas.grading.grade import grade
+from bnas.grading.process import legible
 
 TABLE, FIGURE, REPORTS = "grades.csv", "points.png", "reports"
 
@@ -25,31 +26,37 @@ class Submission:
 def submissions(folder, assignments):
     """The submissions below a folder, in order: STUDENT/ASSIGNMENT.py or ASSIGNMENT/STUDENT.py.
 
-    ASSIGNMENT is a name or a number such as 01_popcount, 01 or 1. Raises InputError if a file names none, or
-    there are none.
+    ASSIGNMENT is a name or a number such as 01_popcount, 01 or 1. Raises InputError if a file names none, two are
+    of the same student for the same assignment, or there are none.
     """
-    folder, found = Path(folder), []
-    if not folder.is_dir():
+    if not Path(folder).is_dir():
         raise InputError(f"{folder} is no folder; expected one of STUDENT/ASSIGNMENT.py")
-    names = {}
+    folder, names, found = Path(folder).resolve(), {}, {}
     for path in known(assignments):
-        number = path.name[:2]
-        names |= dict.fromkeys((path.name, number, str(int(number))), path)
+        names[path.name], number = path, number_of(path)
+        if number is not None:
+            names[str(number)] = names[f"{number:02}"] = path
     for path in sorted(folder.rglob("*.py")):
-        if path.is_symlink() or not path.is_file():
+        if path.is_dir() and not path.is_symlink():
             continue
-        if path.stem in names:
-            found.append(Submission(path.parent.name, names[path.stem], path))
+        if path.stem in names and path.parent != folder:
+            student, assigned = path.parent.name, names[path.stem]
         elif path.parent.name in names:
-            found.append(Submission(path.stem, names[path.parent.name], path))
+            student, assigned = path.stem, names[path.parent.name]
         else:
             raise InputError(
                 f"{path} names no assignment; expected STUDENT/ASSIGNMENT.py or ASSIGNMENT/STUDENT.py "
                 f"with ASSIGNMENT one of {', '.join(p.name for p in known(assignments))}"
             )
+        submission = Submission(legible(student, 200), assigned, path)
+        other = found.setdefault((submission.student, assigned), submission)
+        if other is not submission:
+            raise InputError(
+                f"{other.path} and {path} are both {assigned.name} of {student}; expected one of them"
+            )
     if not found:
         raise InputError(f"there is no submission in {folder}; expected STUDENT/ASSIGNMENT.py")
-    return found
+    return list(found.values())
 
 
 def grade_all(found, out, hidden, secret, jobs, tell):

@@ -85,9 +85,12 @@ def _secret(options):
     """The instructor's secret: of a file, of the environment, or the one that everybody knows."""
     if options.secret is not None:
         try:
-            return Path(options.secret).read_text(encoding="utf-8").strip()
+            secret = Path(options.secret).read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(
                 f"--secret {options.secret}: {error}; expected a file of text"
             ) from None
-    return os.environ.get(SECRET_VARIABLE, DEFAULT_SECRET)
+        if not secret:
+            raise InputError(f"--secret {options.secret} is empty; expected a file of text")
+        return secret
+    return os.environ.get(SECRET_VARIABLE) or DEFAULT_SECRET
