@@ -235,11 +235,12 @@ def _ratio(rounds):
     """How many times the reference's time a submission takes, by the shortest run of each.
 
     What it does while it takes arguments or gives results away counts, if it is more than that takes: within
-    the same run, as it could work in the one and be called in the other.
+    the same run, as it could work outside the call in one run and in the call in the next.
     """
-    their_run, around_theirs = (min(times) for times in list(zip(*rounds))[2:])
-    own = min(run + max(0.0, around - FULL * around_theirs) for run, around, *_ in rounds)
-    return own / their_run
+    *_, their_runs, around_theirs = zip(*rounds)
+    usual = FULL * np.median(around_theirs)
+    own = min(run + max(0.0, around - usual) for run, around, *_ in rounds)
+    return float(own / min(their_runs))
 
 
 def _timed(process, key, function, arguments):
