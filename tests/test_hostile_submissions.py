@@ -388,7 +388,8 @@ TEXTS = {
     "no Python": (b"def dot(:", "line 1: invalid syntax"),
     "nested brackets": (b"(" * 200_000, "line 1: "),
     "nested operators": (b"x = " + b"-" * 200_000 + b"1", "nested too deeply"),
-    "a long chain": (b"x = a" + b".b" * 100_000, "nested too deeply"),
+    # Python 3.10 reads it, and fails when it is compiled.
+    "a long chain": (b"x = a" + b".b" * 100_000, "nothing earned: "),
     "import": (b"import os", "line 1 imports os; allowed are NumPy"),
     "import of the solution": (
         b"def f():\n  from bnas.kernels import xnor",
