@@ -447,6 +447,19 @@ def test_a_link_is_no_submission_and_is_told_so(assignments, tmp_path):
     assert "it is a symbolic link" in (tmp_path / "out/reports/ben/01_double.txt").read_text()
 
 
+def test_what_was_graded_before_an_interruption_is_written(assignments, tmp_path):
+    found = submissions(in_class(tmp_path / "class", "anna/1.py", "ben/1.py"), assignments)
+
+    def interrupt(line):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        grade_all(found, tmp_path / "out", False, "a", 1, interrupt)
+    rows = (tmp_path / "out" / "grades.csv").read_text().splitlines()
+    assert [row.partition(",")[0] for row in rows] == ["student", "anna", "anna", "anna"]
+    assert not (tmp_path / "out" / "reports" / "ben").exists()
+
+
 def test_the_figure_of_points_has_a_row_for_a_task_and_a_dot_for_a_student():
     shares = {"01_double": {"double": [1, 0.5, 1], "count": [0, 0, 1]}, "02_x": {"only": [0.3]}}
     first, second = points_figure(shares).axes

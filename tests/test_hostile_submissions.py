@@ -5,6 +5,7 @@ What they attack is task 3 of assignment 1, `dot`, with a public and a hidden te
 
 import json
 import os
+import resource
 import sys
 import tempfile
 from pathlib import Path
@@ -16,6 +17,7 @@ from helpers.processes import run_python
 from bnas.errors import InputError
 from bnas.grading import Assignment, confine, find, grade, process
 from bnas.grading.confine import MEASURES
+from bnas.grading.grade import bounded_memory
 from bnas.grading.process import LARGEST_OUTPUT, Limits
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="confined on Linux alone")
@@ -505,6 +507,24 @@ def test_a_submission_that_calls_what_it_was_given_is_told_what_is_wrong(place):
         report = attacked(place, function(f"return a({argument})"), on=calls)
         assert told.split(": ")[-1] in str(report), str(report)
         assert report.earned == 0
+
+
+def test_a_function_of_a_test_takes_no_more_memory_than_the_grader_has(place):
+    """Whatever it is called with."""
+    calls = assignment(tests=("four_signs",))
+
+    def adding(student, rng):
+        """A function of two numbers."""
+        student.dot(lambda a, b: (np.log(a) + b).sum(), 1.0, 2.0)
+
+    adding.task, adding.is_race = "dot", False
+    calls.tests = [(adding, False)]
+    text = function("return a(np.zeros((20_000, 1)), np.ones((1, 20_000)))")
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    with bounded_memory():
+        report = attacked(place, text, on=calls)
+    require_nothing(report, "TypeError: MemoryError")
+    assert resource.getrlimit(resource.RLIMIT_AS) == before
 
 
 def test_what_a_test_does_not_expect_is_no_crash(place):

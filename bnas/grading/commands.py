@@ -7,7 +7,7 @@ from pathlib import Path
 from bnas.errors import InputError
 from bnas.grading import classroom, schools
 from bnas.grading.assignment import FOLDER, Assignment, find, hand_out
-from bnas.grading.grade import DEFAULT_SECRET
+from bnas.grading.grade import DEFAULT_SECRET, bounded_memory
 from bnas.grading.grade import grade as graded
 
 SECRET_VARIABLE = "BNAS_GRADING_SECRET"
@@ -37,7 +37,8 @@ def grade(options):
         jobs=options.jobs,
     )
     assignment = Assignment(find(options.assignment, _folder(options)), hidden=not options.public)
-    report = graded(assignment, options.submission, _secret(options))
+    with bounded_memory():
+        report = graded(assignment, options.submission, _secret(options))
     print(report)
     if options.json is not None:
         text = json.dumps(report.as_dict(), indent=2) + "\n"
@@ -63,9 +64,11 @@ def _class(options):
     _refuse("with `grade all DIR`, whose reports go into the folder of --out", json=options.json)
     out = Path(options.out or f"{Path(options.submission).resolve()}-graded")
     submissions = classroom.submissions(options.submission, _folder(options))
-    results = classroom.grade_all(
-        submissions, out, not options.public, _secret(options), options.jobs or 1, print
-    )
+    jobs = options.jobs or 1
+    with bounded_memory(jobs):
+        results = classroom.grade_all(
+            submissions, out, not options.public, _secret(options), jobs, print
+        )
     print(classroom.summary(results))
     print(f"{out / classroom.TABLE}, {out / classroom.FIGURE}, {out / classroom.REPORTS}")
 

@@ -13,6 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
+
 from bnas.errors import InputError
 from bnas.grading import confine, imports
 from bnas.grading.process import Limits, Process, Raised, Stopped, legible
@@ -22,6 +27,7 @@ from bnas.grading.suite import Failure, equal, shown
 DEFAULT_SECRET = "bnas"
 LARGEST_FILE = 1 << 18  # bytes of a submission
 LONGEST_MESSAGE = 4000  # characters, of a test
+MEMORY = 1 << 30  # bytes that the grader itself takes for a submission
 FULL, NONE = 1.2, 10.0  # times the reference's time: full marks within, none from there on
 ROUNDS = 4
 
@@ -53,6 +59,28 @@ class Student:
 def _ordinal(number):
     words = ("first", "second", "third", "fourth", "fifth", "sixth")
     return words[number] if number < len(words) else f"{number + 1}th"
+
+
+@contextlib.contextmanager
+def bounded_memory(submissions=1):
+    """Within, this process gets at most MEMORY bytes more for each submission that is graded at a time.
+
+    A submission may call a function of a test with arrays that broadcast to any size; the MemoryError is then its
+    own. Nothing is bounded where the system does not tell the size of a process (macOS).
+    """
+    status = Path("/proc/self/statm")
+    if resource is None or not status.exists():
+        yield
+        return
+    size = int(status.read_text().split()[0]) * resource.getpagesize()
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    bounds = [bound for bound in before if bound != resource.RLIM_INFINITY]
+    most = min([size + submissions * MEMORY, *bounds])
+    resource.setrlimit(resource.RLIMIT_AS, (most, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 def grade(assignment, path, secret=DEFAULT_SECRET, limits=Limits()):

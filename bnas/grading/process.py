@@ -13,6 +13,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from bnas.errors import InputError
 from bnas.grading import confine, wire
 from bnas.grading.scratch import remove
@@ -189,7 +191,9 @@ class Process:
     def _asked(self, reply):
         """The answer, a frame, to a submission that calls a function it was given."""
         try:
-            return wire.encode({"answer": self.functions[reply["ask"]](*reply["arguments"])})
+            with np.errstate(all="ignore"):  # whatever it is called with
+                answer = self.functions[reply["ask"]](*reply["arguments"])
+            return wire.encode({"answer": answer})
         except Exception as error:  # whatever a submission hands over, it is to be told
             kind = "" if type(error) is TypeError else f"{type(error).__name__}: "
             return wire.encode({"refused": legible(f"{kind}{error}", LONGEST_TEXT)})
