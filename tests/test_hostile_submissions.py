@@ -668,6 +668,22 @@ def test_a_process_that_was_ended_answers_no_more(place):
                 ended.call("dot", 1, 2, 3)
 
 
+def test_a_task_whose_process_ends_keeps_nothing_of_its_right_tests(place):
+    right = ASSIGNMENT.reference_path.read_text(encoding="utf-8").replace("def dot(", "def answer(")
+    once = "def dot(a, b, n):\n    return answer(a, b, n) if n == 4 else os._exit(0)\n"
+    report = attacked(place, f"{TOOLS}\n{right}\n{once}")
+    assert [test.share for test in report.tasks[0].tests] == [1.0, 0.0]
+    require_nothing(report, "nothing earned: the process ended by itself")
+
+
+def test_processes_of_a_submission_end_with_it_where_it_may_start_some(place, lacking):
+    lacking("confine.resource = None")
+    path = place / "hostile.py"
+    path.write_text(function("if os.fork() == 0:\n    time.sleep(60)\n    os._exit(0)"))
+    require_nothing(grade(ASSIGNMENT, path), "got None")
+    assert processes_in(place) == []
+
+
 def test_a_file_that_fails_while_it_is_imported_was_confined(place):
     report = attacked(place, "1 / 0")
     assert report.in_force and report.not_in_force == []
