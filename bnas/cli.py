@@ -38,8 +38,8 @@ def main(arguments=None):
     """Run one command; without any, print the help.
 
     Returns:
-        The exit status: 0, 1 (a run diverged, a gradient is wrong), 2 (bad input), 130 (Ctrl-C) or
-        141 (nobody reads the output).
+        The exit status: 0, 1 (a run diverged, a gradient is wrong, a submission lacks points), 2 (bad input),
+        130 (Ctrl-C) or 141 (nobody reads the output).
     """
     with _streams():
         return _run(arguments)

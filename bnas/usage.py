@@ -187,8 +187,8 @@ The submission runs in a process of its own, which never gets the expected resul
 limits on time, memory, files, processes and the network; the report says if it had none.
 
 The hidden tests draw their inputs from --secret, so that nobody knows them beforehand; with
-the same secret a report is the same (but for measured speed). The exit status is 0 if all
-points are earned and 1 if not.
+the same secret a report is the same (but for measured speed). The exit status for one
+submission is 0 if all points are earned and 1 if not.
 
 With all, every file below DIR is graded: STUDENT/ASSIGNMENT.py or ASSIGNMENT/STUDENT.py,
 where ASSIGNMENT is 01_popcount, 01 or 1. A table, a figure and the reports go into --out.

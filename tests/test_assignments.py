@@ -9,7 +9,7 @@ every_assignment = pytest.mark.parametrize("assignment", ASSIGNMENTS, ids=lambda
 every_alternative = pytest.mark.parametrize(
     "assignment, path",
     [
-        pytest.param(a, path, id=f"{a.number}-{path.stem}")
+        pytest.param(a, path, id=f"{a.name[:2]}-{path.stem}")
         for a in ASSIGNMENTS
         for path in alternatives(a)
     ],

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import time
 import zipfile
 from pathlib import Path
@@ -252,7 +253,9 @@ def test_marks_that_do_not_pair_are_refused(text):
         ("x = = 1", "line 1: a syntax error: invalid syntax"),
         ("x = 1\n  y = 2", "line 2: a syntax error: unexpected indent"),
         ("\ufeffimport numpy", None),  # the mark that some editors write first
+        ("\ufeffimport os", "line 1 imports os"),
         ("# coding: utf-7\n+AGkAbQBwAG8AcgB0- os", "line 2 imports os"),
+        ("# coding: utf-7\n#+AAo-import os", "line 3 imports os"),
     ],
 )
 def test_imports_that_are_not_allowed_are_named(text, fault):
@@ -267,6 +270,23 @@ def test_an_assignment_is_found_by_number_or_name(assignments, tmp_path, monkeyp
     for other in ("1", "01"):  # of submissions, say
         Path(other).mkdir()
     assert find(name, assignments) == assignments / "01_double"
+
+
+def test_a_number_means_an_assignment_and_a_name_a_folder_if_there_is_one(
+    assignments, tmp_path, monkeypatch
+):
+    (assignments / "01_double").rename(assignments / "double")
+    shutil.copytree(assignments / "double", assignments / "1_triple")
+    monkeypatch.chdir(tmp_path)
+    for name in ("1", "double"):
+        (tmp_path / name).mkdir()
+    assert find("1", assignments).name == "1_triple"
+    assert find("double", assignments) == tmp_path / "double"
+
+
+def test_an_assignment_named_twice_is_handed_out_once(assignments, tmp_path):
+    written = hand_out(tmp_path / "course", ["1", "double"], assignments)
+    assert written == [tmp_path / "course" / "01_double"]
 
 
 def test_what_is_no_assignment_is_refused(assignments, tmp_path):
@@ -338,7 +358,7 @@ def test_the_same_secret_makes_the_same_report_and_another_one_other_inputs(assi
 def test_a_report_as_json_has_all_that_the_text_tells(assignment, tmp_path):
     report = grade(assignment, submission(tmp_path, "x.size", "1 / 0"))
     content = json.loads(json.dumps(report.as_dict()))
-    assert content["earned"] == report.earned and content["points"] == 14
+    assert content["earned"] == report.earned <= 10 and content["points"] == 14
     (test,) = content["tasks"][1]["tests"]
     assert test["share"] == 0 and "line 16 of your file raised ZeroDivisionError" in test["message"]
 
@@ -364,6 +384,33 @@ def test_a_result_of_another_kind_than_a_test_expects_is_told_and_costs_its_test
     assert report.tasks[1].earned == 0 and report.tasks[0].earned > 6
 
 
+def test_a_message_of_a_test_is_printable_whatever_it_quotes(assignment, tmp_path):
+    public = assignment.folder / "public_tests.py"
+    careless = PUBLIC.replace("equal(student", "raise Failure(student").replace(", 3)", ")")
+    public.write_text("from bnas.grading import Failure\n" + careless)
+    path = submission(tmp_path, "return x.size", r"return '\x1b[2J\ud800' + 9999 * 'x'")
+    report = grade(Assignment(assignment.folder), path)
+    (test,) = report.tasks[1].tests
+    assert "\n\N{REPLACEMENT CHARACTER}[2J\N{REPLACEMENT CHARACTER}xxx" in test.message
+    assert len(test.message) < 5000 and str(report).encode()
+
+
+def test_a_reference_that_fails_in_a_race_costs_nobody_points(assignment, tmp_path):
+    hidden = assignment.folder / "instructor" / "hidden_tests.py"
+    hidden.write_text(HIDDEN.replace('Race("double"', 'Race("halve"'))
+    path = submission(tmp_path)
+    path.write_text(REFERENCE + "\ndef halve(x):\n    return x / 2\n")
+    with pytest.raises(InputError, match="01_double: the reference failed: .* no function halve"):
+        grade(Assignment(assignment.folder), path)
+
+
+def test_windows_is_told_where_grading_works(assignment, tmp_path, monkeypatch):
+    path = submission(tmp_path)
+    monkeypatch.setattr("sys.platform", "win32")
+    with pytest.raises(InputError, match="needs Linux or macOS"):
+        grade(assignment, path)
+
+
 # The command line ---------------------------------------------------------------------------------
 
 
@@ -382,6 +429,9 @@ def test_the_secret_comes_from_a_file_or_from_the_environment(
 ):
     path = submission(tmp_path, "x + x", "x + 2 * x")
     command = ["grade", "1", str(path), "--assignments", str(assignments)]
+    (tmp_path / "secret.txt").write_text("\n")
+    assert main([*command, "--secret", str(tmp_path / "secret.txt")]) == 2
+    assert "is empty" in capsys.readouterr().err
     (tmp_path / "secret.txt").write_text("a\n")
     outputs = []
     for extra in (["--secret", str(tmp_path / "secret.txt")], [], []):
@@ -531,7 +581,12 @@ def test_an_interruption_ends_what_is_being_graded_and_keeps_what_is_graded(assi
         grade_all(found[::-1], tmp_path / "out", False, "", 2, interrupt)
     assert time.monotonic() - start < 15  # a call may take 20 s
     assert "anna,01_double,all,14" in (tmp_path / "out" / "grades.csv").read_text()
-    assert "14 of 14" in (tmp_path / "out" / "reports" / "anna" / "01_double.txt").read_text()
+    assert "2 of 2 public tests" in (tmp_path / "out" / "reports" / "anna" / "01_double.txt").read_text()
+
+
+def test_names_of_students_can_be_written(assignments, tmp_path):
+    found, _ = submissions(class_of(tmp_path / "class", "ren\udce9/1.py", "zoë/1.py"), assignments)
+    assert [each.student for each in found] == ["ren\N{REPLACEMENT CHARACTER}", "zoë"]
 
 
 def test_the_figure_of_points_has_a_row_for_a_task_and_a_dot_for_a_student():

@@ -5,6 +5,7 @@ What they attack is task 3 of assignment 1, `dot`, with a public and a hidden te
 
 import json
 import os
+import resource
 import sys
 import tempfile
 from pathlib import Path
@@ -16,6 +17,7 @@ from helpers.processes import run_python
 from bnas.errors import InputError
 from bnas.grading import Assignment, confine, find, grade, process
 from bnas.grading.confine import MEASURES
+from bnas.grading.grade import bounded_memory
 from bnas.grading.process import LARGEST_OUTPUT, Limits
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="confined on Linux alone")
@@ -366,6 +368,12 @@ def test_a_submission_without_an_end_is_ended_while_it_is_imported(place):
     require_nothing(attacked(place, "while True: pass", BRIEF), "did not finish within 0.5 s")
 
 
+def test_a_submission_that_uses_up_its_seconds_of_cpu_is_told_so(place):
+    text = function("while True: pass")
+    report = attacked(place, text, Limits(memory=1 << 30, seconds=1))
+    require_nothing(report, "the process used up its seconds of CPU")
+
+
 def test_many_calls_that_take_their_time_are_ended(place):
     """Each call stays within its own limit."""
     text = function("time.sleep(0.2)\nreturn [0]")
@@ -382,7 +390,8 @@ TEXTS = {
     "no Python": (b"def dot(:", "line 1: a syntax error: invalid syntax"),
     "nested brackets": (b"(" * 200_000, "line 1: "),
     "nested operators": (b"x = " + b"-" * 200_000 + b"1", "nested too deeply"),
-    "a long chain": (b"x = a" + b".b" * 100_000, "nested too deeply"),
+    # Python 3.10 reads it, and fails when it is compiled.
+    "a long chain": (b"x = a" + b".b" * 100_000, "nothing earned: "),
     "import": (b"import os", "line 1 imports os; allowed are NumPy"),
     "import of the solution": (
         b"def f():\n  from bnas.kernels import xnor",
@@ -453,6 +462,17 @@ def give(self, key):
     return {"result": dot(*self.held.pop(key)), "changed": [], "views": []}
 Worker._give, Worker._run = give, lambda self, key, function: {}
 """,
+    "in turns": """
+Worker = type(next(x for x in __import__("gc").get_objects() if type(x).__name__ == "Worker"))
+def hold(self, key, arguments):
+    self.held[key] = arguments if int(key) % 2 else dot(*arguments)
+    return {}
+def run(self, key, function):
+    if int(key) % 2:
+        self.held[key] = dot(*self.held[key])
+    return {}
+Worker._hold, Worker._run = hold, run
+""",
 }
 
 
@@ -487,6 +507,24 @@ def test_a_submission_that_calls_what_it_was_given_is_told_what_is_wrong(place):
         report = attacked(place, function(f"return a({argument})"), on=calls)
         assert told.split(": ")[-1] in str(report), str(report)
         assert report.earned == 0
+
+
+def test_a_function_of_a_test_takes_no_more_memory_than_the_grader_has(place):
+    """Whatever it is called with."""
+    calls = assignment(tests=("four_signs",))
+
+    def adding(student, rng):
+        """A function of two numbers."""
+        student.dot(lambda a, b: (np.log(a) + b).sum(), 1.0, 2.0)
+
+    adding.task, adding.is_race = "dot", False
+    calls.tests = [(adding, False)]
+    text = function("return a(np.zeros((20_000, 1)), np.ones((1, 20_000)))")
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    with bounded_memory():
+        report = attacked(place, text, on=calls)
+    require_nothing(report, "TypeError: MemoryError")
+    assert resource.getrlimit(resource.RLIMIT_AS) == before
 
 
 def test_what_a_test_does_not_expect_is_no_crash(place):
@@ -551,6 +589,36 @@ def test_a_report_says_what_did_not_confine_a_submission(place, lacking, what):
     assert f"not confined in full; missing: {MEASURES[missing[0]]}" in str(report)
 
 
+# What root may do in a container of Docker; to read any file is not among it.
+CONTAINER = """
+import ctypes
+confine._without_network = lambda: []
+head, kept = (ctypes.c_uint32 * 2)(confine._CAPABILITY_VERSION), 0xA80425FB
+assert ctypes.CDLL(None).capset(head, (ctypes.c_uint32 * 6)(kept, kept)) == 0
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root alone has something to give up")
+@pytest.mark.parametrize("before", ["", CONTAINER], ids=["root", "root of a container"])
+def test_a_submission_cannot_become_root_again(place, lacking, before):
+    """Nor do anything else that root may, but read."""
+    lacking(before)
+    path = place / "hostile.py"
+    path.write_text(
+        function("""
+ctypes = __import__("ctypes")
+head, has = (ctypes.c_uint32 * 2)(0x20080522), (ctypes.c_uint32 * 6)()
+ctypes.CDLL(None).capget(head, has)
+has[0] = has[1]
+ctypes.CDLL(None).capset(head, has)
+if has[1] & ~4 == 0:
+    os.setresuid(0, 0, 0)
+""")
+    )
+    report = grade(ASSIGNMENT, path, limits=LIMITS)
+    require_nothing(report, "raised PermissionError")
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="root alone has other users to give")
 def test_the_reference_of_a_race_belongs_to_another_user(place, lacking):
     """Where files are not confined, it lies beside the submission while both are timed."""
@@ -570,6 +638,55 @@ def dot(a, b, n):
     report = grade(assignment("speed", ("right_at_size", "many_rows")), path)
     shares = [test.share for test in report.tasks[0].tests]
     assert shares == [1.0, 0.0] and "PermissionError" in str(report), str(report)
+
+
+def test_a_process_that_does_not_start_is_no_fault_of_the_submission(place, lacking):
+    lacking("raise ImportError('no NumPy here')")
+    with pytest.raises(InputError, match="could not be started: ImportError: no NumPy here"):
+        grade(ASSIGNMENT, ASSIGNMENT.reference_path)
+    assert [entry.name for entry in place.iterdir()] == ["worker.py"]
+
+
+def test_a_process_that_cannot_be_made_leaves_nothing_open(place, monkeypatch):
+    def too_many(*arguments, **options):
+        raise BlockingIOError("too many processes")
+
+    monkeypatch.setattr(process.subprocess, "Popen", too_many)
+    before = sorted(os.listdir("/proc/self/fd"))
+    with pytest.raises(BlockingIOError):
+        process.Process(ASSIGNMENT.reference_path)
+    assert sorted(os.listdir("/proc/self/fd")) == before and not list(place.iterdir())
+
+
+def test_a_process_that_was_ended_answers_no_more(place):
+    path = place / "hostile.py"
+    path.write_text(function("os._exit(0)"))
+    with process.Process(path, LIMITS) as ended:
+        ended.load()
+        for _ in range(2):
+            with pytest.raises(process.Stopped):
+                ended.call("dot", 1, 2, 3)
+
+
+def test_a_task_whose_process_ends_keeps_nothing_of_its_right_tests(place):
+    right = ASSIGNMENT.reference_path.read_text(encoding="utf-8").replace("def dot(", "def answer(")
+    once = "def dot(a, b, n):\n    return answer(a, b, n) if n == 4 else os._exit(0)\n"
+    report = attacked(place, f"{TOOLS}\n{right}\n{once}")
+    assert [test.share for test in report.tasks[0].tests] == [1.0, 0.0]
+    require_nothing(report, "nothing earned: the process ended by itself")
+
+
+def test_processes_of_a_submission_end_with_it_where_it_may_start_some(place, lacking):
+    lacking("confine.resource = None")
+    path = place / "hostile.py"
+    path.write_text(function("if os.fork() == 0:\n    time.sleep(60)\n    os._exit(0)"))
+    require_nothing(grade(ASSIGNMENT, path), "got None")
+    assert processes_in(place) == []
+
+
+def test_a_file_that_fails_while_it_is_imported_was_confined(place):
+    report = attacked(place, "1 / 0")
+    assert report.in_force and report.not_in_force == []
 
 
 def test_a_file_that_was_not_run_needs_no_confinement(place):

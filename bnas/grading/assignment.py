@@ -27,8 +27,8 @@ BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 class Assignment:
     """A folder with an assignment.
 
-    Attributes: folder; name, such as 01_popcount; number; title, the first line of the handout; tasks, of
-    Task; tests, [(function, whether it is hidden)] in their order; reference, the instructor's module or None.
+    Attributes: folder; name, such as 01_popcount; title, the first line of the handout; tasks, of Task; tests,
+    [(function, whether it is hidden)] in their order; has_hidden; reference, the instructor's module or None.
 
     Raises InputError if the folder holds none, or a test names no task.
     """
@@ -42,7 +42,6 @@ class Assignment:
                 "expected a folder that `bnas handout` has written, or one of tutorials/assignments"
             )
         self.name = self.folder.name
-        self.number = int(re.match(r"\d*", self.name)[0] or 0)
         module = _module(public, f"public_tests_{self.name}")
         self.tasks = list(module.TASKS)
         self.tests = [(function, False) for function in _tests_of(module)]
@@ -93,18 +92,25 @@ def known(folder=FOLDER):
     return sorted(path.parent for path in Path(folder).glob("*/public_tests.py"))
 
 
+def number_of(folder):
+    """The number that a folder's name begins with, or None."""
+    digits = re.match("[0-9]*", folder.name)[0]
+    return int(digits) if digits else None
+
+
 def find(name, folder=FOLDER):
-    """The folder of the assignment that is meant by a number, a name, a part of one, or a path.
+    """The folder of the assignment that is meant by a number, a path, a name or a part of one.
 
     Raises InputError if none is, or several are.
     """
-    if (Path(name) / "public_tests.py").is_file():
-        return Path(name)
     folders = known(folder)
-    meant = [path for path in folders if name == path.name]
-    if name.isdigit():
-        meant = meant or [path for path in folders if int(path.name[:2]) == int(name)]
-    meant = meant or [path for path in folders if name in path.name]
+    if name.isdecimal():
+        meant = [path for path in folders if number_of(path) == int(name)]
+    elif Path(name).is_dir():
+        return Path(name).resolve()
+    else:
+        meant = [path for path in folders if name == path.name]
+        meant = meant or [path for path in folders if name in path.name]
     if len(meant) == 1:
         return meant[0]
     if Path(name).is_dir():  # Assignment says what it lacks
@@ -146,7 +152,7 @@ def hand_out(target, names=(), folder=FOLDER):
     target, folder = Path(target), Path(folder)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise InputError(f"{target} exists already; expected a folder that is new or empty")
-    chosen = [find(name, folder) for name in names] or known(folder)
+    chosen = list(dict.fromkeys(find(name, folder) for name in names)) or known(folder)
     inside = [path for path in chosen if Path(path).resolve() in target.resolve().parents]
     if inside:
         raise InputError(

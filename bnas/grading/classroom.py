@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bnas.errors import InputError
-from bnas.grading.assignment import Assignment, known
+from bnas.grading.assignment import Assignment, known, number_of
 from bnas.grading.grade import grade
-from bnas.grading.process import Limits
+from bnas.grading.process import Limits, legible
 
 TABLE, FIGURE, REPORTS = "grades.csv", "points.png", "reports"
 
@@ -31,13 +31,14 @@ def submissions(folder, assignments):
     01_popcount, 01 or 1. Hidden files, as systems leave them, are passed over. Raises InputError if a Python file
     names no assignment or may mean two, if a student has two files for one assignment, or if there are none.
     """
-    folder, found, others, faults = Path(folder).resolve(), {}, [], []
-    if not folder.is_dir():
+    if not Path(folder).is_dir():
         raise InputError(f"{folder} is no folder; expected one of STUDENT/ASSIGNMENT.py")
-    names = {}
+    folder, names, found = Path(folder).resolve(), {}, {}
+    others, faults = [], []
     for path in known(assignments):
-        number = path.name[:2]
-        names |= dict.fromkeys((path.name, number, str(int(number))), path)
+        names[path.name], number = path, number_of(path)
+        if number is not None:
+            names[str(number)] = names[f"{number:02}"] = path
     for path in sorted(folder.rglob("*")):
         shown = path.relative_to(folder)
         if any(part.startswith(".") for part in shown.parts) or path.is_dir():
@@ -54,7 +55,7 @@ def submissions(folder, assignments):
         if len(ways) != 1:
             faults.append(f"{shown} {'names two assignments' if ways else 'names no assignment'}")
             continue
-        submission = Submission(ways[0][1], names[ways[0][0]], path)
+        submission = Submission(legible(ways[0][1], 200), names[ways[0][0]], path)
         other = found.setdefault((submission.student, submission.folder), submission)
         if other is not submission:
             faults.append(

@@ -8,7 +8,7 @@ from pathlib import Path
 from bnas.errors import InputError
 from bnas.grading import classroom, schools
 from bnas.grading.assignment import FOLDER, Assignment, find, hand_out
-from bnas.grading.grade import DEFAULT_SECRET
+from bnas.grading.grade import DEFAULT_SECRET, bounded_memory
 from bnas.grading.grade import grade as graded
 
 SECRET_VARIABLE = "BNAS_GRADING_SECRET"
@@ -39,7 +39,8 @@ def grade(options):
     )
     assignment = Assignment(find(options.assignment, _folder(options)), hidden=not options.public)
     _hold_hidden(options, assignment)
-    report = graded(assignment, options.submission, _secret(options))
+    with bounded_memory():
+        report = graded(assignment, options.submission, _secret(options))
     print(report)
     if options.json is not None:
         text = json.dumps(report.as_dict(), indent=2) + "\n"
@@ -86,9 +87,11 @@ def _class(options):
         _hold_hidden(options, Assignment(folder, hidden=not options.public))
     if not options.public:
         _warn_of_default(options)
-    results = classroom.grade_all(
-        submissions, out, not options.public, _secret(options), options.jobs or 1, print
-    )
+    jobs = options.jobs or 1
+    with bounded_memory(jobs):
+        results = classroom.grade_all(
+            submissions, out, not options.public, _secret(options), jobs, print
+        )
     print(classroom.summary(results))
     print(f"{out / classroom.TABLE}, {out / classroom.FIGURE}, {out / classroom.REPORTS}")
 
@@ -133,4 +136,4 @@ def _secret(options):
         if not secret:
             raise InputError(f"--secret {options.secret}: the file is empty; expected a text in it")
         return secret
-    return os.environ.get(SECRET_VARIABLE, DEFAULT_SECRET)
+    return os.environ.get(SECRET_VARIABLE) or DEFAULT_SECRET

@@ -46,9 +46,8 @@ def confine(scratch, memory, seconds, file_size, open_files, user=NOBODY):
     """
     in_force = []
     if sys.platform == "linux":
-        with contextlib.suppress(
-            OSError
-        ):  # where memory runs out, this process is to be ended first
+        # Where memory runs out, this process is to be ended first.
+        with contextlib.suppress(OSError):
             Path("/proc/self/oom_score_adj").write_text("1000")
         in_force += _without_network()
         rules = _file_rules(scratch)
@@ -87,7 +86,8 @@ def _as_nobody(user, keep_reading):
     if keep_reading:
         head = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
         kept = (ctypes.c_uint32 * 6)(_READ_ANY_FILE, _READ_ANY_FILE)  # effective, permitted
-        libc.capset(head, kept)
+        if libc.capset(head, kept) != 0:  # root of a container may not have it to keep
+            libc.capset(head, (ctypes.c_uint32 * 6)())
     return ["user: nobody"]
 
 
@@ -161,8 +161,10 @@ def _limits(memory, seconds, file_size, open_files):
     }
     told = []
     for name, value in wanted.items():
+        # At the hard limit of CPU the system sends SIGKILL; before it, SIGXCPU, which tells why.
+        most = value + 1 if name == "RLIMIT_CPU" else value
         with contextlib.suppress(AttributeError, ValueError, OSError):
-            resource.setrlimit(getattr(resource, name), (value, value))
+            resource.setrlimit(getattr(resource, name), (value, most))
             told.append(name)
     texts = {
         "RLIMIT_AS": f"memory: {memory / 2**30:.1f} GiB",

@@ -1,15 +1,22 @@
 """Grade a submission: run its tests one after another, each task in a process of its own."""
 
+import contextlib
 import functools
 import hashlib
 import inspect
 import os
 import stat
+import sys
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
 
 from bnas.errors import InputError
 from bnas.grading import confine, imports
@@ -20,6 +27,7 @@ from bnas.grading.suite import Failure, equal, shown
 DEFAULT_SECRET = "bnas"
 LARGEST_FILE = 1 << 18  # bytes of a submission
 LONGEST_MESSAGE = 4000  # characters, of a test
+MEMORY = 1 << 30  # bytes that the grader itself takes for a submission
 FULL, NONE = 1.2, 10.0  # times the reference's time: full marks within, none from there on
 ROUNDS = 4
 
@@ -53,13 +61,37 @@ def _ordinal(number):
     return words[number] if number < len(words) else f"{number + 1}th"
 
 
+@contextlib.contextmanager
+def bounded_memory(submissions=1):
+    """Within, this process gets at most MEMORY bytes more for each submission that is graded at a time.
+
+    A submission may call a function of a test with arrays that broadcast to any size; the MemoryError is then its
+    own. Nothing is bounded where the system does not tell the size of a process (macOS).
+    """
+    status = Path("/proc/self/statm")
+    if resource is None or not status.exists():
+        yield
+        return
+    size = int(status.read_text().split()[0]) * resource.getpagesize()
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    bounds = [bound for bound in before if bound != resource.RLIM_INFINITY]
+    most = min([size + submissions * MEMORY, *bounds])
+    resource.setrlimit(resource.RLIMIT_AS, (most, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
 def grade(assignment, path, secret=DEFAULT_SECRET, limits=Limits()):
     """Grade the submission in a file; a GradingReport.
 
     secret: from it and from the names of assignment and test come the random inputs of the tests.
     limits: of each process of the submission.
-    Raises InputError if the file cannot be read.
+    Raises InputError if the file cannot be read, or no submission can be run here.
     """
+    if sys.platform == "win32":
+        raise InputError("grading needs Linux or macOS; on Windows use WSL or a container")
     text, refusal = _content(Path(path))
     refusal = refusal or imports.refusal(text)
     # The copy that is graded cannot be exchanged while it is.
@@ -73,8 +105,7 @@ def grade(assignment, path, secret=DEFAULT_SECRET, limits=Limits()):
             if refusal is not None:
                 result.fault = legible(refusal, LONGEST_MESSAGE)
             else:
-                found = _grade_task(assignment, result, copy, secret, limits)
-                in_force = in_force if found is None else found
+                in_force = _grade_task(assignment, result, copy, secret, limits)
     return GradingReport(
         assignment.name, assignment.title, results, assignment.has_hidden, in_force
     )
@@ -101,12 +132,11 @@ def _content(path):
 
 
 def _grade_task(assignment, result, path, secret, limits):
-    """Fill in the result of one task; what confines the process, or None if it never came up."""
+    """Fill in the result of one task; what confined the process, a list of texts."""
     tests = [(test, hidden) for test, hidden in assignment.tests if test.task == result.name]
-    in_force = None
-    try:
-        with Process(path, imports.FORBIDDEN, limits) as process:
-            in_force = process.in_force
+    with Process(path, limits) as process:
+        try:
+            process.load(imports.FORBIDDEN)
             for test, hidden in tests:
                 outcome = Outcome(test.__name__, _description(test), hidden)
                 result.tests.append(outcome)
@@ -115,11 +145,11 @@ def _grade_task(assignment, result, path, secret, limits):
                     _run_race(assignment, result, outcome, test, rng, process)
                 else:
                     _run_test(assignment, outcome, test, process, rng)
-    except Stopped as stopped:
-        result.fault = f"the process {stopped}"
-    except Raised as raised:  # while it was imported
-        result.fault = f"the file could not be imported: {_told(raised)}"
-    return in_force
+        except Stopped as stopped:
+            result.fault = f"the process {stopped}"
+        except Raised as raised:  # by `load`
+            result.fault = f"the file could not be imported: {_told(raised)}"
+    return process.in_force
 
 
 def _seed(*parts):
@@ -148,7 +178,7 @@ def _run_test(assignment, outcome, test, process, rng):
     except InputError:
         raise
     except Exception as error:  # the test took the result for what it is not
-        text = legible(f"{type(error).__name__}: {error}", LONGEST_MESSAGE)
+        text = f"{type(error).__name__}: {error}"
         text = f"the result cannot be examined ({text}); is it what the docstring says?"
         outcome.message = _with_call(student, text)
     else:
@@ -156,10 +186,12 @@ def _run_test(assignment, outcome, test, process, rng):
 
 
 def _with_call(student, text):
+    """What a test says, printable whatever the submission returned, behind the call that it is about."""
+    text = legible(text, LONGEST_MESSAGE)
     if student._last is None:
         return text
     name, arguments = student._last
-    return f"{name}({', '.join(shown(value) for value in arguments)})\n{text[:LONGEST_MESSAGE]}"
+    return f"{name}({', '.join(shown(value) for value in arguments)})\n{text}"
 
 
 def _told(raised):
@@ -186,6 +218,8 @@ def _run_race(assignment, result, outcome, test, rng, process):
     user = confine.NOBODY - 1  # what it holds is not for the submission
     rounds = []
     with Process(assignment.reference_path, user=user) as reference:
+        with _blaming_the_reference(assignment):
+            reference.load()
         try:
             for _ in range(ROUNDS):
                 rounds += _round(assignment, test(rng), process, reference)
@@ -212,22 +246,32 @@ def _round(assignment, race, process, reference):
     times = []
     for i, arguments in enumerate(race.inputs):
         got, *own = _timed(process, str(i), race.function, arguments)
-        try:
+        with _blaming_the_reference(assignment):
             expected, *others = _timed(reference, str(i), race.function, arguments)
-        except Stopped as stopped:
-            raise InputError(f"{assignment.name}: the reference {stopped}") from None
         equal(got, expected)
         times.append((*own, *others))
     return times[1:]
 
 
-def _ratio(rounds):
-    """How many times the reference's time a submission takes, by the shortest time of each.
+@contextlib.contextmanager
+def _blaming_the_reference(assignment):
+    """What goes wrong within is no fault of the submission."""
+    try:
+        yield
+    except (Stopped, Raised) as fault:
+        raise InputError(f"{assignment.name}: the reference failed: {fault}") from None
 
-    What it does while it takes arguments or gives results away counts, if it is more than that takes.
+
+def _ratio(rounds):
+    """How many times the reference's time a submission takes, by the shortest run of each.
+
+    What it does while it takes arguments or gives results away counts, if it is more than that takes: within
+    the same run, as it could work outside the call in one run and in the call in the next.
     """
-    run, around, their_run, around_theirs = (min(times) for times in zip(*rounds))
-    return (run + max(0.0, around - FULL * around_theirs)) / their_run
+    *_, their_runs, around_theirs = zip(*rounds)
+    usual = FULL * np.median(around_theirs)
+    own = min(run + max(0.0, around - usual) for run, around, *_ in rounds)
+    return float(own / min(their_runs))
 
 
 def _timed(process, key, function, arguments):

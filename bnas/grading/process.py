@@ -14,6 +14,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
+from bnas.errors import InputError
 from bnas.grading import confine, wire
 from bnas.grading.scratch import remove
 
@@ -60,28 +63,28 @@ class Raised(Exception):
 
 
 class Process:
-    """A running submission.
+    """A process for a submission, confined; the file is run by `load`, and its functions by `call`.
 
     Args:
         path: the file. It is copied: nothing beside it is seen.
-        forbidden: modules that it may not import, by name.
         limits: see Limits.
         user: number of the user that it runs as, where the grader is root.
 
     Attributes: in_force, what confines it, a list of texts.
 
-    Raises Stopped and Raised like every call.
+    Raises InputError if it does not start, which is no fault of the submission. All that is asked of it may raise
+    Stopped and Raised.
     """
 
-    def __init__(self, path, forbidden=(), limits=Limits(), user=confine.NOBODY):
-        self.functions, self.printed, self.started = [], bytearray(), False
-        self.process, self.limits, self.user, self.used = None, limits, user, 0.0
+    def __init__(self, path, limits=Limits(), user=confine.NOBODY):
+        self.functions, self.printed, self.in_force = [], bytearray(), None
+        self.process, self.pipes, self.limits, self.user, self.used = None, (), limits, user, 0.0
         self.scratch = Path(tempfile.mkdtemp(prefix="grading-"))
         try:
             self._start(path)
             self.in_force = self._in_force()
-            self.started = True
-            self._request(limits.call, NOTHING, do="load", forbidden=list(forbidden))
+        except Stopped as stopped:
+            raise InputError(f"no submission can be run here: the process {stopped}") from None
         except BaseException:
             self.close()
             raise
@@ -94,12 +97,14 @@ class Process:
             os.chown(self.scratch, self.user, self.user)
         requests, self.requests = os.pipe()
         self.replies, replies = os.pipe()
+        self.pipes = self.requests, self.replies
+        os.set_blocking(self.requests, False)
         names = ("memory", "seconds", "file_size", "open_files")
         limits = {name: getattr(self.limits, name) for name in names} | {"user": self.user}
         settings = {"requests": requests, "replies": replies, "limits": limits}
         try:
             self.process = subprocess.Popen(
-                [sys.executable, "-I", str(WORKER), json.dumps(settings)],
+                [sys.executable, "-I", "-B", "-X", "utf8", str(WORKER), json.dumps(settings)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -111,21 +116,20 @@ class Process:
         finally:
             os.close(requests)
             os.close(replies)
-        self.selector = selectors.DefaultSelector()
-        self.selector.register(self.replies, selectors.EVENT_READ)
-        self.selector.register(self.process.stdout, selectors.EVENT_READ)
+        self.sending, self.receiving = selectors.DefaultSelector(), selectors.DefaultSelector()
+        self.sending.register(self.requests, selectors.EVENT_WRITE)
+        self.receiving.register(self.replies, selectors.EVENT_READ)
+        for selector in (self.sending, self.receiving):
+            selector.register(self.process.stdout, selectors.EVENT_READ)
 
     def _environment(self):
         """Nothing of the grader's own: paths and secrets may stand there."""
         one_thread = ("OMP", "OPENBLAS", "MKL", "NUMBA")
-        kept = {name: os.environ[name] for name in ("SYSTEMROOT",) if name in os.environ}
-        return kept | {
+        return {
             "HOME": str(self.scratch),
             "TMPDIR": str(self.scratch),
             "NUMBA_CACHE_DIR": str(self.scratch),
             "PATH": os.defpath,
-            "LC_ALL": "C.UTF-8",
-            "PYTHONDONTWRITEBYTECODE": "1",
             **{f"{name}_NUM_THREADS": "1" for name in one_thread},
         }
 
@@ -134,6 +138,10 @@ class Process:
         told = f"did not start within {STARTING} s"
         reply = self._answer(time.monotonic() + STARTING, told)
         return reply["in_force"] if "in_force" in reply else self._stop(NO_ANSWER)
+
+    def load(self, forbidden=()):
+        """Run the file, which may not import the modules of these names."""
+        self._request(self.limits.call, NOTHING, do="load", forbidden=list(forbidden))
 
     def call(self, function, *arguments):
         """(result, numbers of arguments that it changed, numbers of arguments that the result is a view of)."""
@@ -158,6 +166,8 @@ class Process:
 
     def _request(self, seconds, parts, **request):
         """The reply to a request, which has these parts."""
+        if self.process is None:
+            raise Stopped("has ended")
         self.functions.clear()
         start, told = time.monotonic(), f"did not finish within {seconds:g} s"
         if seconds > self.limits.total - self.used:
@@ -186,7 +196,9 @@ class Process:
     def _asked(self, reply):
         """The answer, a frame, to a submission that calls a function it was given."""
         try:
-            return wire.encode({"answer": self.functions[reply["ask"]](*reply["arguments"])})
+            with np.errstate(all="ignore"):  # whatever it is called with
+                answer = self.functions[reply["ask"]](*reply["arguments"])
+            return wire.encode({"answer": answer})
         except Exception as error:  # whatever a submission hands over, it is to be told
             kind = "" if type(error) is TypeError else f"{type(error).__name__}: "
             return wire.encode({"refused": legible(f"{kind}{error}", LONGEST_TEXT)})
@@ -197,14 +209,11 @@ class Process:
 
     def _send(self, frame, deadline, told):
         frame = memoryview(frame)
-        os.set_blocking(self.requests, False)
         while frame:
             try:
                 frame = frame[os.write(self.requests, frame) :]
             except BlockingIOError:
-                self._drain(0.01)
-                if time.monotonic() > deadline:
-                    self._stop(told)
+                self._wait(self.sending, deadline, told)
             except OSError:
                 self._stop(None)
 
@@ -221,29 +230,35 @@ class Process:
     def _bytes(self, count, deadline, told):
         parts = bytearray()
         while len(parts) < count:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                self._stop(told)
-            if self._drain(left):
+            if self._wait(self.receiving, deadline, told):
                 part = os.read(self.replies, min(count - len(parts), 1 << 20))
                 if not part:
                     self._stop(None)
                 parts += part
         return parts
 
-    def _drain(self, seconds):
-        """Wait for the process; whether there is something of a reply. What it prints is kept, up to a bound."""
-        ready = [key.fileobj for key, _ in self.selector.select(min(seconds, LONGEST_WAIT))]
+    def _wait(self, selector, deadline, told):
+        """Wait for the process; whether the pipe of the selector is ready.
+
+        What the process prints meanwhile is kept, up to a bound, as it would wait for ever otherwise.
+        """
+        left = deadline - time.monotonic()
+        if left <= 0:
+            self._stop(told)
+        ready = [key.fileobj for key, _ in selector.select(min(left, LONGEST_WAIT))]
+        output = self.process.stdout
         if self.limits.interrupted is not None and self.limits.interrupted.is_set():
             raise KeyboardInterrupt
-        if self.process.stdout in ready:
-            part = os.read(self.process.stdout.fileno(), 1 << 16)
+        if output in ready:
+            ready.remove(output)
+            part = os.read(output.fileno(), 1 << 16)
             if not part:
-                self.selector.unregister(self.process.stdout)
+                self.sending.unregister(output)
+                self.receiving.unregister(output)
             self.printed += part
             if len(self.printed) > LARGEST_OUTPUT:
                 self._stop(f"printed more than {LARGEST_OUTPUT >> 20} MiB")
-        return self.replies in ready
+        return bool(ready)
 
     def _stop(self, why):
         """End the process and raise Stopped; `why` is None when it has ended by itself."""
@@ -258,7 +273,7 @@ class Process:
         code = self.process.returncode
         if code is None:
             return "closed its pipe"
-        if not self.started:
+        if self.in_force is None:
             printed = self.printed.decode(errors="replace").strip().splitlines()
             return f"could not be started: {legible(printed[-1], 500) if printed else code}"
         if code == -signal.SIGXCPU:
@@ -277,11 +292,13 @@ class Process:
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.kill()
             self.process.wait()
-            self.selector.close()
+            self.sending.close()
+            self.receiving.close()
             self.process.stdout.close()
-            for pipe in (self.requests, self.replies):
-                os.close(pipe)
             self.process = None
+        for pipe in self.pipes:
+            os.close(pipe)
+        self.pipes = ()
         if self.scratch.exists():
             with contextlib.suppress(OSError):
                 remove(self.scratch)

@@ -39,7 +39,7 @@ class GradingReport:
     """A graded submission.
 
     tasks: of TaskResult. hidden: whether hidden tests were among the tests. in_force: what confined the process,
-    None if there was none.
+    a list of texts, or None if the file was not run.
     """
 
     assignment: str

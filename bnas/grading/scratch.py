@@ -14,10 +14,8 @@ def remove(folder):
     os.chmod(folder, 0o700)
     here = os.open(folder, _FOLDER)
     try:
-        names, left = (
-            [],
-            [_emptied(here)],
-        )  # of the folders down to here; of the folders in each of them
+        # Of the folders down to here; and of the folders that are left in each of them.
+        names, left = [], [_emptied(here)]
         while left[-1] or names:
             if left[-1]:
                 names.append(left[-1].pop())

@@ -13,7 +13,7 @@ import numpy as np
 
 LENGTHS = struct.Struct(">IQ")  # of the tree and of the arrays, bytes
 LARGEST_TREE = 1 << 20
-LARGEST_ARRAYS = 64 << 20
+LARGEST_ARRAYS = 16 << 20
 DEEPEST = 16
 MOST_AXES = 32
 LARGEST_INT = 1 << 4096

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import bnas
 from bnas.grading.assignment import Assignment
-from bnas.grading.grade import grade
+from bnas.grading.grade import bounded_memory, grade
 
 PACKAGE = Path(bnas.__file__).resolve().parent
 SECRET = "secret.txt"
@@ -53,7 +53,8 @@ def graded(folder, submission, secret):
     """(the report, "") or (None, why there is none), whatever happens."""
     try:
         assignment = Assignment(folder)
-        return grade(assignment, submission, secret), ""
+        with bounded_memory():
+            return grade(assignment, submission, secret), ""
     except Exception:  # the system has to get an answer, and the instructor the reason
         return None, traceback.format_exc()
 
