@@ -391,7 +391,7 @@ TEXTS = {
     "nested brackets": (b"(" * 200_000, "line 1: "),
     "nested operators": (b"x = " + b"-" * 200_000 + b"1", "nested too deeply"),
     # Python 3.10 reads it, and fails when it is compiled.
-    "a long chain": (b"x = a" + b".b" * 100_000, "nothing earned: "),
+    "a long chain": (b"x = a" + b".b" * 100_000, "othing earned: "),
     "import": (b"import os", "line 1 imports os; allowed are NumPy"),
     "import of the solution": (
         b"def f():\n  from bnas.kernels import xnor",
