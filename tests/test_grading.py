@@ -581,7 +581,10 @@ def test_an_interruption_ends_what_is_being_graded_and_keeps_what_is_graded(assi
         grade_all(found[::-1], tmp_path / "out", False, "", 2, interrupt)
     assert time.monotonic() - start < 15  # a call may take 20 s
     assert "anna,01_double,all,14" in (tmp_path / "out" / "grades.csv").read_text()
-    assert "2 of 2 public tests" in (tmp_path / "out" / "reports" / "anna" / "01_double.txt").read_text()
+    assert (
+        "2 of 2 public tests"
+        in (tmp_path / "out" / "reports" / "anna" / "01_double.txt").read_text()
+    )
 
 
 def test_names_of_students_can_be_written(assignments, tmp_path):
