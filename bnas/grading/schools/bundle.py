@@ -6,7 +6,7 @@ from configparser import ConfigParser
 from pathlib import Path
 
 import bnas
-from bnas.grading.assignment import Assignment
+from bnas.grading.assignment import INSTRUCTOR, Assignment
 from bnas.grading.grade import bounded_memory, grade
 
 PACKAGE = Path(bnas.__file__).resolve().parent
@@ -24,14 +24,17 @@ def files_below(folder, prefix):
 
 
 def contents(assignment, hidden=True):
-    """{path in the bundle: path here} of the package and the assignment.
+    """{path in the bundle: path here} of the package, and of what the grader needs of the assignment.
 
-    hidden: with the instructor's part.
+    hidden: with the reference and the hidden tests. Nothing else that lies in the folder goes along.
     """
-    files = files_below(PACKAGE, "bnas") | files_below(assignment.folder, assignment.name)
-    if not hidden:
-        files = {name: path for name, path in files.items() if "/instructor/" not in name}
-    return files
+    names = ["README.md", "public_tests.py", "starter.py"]
+    if hidden:
+        names += [f"{INSTRUCTOR}/{name}.py" for name in ("reference", "hidden_tests")]
+    own = {f"{assignment.name}/{name}": assignment.folder / name for name in names}
+    return files_below(PACKAGE, "bnas") | {
+        name: path for name, path in own.items() if path.is_file()
+    }
 
 
 def requirements():
