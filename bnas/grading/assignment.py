@@ -5,7 +5,7 @@ NN_name/starter.py             what a student completes, made from the reference
 NN_name/public_tests.py        TASKS, and the tests that a student may run
 NN_name/instructor/            is not handed out:
     reference.py               the solution, with marks around what is taught
-    hidden_tests.py            tests that may compare with the reference
+    hidden_tests.py            tests that may compare with the reference, and import from public_tests
     mutants.py                 wrong answers that a test of the graders holds the tests to
     alternatives/*.py          other right answers
 """
@@ -50,7 +50,8 @@ class Assignment:
         if hidden and secret.is_file():
             self.has_hidden = True
             self.reference = _module(self.reference_path, f"reference_{self.name}")
-            tests = _tests_of(_module(secret, f"hidden_tests_{self.name}"))
+            hidden_module = _module(secret, f"hidden_tests_{self.name}", public_tests=module)
+            tests = _tests_of(hidden_module)
             self.tests += [(function, True) for function in tests]
         names = {task.name for task in self.tasks}
         for function, _ in self.tests:
@@ -71,15 +72,18 @@ class Assignment:
         return sum(task.points for task in self.tasks)
 
 
-def _module(path, name):
-    """The module in a file, under a name of its own."""
+def _module(path, name, **beside):
+    """The module in a file, under a name of its own; beside: modules that it may import, by name."""
     spec = importlib.util.spec_from_file_location(f"bnas.grading.loaded.{name}", path)
     module = importlib.util.module_from_spec(spec)
     before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    sys.modules.update(beside)
     try:
         spec.loader.exec_module(module)
     finally:
         sys.dont_write_bytecode = before
+        for imported in beside:
+            del sys.modules[imported]
     return module
 
 

@@ -1,6 +1,7 @@
 """Tests with random inputs against the reference."""
 
 import numpy as np
+from public_tests import signs
 
 from bnas.grading import Failure, close, equal, test
 
@@ -31,10 +32,6 @@ def layer(rng, shape, kernel, padding, dtype=np.float64):
     dy = rng.standard_normal((shape[0], kernel[0], height, width)).astype(dtype)
     beta = rng.uniform(0.1, 1.5, kernel[0]).astype(dtype)
     return dy, draw(rng, shape, dtype), draw(rng, kernel, dtype), beta
-
-
-def signs(v):
-    return np.where(v > 0, 1.0, -1.0)
 
 
 def sums(reference, a, b, padding):

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+from public_tests import float64, judge, of_list
 
 from bnas.grading import Failure, close, test
 from bnas.grading.suite import shown
@@ -15,18 +16,6 @@ SCALED = [
     ("x³", lambda x: x**3, lambda x: 3 * x**2),
     ("1 / x", lambda x: 1 / x, lambda x: -1 / x**2),
 ]
-
-
-def float64(function):
-    """A function that insists on float64, in an array or a list of arrays."""
-
-    def forward(x):
-        for array in x if isinstance(x, list | tuple) else [x]:
-            if array.dtype != np.float64:
-                raise TypeError(f"this function takes float64, got {array.dtype}")
-        return function(x)
-
-    return forward
 
 
 def away(rng, *shape):
@@ -246,45 +235,6 @@ def shapes_that_broadcast(student, rng):
     ):
         expect_infinity(student, analytic, [n], what)
     close(student.worst_error([n * 0.5], [n]), 0.5)
-
-
-def of_list(function):
-    """A function that insists on a list of float64 arrays."""
-
-    def forward(inputs):
-        if not isinstance(inputs, list | tuple):
-            raise TypeError("inputs is a list of arrays")
-        return float64(function)(inputs)
-
-    return forward
-
-
-def judge(student, rng, cases):
-    """Run `check` on cases, in any order.
-
-    cases: (what it is, forward, backward, inputs, cause), cause being a text if backward is wrong; if it is right,
-    None or a tuple with the text for a checker that rejects it.
-    """
-    for at in rng.permutation(len(cases)):
-        what, forward, given, inputs, cause = cases[at]
-
-        def backward(inputs, dy, *, given=given):
-            if not isinstance(inputs, list | tuple):
-                raise TypeError("inputs is a list of arrays")
-            return given(inputs, dy)
-
-        verdict = student.check(of_list(forward), backward, inputs, int(rng.integers(1 << 30)))
-        if isinstance(verdict, np.ndarray) and verdict.shape == () and verdict.dtype == bool:
-            verdict = bool(verdict)
-        if not isinstance(verdict, bool):
-            raise Failure(f"got {shown(verdict)}, expected True or False")
-        right = cause is None or isinstance(cause, tuple)
-        if verdict != right:
-            told = (
-                f"rejected a right backward: {what}" if right else f"accepted a wrong one: {what}"
-            )
-            text = cause[0] if isinstance(cause, tuple) else cause
-            raise Failure(told + (f"\nlikely cause: {text}" if text else ""))
 
 
 def changed(backward, change):

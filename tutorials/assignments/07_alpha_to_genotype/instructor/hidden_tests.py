@@ -1,6 +1,7 @@
 """Tests with random inputs against the reference."""
 
 import numpy as np
+from public_tests import plain, same_number
 
 from bnas.grading import Failure, close, test
 from bnas.grading.suite import shown
@@ -13,13 +14,6 @@ NAMES = [
     "avg_pool_3x3",
     "sep_conv_3x3",
 ] + ["sep_conv_5x5", "conv_1x1", "conv_3x3", "conv_5x5", "conv_7x7", "sep_conv_7x7"]
-
-
-def plain(value):
-    """Arrays, lists and tuples as tuples, numbers of NumPy as those of Python; what is neither stays."""
-    if isinstance(value, np.ndarray):
-        value = value.tolist()
-    return tuple(map(plain, value)) if isinstance(value, list | tuple) else value
 
 
 def same_pairs(got, expected, causes):
@@ -329,16 +323,6 @@ def single_candidate(student, rng, reference):
         if isinstance(got, np.ndarray) and got.dtype.kind == "f" and np.isnan(got).all():
             raise Failure(f"got {shown(got)}, expected numbers\nlikely cause: {text}")
         close(got, reference.normalised_entropy(alpha))
-
-
-def same_number(got, expected, causes):
-    """Raise Failure unless an int is exactly as expected."""
-    got = plain(got)
-    if isinstance(got, bool) or not isinstance(got, int):
-        raise Failure(f"got {shown(got)}, expected {expected}: an int, exact, not a float")
-    if got != expected:
-        told = [f"likely cause: {text}" for text, value in causes.items() if got == value][:1]
-        raise Failure("\n".join([f"got {got}, expected {expected}", *told]))
 
 
 def count_causes(right, nodes, operations):

@@ -1,6 +1,7 @@
 """Tests with random inputs against the reference."""
 
 import numpy as np
+from public_tests import gradient_first, mask_first, part, two_parts
 
 from bnas.grading import Failure, close, equal, test
 from bnas.grading.suite import shown
@@ -15,34 +16,6 @@ SIZES = (
     (7, 10, (2, 5, 8)),
 )
 PRECISIONS = ((np.float64, 1e-9), (np.float32, 1e-4))
-
-
-def two_parts(got, names, exchanged):
-    """The two values that a function returns; Failure if it does not return two, or the second one first.
-
-    exchanged: function of both, whether they look like the second and the first.
-    """
-    if not isinstance(got, tuple | list) or len(got) != 2:
-        raise Failure(f"got {shown(got)}, expected two values, {names}")
-    if exchanged(*got):
-        raise Failure(f"got {shown(got)}\nlikely cause: {names}, in this order")
-    return got
-
-
-def part(name, compare, *arguments, **options):
-    """Compare one of two values, and say which."""
-    try:
-        compare(*arguments, **options)
-    except Failure as failure:
-        raise Failure(f"{name}:\n{failure}") from None
-
-
-def gradient_first(D, gradient):
-    return np.ndim(D) > 0 and np.ndim(gradient) == 0
-
-
-def mask_first(moved, mask):
-    return np.asarray(moved).dtype.kind == "b" and np.asarray(mask).dtype.kind != "b"
 
 
 def draw(rng, batch, classes, shape, scale=1.0):
