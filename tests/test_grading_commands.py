@@ -74,6 +74,8 @@ def test_the_secret_comes_from_a_file_or_from_the_environment(
         (["1", "x.py", "--secret", "filled", "--public"], "no hidden test is run: --public"),
         (["1", "--github", "f.yml", "--secret", "filled"], "does not take it along"),
         (["1", "--nbgrader", "f.ipynb", "--secret", "filled"], "does not take it along"),
+        (["1", "filled", "--json", "no/such.json"], "its folder does not exist"),
+        (["all", ".", "--out", "filled"], "filled is a file; expected a folder"),
     ],
 )
 def test_what_cannot_be_graded_is_said(assignments, tmp_path, capsys, monkeypatch, words, told):

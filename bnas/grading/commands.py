@@ -39,6 +39,10 @@ def grade(options):
     )
     assignment = Assignment(find(options.assignment, _folder(options)), hidden=not options.public)
     _hold_hidden(options, assignment)
+    if options.json is not None and not Path(options.json).absolute().parent.is_dir():
+        raise InputError(
+            f"--json {options.json}: its folder does not exist; expected one that does"
+        )
     with bounded_memory():
         report = graded(assignment, options.submission, _secret(options))
     print(report)
@@ -76,6 +80,8 @@ def _bundle(options, chosen):
 def _class(options):
     _refuse("with `grade all DIR`, whose reports go into the folder of --out", json=options.json)
     out = Path(options.out or f"{Path(options.submission).resolve()}-graded")
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out} is a file; expected a folder, or a new one, for --out")
     submissions, others = classroom.submissions(options.submission, _folder(options))
     if others:
         below = Path(options.submission).resolve()
