@@ -402,14 +402,8 @@ def _grading(command):
         "--jobs", type=whole_number(1), metavar="N", help="submissions of a class at a time (1)"
     )
     schools = grade.add_argument_group("write what a school's system needs, instead of grading")
-    for name, metavar in (
-        ("gradescope", "OUT.zip"),
-        ("classroom50", "DIR"),
-        ("prairielearn", "DIR"),
-        ("github", "OUT.yml"),
-        ("nbgrader", "OUT.ipynb"),
-    ):
-        schools.add_argument(f"--{name}", metavar=metavar, help=f"for {usage.SCHOOLS[name]}")
+    for name, (metavar, text) in usage.SCHOOLS.items():
+        schools.add_argument(f"--{name}", metavar=metavar, help=text)
     for added in (handout, grade):
         added.add_argument(
             "--assignments", metavar="DIR", help="folder of the assignments (that of the clone)"

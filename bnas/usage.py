@@ -202,10 +202,11 @@ examples:
 
 tutorials/assignments/instructors.md tells how to run a course with them.
 """
+# What `bnas grade` writes for whom: the option's value, and its help.
 SCHOOLS = {
-    "gradescope": "Gradescope: the zip to upload as autograder",
-    "classroom50": "Classroom 50: the folder of an autograder (public tests alone)",
-    "prairielearn": "PrairieLearn: the folder of a question",
-    "github": "GitHub Actions: a workflow (public tests alone)",
-    "nbgrader": "nbgrader: the instructor's notebook",
+    "gradescope": ("OUT.zip", "for Gradescope: the zip to upload as autograder"),
+    "classroom50": ("DIR", "for Classroom 50: the folder of an autograder (public tests alone)"),
+    "prairielearn": ("DIR", "for PrairieLearn: the folder of a question"),
+    "github": ("OUT.yml", "for GitHub Actions: a workflow (public tests alone)"),
+    "nbgrader": ("OUT.ipynb", "for nbgrader: the instructor's notebook"),
 }

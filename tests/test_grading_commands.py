@@ -14,7 +14,7 @@ from helpers.processes import run_python
 
 from bnas.cli import main
 from bnas.errors import InputError
-from bnas.grading import hand_out, starter_of
+from bnas.grading import Assignment, hand_out, starter_of
 from bnas.grading.classroom import grade_all, submissions
 from bnas.grading.report import GradingReport, Outcome, TaskResult
 from bnas.grading.schools import bundle, classroom50, gradescope, prairielearn
@@ -193,9 +193,10 @@ def test_an_interruption_ends_what_is_being_graded_and_keeps_what_is_graded(assi
         if line.startswith("anna"):
             raise KeyboardInterrupt
 
+    loaded = {s.folder: Assignment(s.folder, hidden=False) for s in found}
     start = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        grade_all(found[::-1], tmp_path / "out", False, "", 2, interrupt)
+        grade_all(found[::-1], loaded, tmp_path / "out", "", 2, interrupt)
     assert time.monotonic() - start < 15  # a call may take 20 s
     assert "anna,01_double,all,14" in (tmp_path / "out" / "grades.csv").read_text()
     assert (

@@ -1,14 +1,13 @@
 """A class graded: every submission below a folder, a table, a figure, and a report for each."""
 
 import csv
-import json
 import threading
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
 from bnas.errors import InputError
-from bnas.grading.assignment import Assignment, known, number_of
+from bnas.grading.assignment import known, number_of
 from bnas.grading.grade import grade
 from bnas.grading.process import Limits, legible
 
@@ -72,13 +71,13 @@ def submissions(folder, assignments):
     return list(found.values()), others
 
 
-def grade_all(found, out, hidden, secret, jobs, tell):
+def grade_all(found, assignments, out, secret, jobs, tell):
     """Grade submissions and write reports, table and figure; [(Submission, GradingReport)] in their order.
 
-    jobs: how many at a time. tell: called with a line after each. When this is interrupted, those that are being
-    graded are given up, and what is graded is written.
+    assignments: {folder: Assignment} of all that were submitted. jobs: how many at a time. tell: called with a
+    line after each. When this is interrupted, those that are being graded are given up, and what is graded is
+    written.
     """
-    assignments = {folder: Assignment(folder, hidden) for folder in {s.folder for s in found}}
     (out / REPORTS).mkdir(parents=True, exist_ok=True)
     limits, graded = Limits(interrupted=threading.Event()), {}
 
@@ -119,8 +118,7 @@ def _write_report(folder, submission, report):
     folder = folder / submission.student
     folder.mkdir(exist_ok=True)
     (folder / f"{report.assignment}.txt").write_text(f"{report}\n", encoding="utf-8")
-    text = json.dumps(report.as_dict(), indent=2) + "\n"
-    (folder / f"{report.assignment}.json").write_text(text, encoding="utf-8")
+    report.write_json(folder / f"{report.assignment}.json")
 
 
 def _write_table(path, results):

@@ -1,6 +1,5 @@
 """What `bnas grade` and `bnas handout` do: functions of the options that bnas.cli has read."""
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -8,10 +7,8 @@ from pathlib import Path
 from bnas.errors import InputError
 from bnas.grading import classroom, schools
 from bnas.grading.assignment import FOLDER, Assignment, find, hand_out
-from bnas.grading.grade import DEFAULT_SECRET, bounded_memory
+from bnas.grading.grade import DEFAULT_SECRET, SECRET_VARIABLE, bounded_memory
 from bnas.grading.grade import grade as graded
-
-SECRET_VARIABLE = "BNAS_GRADING_SECRET"
 
 
 def handout(options):
@@ -47,8 +44,7 @@ def grade(options):
         report = graded(assignment, options.submission, _secret(options))
     print(report)
     if options.json is not None:
-        text = json.dumps(report.as_dict(), indent=2) + "\n"
-        Path(options.json).write_text(text, encoding="utf-8")
+        report.write_json(options.json)
     return int(report.earned < report.points)
 
 
@@ -89,15 +85,15 @@ def _class(options):
         print(
             f"not graded, as only files that end in .py are, and no links: {names}", file=sys.stderr
         )
-    for folder in {submission.folder for submission in submissions}:
-        _hold_hidden(options, Assignment(folder, hidden=not options.public))
+    folders = {submission.folder for submission in submissions}
+    assignments = {folder: Assignment(folder, hidden=not options.public) for folder in folders}
+    for assignment in assignments.values():
+        _hold_hidden(options, assignment)
     if not options.public:
         _warn_of_default(options)
     jobs = options.jobs or 1
     with bounded_memory(jobs):
-        results = classroom.grade_all(
-            submissions, out, not options.public, _secret(options), jobs, print
-        )
+        results = classroom.grade_all(submissions, assignments, out, _secret(options), jobs, print)
     print(classroom.summary(results))
     print(f"{out / classroom.TABLE}, {out / classroom.FIGURE}, {out / classroom.REPORTS}")
 

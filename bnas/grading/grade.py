@@ -24,7 +24,7 @@ from bnas.grading.process import Limits, Process, Raised, Stopped, legible
 from bnas.grading.report import GradingReport, Outcome, TaskResult
 from bnas.grading.suite import Failure, equal, shown
 
-DEFAULT_SECRET = "bnas"
+SECRET_VARIABLE, DEFAULT_SECRET = "BNAS_GRADING_SECRET", "bnas"
 LARGEST_FILE = 1 << 18  # bytes of a submission
 LONGEST_MESSAGE = 4000  # characters, of a test
 MEMORY = 1 << 30  # bytes that the grader itself takes for a submission

@@ -1,6 +1,8 @@
 """What a grading found: tasks, tests, points, as text and as JSON."""
 
+import json
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
 from bnas.grading.confine import MEASURES
 
@@ -71,6 +73,11 @@ class GradingReport:
         """The report as JSON has it."""
         tasks = [asdict(task) | {"earned": task.earned} for task in self.tasks]
         return asdict(self) | {"points": self.points, "earned": self.earned, "tasks": tasks}
+
+    def write_json(self, path):
+        """Write the report as JSON into a file."""
+        text = json.dumps(self.as_dict(), indent=2) + "\n"
+        Path(path).write_text(text, encoding="utf-8")
 
     def __str__(self):
         tests = [test for task in self.tasks for test in task.tests]

@@ -194,9 +194,8 @@ def _cause(got, expected, right, causes, alike):
 
 def _digits(got, expected):
     """To how many digits of the largest expected entry all entries are right, if to 4 or more; else None."""
-    with np.errstate(all="ignore"):
-        off = np.abs(got.astype(np.float64) - expected).max(initial=0.0)
-        share = off / np.abs(expected.astype(np.float64)).max(initial=0.0)
+    off = np.abs(got.astype(np.float64) - expected).max(initial=0.0)
+    share = off / np.abs(expected.astype(np.float64)).max(initial=0.0)
     return int(-np.log10(share)) if got.dtype.kind == "f" and 0 < share < 1e-4 else None
 
 

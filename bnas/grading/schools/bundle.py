@@ -1,6 +1,7 @@
 """The files that a grader takes along to another machine, and the form of one that always answers."""
 
 import re
+import shutil
 import traceback
 from configparser import ConfigParser
 from pathlib import Path
@@ -35,6 +36,14 @@ def contents(assignment, hidden=True):
     return files_below(PACKAGE, "bnas") | {
         name: path for name, path in own.items() if path.is_file()
     }
+
+
+def copy(files, folder):
+    """Copy files, as of `contents`, into a folder that is made for them."""
+    for name, source in files.items():
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
 
 
 def requirements():

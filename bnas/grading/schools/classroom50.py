@@ -7,7 +7,6 @@ The bundle is readable by students, so it holds the public tests alone: the hidd
 import datetime
 import json
 import os
-import shutil
 from pathlib import Path
 
 from bnas.grading.grade import DEFAULT_SECRET
@@ -41,10 +40,7 @@ sys.exit(subprocess.run(command, env=environment).returncode)
 
 def write(assignment, path, secret):
     """The folder to put into CLASSROOM/autograders/, under the name of the assignment there."""
-    for name, source in bundle.contents(assignment, hidden=False).items():
-        target = path / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, target)
+    bundle.copy(bundle.contents(assignment, hidden=False), path)
     needed = ", ".join(f'"{text}"' for text in bundle.requirements())
     text = AUTOGRADER.format(name=assignment.name, requirements=needed)
     (path / "autograder.py").write_text(text, encoding="utf-8")

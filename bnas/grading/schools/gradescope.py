@@ -57,14 +57,13 @@ def result(report):
     """The content of results.json."""
     tests = []
     for number, task in enumerate(report.tasks, 1):
-        count = len(task.tests) or 1
         if task.fault or not task.tests:
             tests.append(
                 _test(f"{number}", task.title, 0.0, task.points, task.fault or "no test was run")
             )
             continue
+        points = task.points / len(task.tests)
         for position, test in enumerate(task.tests, 1):
-            points = task.points / count
             tests.append(
                 _test(
                     f"{number}.{position}",

@@ -7,18 +7,20 @@ as everywhere, so bnas and the assignment's folder have to be where nbgrader run
 
 import json
 
+from bnas.grading.grade import DEFAULT_SECRET, SECRET_VARIABLE
+
 SAVE = "%%writefile submission.py\n"
 TASK = """\
 # {title}
 from bnas.grading import Assignment, grade
 
 assignment = Assignment({folder!r}, hidden=False)
-secret = "bnas"
+secret = {secret!r}
 ### BEGIN HIDDEN TESTS
 import os
 
 assignment = Assignment({folder!r})
-secret = os.environ.get("BNAS_GRADING_SECRET", secret)
+secret = os.environ.get({variable!r}, secret)
 ### END HIDDEN TESTS
 assignment.tasks = [task for task in assignment.tasks if task.name == {name!r}]
 report = grade(assignment, "submission.py", secret)
@@ -35,8 +37,9 @@ def write(assignment, path, secret):
         _cell("handout", (folder / "README.md").read_text(encoding="utf-8"), locked=True),
         _cell("answer", SAVE + reference, solution=True),
     ]
+    known = {"folder": str(folder), "variable": SECRET_VARIABLE, "secret": DEFAULT_SECRET}
     for task in assignment.tasks:
-        text = TASK.format(title=task.title, name=task.name, folder=str(folder))
+        text = TASK.format(title=task.title, name=task.name, **known)
         cells.append(_cell(f"task-{task.name}", text, locked=True, points=task.points, code=True))
     notebook = {
         "cells": cells,

@@ -1,7 +1,6 @@
 """PrairieLearn: a question that is graded externally, and /grade/results/results.json."""
 
 import json
-import shutil
 import uuid
 from pathlib import Path
 
@@ -59,22 +58,19 @@ def write(assignment, path, secret):
         "tests/run.sh": RUN.format(name=name, requirements=needed),
         f"tests/{bundle.SECRET}": secret + "\n",
     }
-    for target, text in texts.items():
-        (path / target).parent.mkdir(parents=True, exist_ok=True)
-        (path / target).write_text(text, encoding="utf-8")
-    (path / "tests" / "run.sh").chmod(0o755)
     files = {f"tests/{target}": source for target, source in bundle.contents(assignment).items()}
     for shown in ("README.md", "starter.py"):
         files[f"clientFilesQuestion/{shown}"] = assignment.folder / shown
-    for target, source in files.items():
-        (path / target).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, path / target)
+    bundle.copy(files, path)
+    for target, text in texts.items():
+        (path / target).write_text(text, encoding="utf-8")
+    (path / "tests" / "run.sh").chmod(0o755)
     return [path]
 
 
 def result(report):
     """The content of results.json; the text of a test is shortened until all is below 1 MB."""
-    content = {
+    return {
         "gradable": True,
         "score": report.earned / report.points,
         "message": f"{report.earned:g} of {report.points} points",
@@ -93,7 +89,6 @@ def result(report):
             for task in report.tasks
         ],
     }
-    return content
 
 
 def main(arguments):
