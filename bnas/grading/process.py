@@ -24,6 +24,7 @@ WORKER = Path(__file__).with_name("worker.py")
 LARGEST_OUTPUT = 1 << 20  # bytes that a submission may print
 LONGEST_TEXT = 2000  # characters of what a submission says in an exception
 STARTING = 60  # seconds to import NumPy and be confined, on a busy machine
+ENDING = 2  # seconds to wait for killed processes, which end by themselves after that
 LONGEST_WAIT = 0.5  # seconds until an interruption is seen
 NO_ANSWER = "sent what is no answer"
 NOTHING, ANSWER = set(), {"result", "changed", "views"}  # parts of replies
@@ -292,6 +293,7 @@ class Process:
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.kill()
             self.process.wait()
+            self._outlive_its_own()
             self.sending.close()
             self.receiving.close()
             self.process.stdout.close()
@@ -302,6 +304,14 @@ class Process:
         if self.scratch.exists():
             with contextlib.suppress(OSError):
                 remove(self.scratch)
+
+    def _outlive_its_own(self):
+        """Wait until what the process has started is gone, too; a signal is sent before it has worked."""
+        deadline = time.monotonic() + ENDING
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            while time.monotonic() < deadline:
+                os.killpg(self.process.pid, 0)
+                time.sleep(0.002)
 
     def __enter__(self):
         return self
