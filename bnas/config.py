@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 
 from bnas.errors import InputError, argument
 
-DATASETS = ("digits", "mnist", "cifar10", "npz")
+DATASETS = ("digits", "fashion", "mnist", "cifar10", "npz")
 DISTANCES = ("frobenius", "l1", "cosine")
 CURVATURES = ("fisher", "ggn", "hvp")
 SURROGATES = ("clip", "identity", "polynomial", "tanh")
@@ -41,6 +41,7 @@ BENCH_SCALES = ("digits", "cifar", "darts")  # of a search step: image, channels
 
 LATER = (  # settings that runs of earlier versions lack
     "operations",
+    "tied_cells",
     "engine",
     "kernels",
     "hold_out",
@@ -201,6 +202,10 @@ class SearchConfig:
         most=200,
     )
     nodes: int = setting(4, "intermediate nodes of a cell", least=1, most=20)
+    tied_cells: bool = setting(
+        False,
+        "one cell for both kinds: normal and reduction cells have the same α and the same genotype",
+    )
     operations: str = setting(
         ", ".join(PRIMITIVES),
         "candidate operations of every edge, with commas between [axis M of α]",

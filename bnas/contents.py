@@ -189,7 +189,9 @@ def drawn_genotype(root, baseline, seed):
         return format_genotype(skip_genotype(nodes))
     searched = saved_config(SearchConfig, root) if has_run(root) else SearchConfig()
     rng = np.random.default_rng(seed)
-    return format_genotype(random_genotype(nodes, rng, searched.operation_names))
+    return format_genotype(
+        random_genotype(nodes, rng, searched.operation_names, searched.tied_cells)
+    )
 
 
 def named_genotype(name):

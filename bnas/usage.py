@@ -159,7 +159,8 @@ function gradient_cases(draw) in it, which returns for instance
 DATA = """\
 Read a data set and print its splits, their statistics, and the first image of each.
 
-digits are bundled; --data-dir names the folder of the published files of mnist or cifar10.
+digits and fashion are bundled; --data-dir names the folder of the published files of mnist (or of
+Fashion-MNIST, which has the same format) or cifar10.
 npz is a file of your own, which --data-dir names. np.savez writes it, with the keys
 train_images, train_labels, test_images, test_labels, and optionally validation_images,
 validation_labels (otherwise every 5th training image of a class is for validation).

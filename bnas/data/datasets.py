@@ -18,15 +18,14 @@ from bnas.errors import InputError, argument
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 # The first place is that of an installed package, the second that of the source tree.
-_DIGITS_PLACES = (
-    _PACKAGE / "bundled" / "optdigits.csv.gz",
-    _PACKAGE.parent / "data" / "optdigits.csv.gz",
-)
+_BUNDLED = _PACKAGE / "bundled", _PACKAGE.parent / "data"
 _Raw = tuple[np.ndarray, np.ndarray]  # images (N, C, H, W), uint8 or floats, and labels (N,)
 # cifar10 as DARTS trains a found network (Liu et al. 2019, arXiv 1806.09055); its search leaves
 # cutout out. No flip of a digit, for mirrored it is none; no cutout, for one stroke tells 3 from 8.
+# Mirrored clothes are clothes.
 _AUGMENTATIONS = {
     "digits": Augmentation(crop_padding=1),
+    "fashion": Augmentation(crop_padding=1, flip=True),
     "mnist": Augmentation(crop_padding=2),
     "cifar10": Augmentation(crop_padding=4, flip=True, cutout=16),
 }
@@ -137,7 +136,9 @@ def load_dataset(name: str, data_dir=None, limit: int | None = None) -> Dataset:
 
     name, and the fixed stratified split (i counts the images of one class in file order):
       "digits"   bundled, 1x8x8: i mod 5 = 0 is test, 1 validation, 2 to 4 train;
-      "mnist"    1x28x28: of the training files i mod 6 = 0 is validation; t10k is test;
+      "fashion"  bundled, 1x14x14: 400 images a class of Fashion-MNIST are train, 100 validation, 100 test;
+      "mnist"    1x28x28: of the training files i mod 6 = 0 is validation; t10k is test (the published files
+                 of Fashion-MNIST have the same names and format);
       "cifar10"  3x32x32: of the data_batch_[1-5].bin that are there (at least one) i mod 5 = 0 is
                  validation; test_batch.bin is test;
       "npz"      a file of one's own, with the arguments of `dataset_from_arrays` for its keys.
@@ -145,8 +146,8 @@ def load_dataset(name: str, data_dir=None, limit: int | None = None) -> Dataset:
     limit: keep at most so many training images, and of validation and test the same fraction (at
       least one image), each class in proportion. The normalisation stays that of all training
       images, so a model trained on fewer can be evaluated on all.
-    The named sets have an augmentation: a crop after 1 (digits), 2 (mnist) or 4 (cifar10) pixels
-    of padding, and for cifar10 flip and cutout 16 as well.
+    The named sets have an augmentation: a crop after 1 (digits, fashion), 2 (mnist) or 4 (cifar10)
+    pixels of padding, for fashion and cifar10 a flip, and for cifar10 cutout 16 as well.
     Raises InputError for an unknown name, a missing or damaged file, a limit below 1.
     """
     if name == "npz":
@@ -227,13 +228,26 @@ def _assemble(name: str, classes: int, raw, limit: int | None, augmentation) -> 
     return Dataset(name, classes, *splits, mean, std, augmentation)
 
 
-def _load_digits(data_dir) -> tuple[_Raw, _Raw, _Raw]:
+def _bundled(name: str, file: str, data_dir) -> Path:
+    """The path of a file that comes with bnas."""
     if data_dir is not None:
-        raise InputError("the digits are bundled with bnas: leave out ", argument("data_dir"))
-    path = _first_file(_DIGITS_PLACES, "the bundled digits (reinstall bnas)")
+        raise InputError(f"the {name} are bundled with bnas: leave out ", argument("data_dir"))
+    return _first_file([place / file for place in _BUNDLED], f"the bundled {name} (reinstall bnas)")
+
+
+def _load_digits(data_dir) -> tuple[_Raw, _Raw, _Raw]:
+    path = _bundled("digits", "optdigits.csv.gz", data_dir)
     images, labels = read_digits(path)
     turn = _rank_in_class(labels) % 5
     return tuple((images[part], labels[part]) for part in (turn > 1, turn == 1, turn == 0))
+
+
+def _load_fashion(data_dir) -> tuple[_Raw, _Raw, _Raw]:
+    arrays = read_npz(_bundled("fashion images", "fashion.npz", data_dir))
+    return tuple(
+        (arrays[f"{part}_images"][:, None], arrays[f"{part}_labels"])
+        for part in ("train", "validation", "test")
+    )
 
 
 def _load_mnist(data_dir) -> tuple[_Raw, _Raw, _Raw]:
@@ -277,7 +291,12 @@ def _load_cifar10(data_dir) -> tuple[_Raw, _Raw, _Raw]:
     return *_hold_out(images, labels, every=5), test
 
 
-_LOADERS = {"digits": _load_digits, "mnist": _load_mnist, "cifar10": _load_cifar10}
+_LOADERS = {
+    "digits": _load_digits,
+    "fashion": _load_fashion,
+    "mnist": _load_mnist,
+    "cifar10": _load_cifar10,
+}
 
 
 def _folder(name: str, data_dir) -> Path:

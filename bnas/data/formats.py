@@ -13,7 +13,7 @@ import numpy as np
 from bnas.errors import InputError
 from bnas.npy import MAGIC, most_unpacked, read_array
 
-CLASSES = 10  # of each of the three
+CLASSES = 10  # of each of them
 _CIFAR10_SHAPE = (3, 32, 32)
 _GZIP_MAGIC = b"\x1f\x8b"
 

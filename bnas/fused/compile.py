@@ -93,10 +93,10 @@ class FusedSupernet(Compiled):
         if batch == 0:
             return model(x, alpha)
         weights = model.mixing_weights(model.alpha if alpha is None else alpha)
-        by_kind = weights[..., 0, :, :], weights[..., 1, :, :]
+        rows = [weights[..., row, :, :] for row in range(len(model.alpha))]
         older = newer = self.fused_stem(x)
         for cell, fused_cell in zip(model.cells, self.fused_cells):
-            own = by_kind[cell.reduction]
+            own = rows[model.row(cell)]
             older, newer = newer, fused_cell(older, newer, batch, own, *model.active(cell))
         return model.classifier(mean_of_lanes(newer, batch))
 

@@ -9,6 +9,7 @@ from bnas.errors import InputError, argument
 from bnas.search.dcp import Search
 from bnas.search.paths import restricted_accuracy
 from bnas.search.phases import ChildPhase, SupervisedPhase
+from bnas.space.alpha import for_both_kinds
 from bnas.space.genotype import genotype_of_strengths
 
 
@@ -92,7 +93,7 @@ class CPSearch(Search):
 
     def search_epoch(self, number, rng, progress):
         figures = super().search_epoch(number, rng, progress)
-        return {**figures, "active": self.active.tolist()}
+        return {**figures, "active": for_both_kinds(self.active).tolist()}
 
     def reduce(self, count, rng):
         """Score and drop until `count` operations an edge are left (algorithm 9)."""

@@ -14,18 +14,19 @@ INITIAL_PSI = 1.0
 
 
 def weight_norms(supernet):
-    """R(w_{e,m}) = ‖w‖² (Eq. 4.53), array (2, E, M) in the order of α.
+    """R(w_{e,m}) = ‖w‖² (Eq. 4.53), array of the shape of α.
 
-    Averaged over the cells of a kind, all of which α's row serves. In a 1-bit supernet w is the
+    Averaged over the cells that a row of α serves. In a 1-bit supernet w is the
     reconstruction β ∘ sign ŵ.
     """
     norms = np.zeros(supernet.alpha.shape)
-    cells = np.zeros(2)
+    cells = np.zeros(len(norms))
     for cell in supernet.cells:
-        cells[int(cell.reduction)] += 1
+        row = supernet.row(cell)
+        cells[row] += 1
         for e, candidates in enumerate(cell.edges):
             for m, candidate in enumerate(candidates):
-                norms[int(cell.reduction), e, m] += candidate.squared_norm()
+                norms[row, e, m] += candidate.squared_norm()
     return norms / np.maximum(cells, 1)[:, None, None]
 
 

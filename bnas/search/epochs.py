@@ -15,7 +15,13 @@ from bnas.kernels import buffers
 from bnas.nn import join_states, part_of, require_alike, without
 from bnas.search.remedies import perturbation_selection, temperature_at, too_many_skips
 from bnas.search.strategy import Strategy
-from bnas.space.alpha import decided_edges, edge_entropies, mask_genotype, mixing_weights
+from bnas.space.alpha import (
+    decided_edges,
+    edge_entropies,
+    for_both_kinds,
+    mask_genotype,
+    mixing_weights,
+)
 from bnas.space.genotype import discretise, edges
 from bnas.space.skeleton import reduction_layers
 
@@ -82,7 +88,8 @@ class PhasedSearch(Strategy):
         schedule: a list of Epoch.
         phase: the phase in force.
         deciding: the supernet whose α is the answer.
-        selection: what the genotype keeps, bool (2, E, M), where it goes by perturbation; all False until then.
+        selection: what the genotype keeps, bool of the shape of α, where it goes by perturbation; all False
+            until then.
         decided: what `decided_edges` said of the supernet of the last epoch.
 
     Raises InputError where skips are to be counted and there is no normal cell, and for a warm-up of no epoch.
@@ -141,7 +148,7 @@ class PhasedSearch(Strategy):
             "round": epoch.round,
             "phase": epoch.step.name,
             **figures,
-            "alpha": supernet.alpha.data.tolist(),
+            "alpha": for_both_kinds(supernet.alpha.data).tolist(),
             "temperature": supernet.temperature,
             "entropy": float(edge_entropies(weights).mean()),
             "max_alpha": float(np.abs(supernet.alpha.data[... if mask is None else mask]).max()),
@@ -174,8 +181,9 @@ class PhasedSearch(Strategy):
         """What there is to say of a candidate (cell, edge, number) that has won its edge."""
         kind, e, m = entry
         i, j = edges(self.config.nodes)[e]
+        cell = "cell" if self.config.tied_cells else f"{CELLS[kind]} cell"
         return (
-            f"edge {i} → {j} of the {CELLS[kind]} cell is decided, hardly to return: "
+            f"edge {i} → {j} of the {cell} is decided, hardly to return: "
             f"{self.config.operation_names[m]} weighs {weight:.3f}, the others learn next to nothing"
         )
 

@@ -34,21 +34,22 @@ class EvolutionSearch(IndividualsSearch):
         """A random genotype at first, then the mutated one of the winner of a tournament."""
         config = self.config
         if number < config.population:
-            return random_genotype(config.nodes, rng, config.operation_names)
+            return random_genotype(config.nodes, rng, config.operation_names, config.tied_cells)
         drawn = rng.choice(config.population, config.tournament, replace=False)
         living = number - config.population + drawn  # the youngest
         winner = max(living.tolist(), key=lambda k: self.accuracies[k])
-        return mutate(self.individual(winner), rng, config.operation_names)
+        return mutate(self.individual(winner), rng, config.operation_names, config.tied_cells)
 
 
-def mutate(genotype, rng, operations):
+def mutate(genotype, rng, operations, tied=False):
     """`genotype` with one operation or one predecessor changed, of either cell, drawn evenly.
 
     Which of the two is as likely as the other, where both are possible: node 2 has no other predecessors, and a
-    space of one operation no other operation. A genotype that cannot change at all stays.
+    space of one operation no other operation. A genotype that cannot change at all stays. tied: the normal cell
+    changes, and the reduction cell is what it has become.
     """
     cells = {"normal": list(genotype.normal), "reduce": list(genotype.reduce)}
-    name = ("normal", "reduce")[rng.integers(2)]
+    name = "normal" if tied else ("normal", "reduce")[rng.integers(2)]
     pairs = cells[name]
     operations = [operation for operation in operations if operation != "none"]
     kinds = ["operation"] * (len(operations) > 1) + ["predecessor"] * (len(pairs) > 2)
@@ -65,4 +66,5 @@ def mutate(genotype, rng, operations):
         pairs[k] = pairs[k][0], others[rng.integers(len(others))]
         first = k - k % 2
         pairs[first : first + 2] = sorted(pairs[first : first + 2], key=lambda pair: pair[1])
-    return genotype._replace(**{name: tuple(pairs)})
+    changed = genotype._replace(**{name: tuple(pairs)})
+    return changed._replace(reduce=changed.normal) if tied else changed

@@ -12,4 +12,5 @@ class RandomSearch(IndividualsSearch):
 
     def propose(self, number, rng):
         """A genotype drawn uniformly."""
-        return random_genotype(self.config.nodes, rng, self.config.operation_names)
+        config = self.config
+        return random_genotype(config.nodes, rng, config.operation_names, config.tied_cells)

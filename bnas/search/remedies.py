@@ -23,7 +23,7 @@ def entropy_gradient(alpha, temperature, mask, reward):
 
     A reward that falls over time keeps the operations in competition at first (Kim et al., Learning Architectures
     for Binary Networks, ECCV 2020, where it falls exponentially); a negative one makes α decide. mask: as of
-    `mixing_weights`. Shapes (2, E, M).
+    `mixing_weights`. Shapes: that of α.
     """
     weights = mixing_weights(alpha, temperature, mask)
     logs = np.log(np.where(weights > 0, weights, 1))
@@ -37,7 +37,7 @@ def too_many_skips(genotype, most):
 
 
 def perturbation_selection(supernet, split, rng, cost):
-    """What the supernet's accuracy suffers most without, as a mask bool (2, E, M) for `mask_genotype`.
+    """What the supernet's accuracy suffers most without, as a mask of the shape of α for `mask_genotype`.
 
     The size of α does not tell how much an operation matters (Wang et al., Rethinking Architecture Selection in
     Differentiable NAS, ICLR 2021). Edge by edge, in random order, each operation is left out in turn; that whose
@@ -63,11 +63,11 @@ def perturbation_selection(supernet, split, rng, cost):
 
     pairs = edges(supernet.cells[0].nodes)
     real = [m for m, name in enumerate(operations) if name != "none"]
-    for number in rng.permutation(2 * len(pairs)):
+    for number in rng.permutation(len(alpha) * len(pairs)):
         kind, e = divmod(int(number), len(pairs))
         missed = min(real, key=lambda m: spare(entries(kind, e, m)))
         mask[kind, e] = np.arange(len(operations)) == missed
-    for kind in range(2):
+    for kind in range(len(alpha)):
         for node in range(2, pairs[-1][1] + 1):
             into = [e for e, (_, j) in enumerate(pairs) if j == node]
             if len(into) > 2:

@@ -18,7 +18,7 @@ class SharedSearch(DirectSearch):
     are compared on the validation images with the weights that they share, batch norms going by the images.
 
     Attributes:
-        best: the mask of the best genotype, bool (2, E, M); all False until the last epoch has ended.
+        best: the mask of the best genotype, bool of the shape of α; all False until the last epoch has ended.
     """
 
     def __init__(self, config, dataset):
@@ -82,6 +82,7 @@ class PathPhase(SupervisedPhase):
 
 
 def random_path(supernet, rng):
-    """The mask of a genotype drawn uniformly, bool (2, E, M)."""
-    nodes = supernet.cells[0].nodes
-    return genotype_mask(random_genotype(nodes, rng, supernet.operations), supernet.operations)
+    """The mask of a genotype drawn uniformly, bool of the shape of α."""
+    kinds, nodes = len(supernet.alpha), supernet.cells[0].nodes
+    genotype = random_genotype(nodes, rng, supernet.operations, tied=kinds == 1)
+    return genotype_mask(genotype, supernet.operations)[:kinds]

@@ -144,5 +144,6 @@ def new_supernet(config, dataset, precision, rng):
         precision,
         rng,
         config.operation_names,
+        config.tied_cells,
     )
     return fused.compile(supernet) if config.engine == "fused" else supernet

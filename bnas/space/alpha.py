@@ -1,7 +1,7 @@
 """What the architecture logits α of a search say, and masks: which candidates of a supernet take part.
 
 All arrays have the shape of α: (2, E, M), M candidates on each of the E edges of the normal and of the
-reduction cell; what is computed edge by edge takes other axes before them too.
+reduction cell, or (1, E, M) where the two are one; what is computed edge by edge takes other axes before them too.
 """
 
 import numpy as np
@@ -24,6 +24,11 @@ def mixing_weights(alpha, temperature=1.0, mask=None):
     largest = np.where(mask.any(axis=-1), logits.max(axis=-1), 0)
     weights = np.exp(logits - largest[..., None])
     return weights / np.maximum(weights.sum(axis=-1, keepdims=True), 1)
+
+
+def for_both_kinds(rows):
+    """`rows`, one for each row of α, as (2, ...): where both kinds of cell share a row, it stands twice."""
+    return np.broadcast_to(rows, (2, *np.shape(rows)[1:]))
 
 
 def edge_entropies(weights):
@@ -70,10 +75,10 @@ def mask_genotype(mask, operations=PRIMITIVES):
     mask = np.asarray(mask, bool)
     nodes = number_of_nodes(mask.shape[1])
     pairs, cells = edges(nodes), []
-    for kind in range(2):
-        kept = [(*pairs[e], operations[m]) for e, m in np.argwhere(mask[kind])]
+    for rows in mask:
+        kept = [(*pairs[e], operations[m]) for e, m in np.argwhere(rows)]
         if [j for _, j, _ in kept] != [j for j in range(2, nodes + 2) for _ in range(2)] or (
-            mask[kind].sum(axis=-1) > 1
+            rows.sum(axis=-1) > 1
         ).any():
             raise ValueError("mask_genotype: every node needs two edges of one candidate each")
         if any(name == "none" for *_, name in kept):
@@ -82,4 +87,4 @@ def mask_genotype(mask, operations=PRIMITIVES):
             )
         cells.append(tuple((name, i) for i, _, name in kept))
     concat = tuple(range(2, nodes + 2))
-    return Genotype(cells[0], concat, cells[1], concat)
+    return Genotype(cells[0], concat, cells[-1], concat)

@@ -10,13 +10,14 @@ from bnas.space.genotype import Genotype
 from bnas.space.operations import distinct_names
 
 
-def random_genotype(nodes, rng, operations=PRIMITIVES):
+def random_genotype(nodes, rng, operations=PRIMITIVES, tied=False):
     """A genotype of `nodes` nodes, drawn evenly: two distinct predecessors a node, an operation for each.
 
     Args:
         nodes: intermediate nodes of each cell, 1 or more.
         rng: numpy.random.Generator.
         operations: names to draw from; `none` is left out.
+        tied: whether the reduction cell is the normal cell once more.
 
     Raises InputError for repeated names or none other than `none`.
     """
@@ -29,7 +30,8 @@ def random_genotype(nodes, rng, operations=PRIMITIVES):
             for predecessor in sorted(rng.choice(node, 2, replace=False))
         )
 
-    return _genotype(nodes, cell)
+    genotype = _genotype(nodes, cell)
+    return genotype._replace(reduce=genotype.normal) if tied else genotype
 
 
 def skip_genotype(nodes):

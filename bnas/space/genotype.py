@@ -62,14 +62,14 @@ def discretise(alpha, operations=PRIMITIVES):
     section 2.4). Of equals, the edge or operation with the lower index wins. The pairs of a node
     are ordered by predecessor, and the output concatenates all intermediate nodes.
 
-    alpha: (2, E, M), any real dtype; cell 0 is normal, cell 1 the reduction cell. operations: the
-    M names of the search space in the order of alpha's last axis; `none` may stand anywhere or be
+    alpha: (2, E, M), any real dtype; cell 0 is normal, cell 1 the reduction cell; (1, E, M) if they are one.
+    operations: the M names of the search space in the order of alpha's last axis; `none` may stand anywhere or be
     absent. Raises ValueError for another shape, NaN or infinity, InputError for repeated names or
     none other than `none`.
     """
     operations = distinct_names(operations)
     alpha = np.asarray(alpha, dtype=np.float64)
-    if alpha.ndim != 3 or alpha.shape[0] != 2 or alpha.shape[2] != len(operations):
+    if alpha.ndim != 3 or alpha.shape[0] not in (1, 2) or alpha.shape[2] != len(operations):
         raise ValueError(f"alpha has shape {alpha.shape}, expected (2, E, {len(operations)})")
     if not np.isfinite(alpha).all():
         raise ValueError("alpha holds NaN or infinity: the search that made it has diverged")
@@ -84,12 +84,12 @@ def discretise(alpha, operations=PRIMITIVES):
 def genotype_of_strengths(strengths, operations=PRIMITIVES):
     """The genotype of each edge's strongest operation other than `none`, on each node's two strongest edges.
 
-    Of equals, the edge or operation with the lower index wins. strengths: (2, E, M), finite.
+    Of equals, the edge or operation with the lower index wins. strengths: (2, E, M) or (1, E, M), finite.
     """
     nodes = number_of_nodes(strengths.shape[1])
-    normal, reduce = (_strongest_pairs(cell, nodes, operations) for cell in strengths)
+    cells = [_strongest_pairs(cell, nodes, operations) for cell in strengths]
     concat = tuple(range(2, nodes + 2))
-    return Genotype(normal, concat, reduce, concat)
+    return Genotype(cells[0], concat, cells[-1], concat)
 
 
 def _strongest_pairs(strengths, nodes, operations):

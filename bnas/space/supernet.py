@@ -72,8 +72,8 @@ class Restriction(NamedTuple):
     """Which candidates of a supernet take part.
 
     Attributes:
-        mask: bool (2, E, M).
-        numbers: for each kind of cell and each edge, those of the candidates that do, a list.
+        mask: bool, of the shape of α.
+        numbers: for each row of α and each edge, those of the candidates that do, a list.
     """
 
     mask: np.ndarray
@@ -91,16 +91,26 @@ class Supernet(Skeleton):
         precision: bnas.space.REAL for the Parent, BINARY (or another) for the Child.
         rng: numpy.random.Generator for the initial weights and α.
         operations: names of bnas.space.OPERATIONS, the candidates of every edge.
+        tied: whether both kinds of cell have the same logits.
 
     Attributes:
-        alpha: Parameter (2, E, M), logits of the normal (0) and the reduction cell (1).
+        alpha: Parameter (2, E, M), logits of the normal (0) and the reduction cell (1); (1, E, M) if tied.
         operations: the names along axis M of α.
         temperature: T of softmax(α / T); below 1 it sharpens. Not part of the state.
         restriction: the Restriction in force, or None; see `restrict`. Not part of the state.
     """
 
     def __init__(
-        self, in_channels, classes, channels, layers, nodes, precision, rng, operations=PRIMITIVES
+        self,
+        in_channels,
+        classes,
+        channels,
+        layers,
+        nodes,
+        precision,
+        rng,
+        operations=PRIMITIVES,
+        tied=False,
     ):
         self.operations = search_space(operations)
         self.temperature, self.restriction = 1.0, None
@@ -118,21 +128,25 @@ class Supernet(Skeleton):
             )
 
         super().__init__(in_channels, classes, channels, layers, make_cell, rng)
-        shape = (2, len(edges(nodes)), len(self.operations))
+        shape = (1 if tied else 2, len(edges(nodes)), len(self.operations))
         self.alpha = nn.Parameter((INITIAL_ALPHA * rng.standard_normal(shape)).astype(np.float32))
 
     def forward(self, x, alpha=None):
         """Logits (B, N) of images (B, C, H, W).
 
-        `alpha` stands in for the supernet's own: a Tensor (2, E, M), or (B, 2, E, M), a copy for each
-        sample, whose gradient is then each sample's own share (Eqs. 4.36-4.41).
+        `alpha` stands in for the supernet's own: a Tensor of its shape, or (B, ...), a copy for each sample,
+        whose gradient is then each sample's own share (Eqs. 4.36-4.41).
         """
         weights = self.mixing_weights(self.alpha if alpha is None else alpha)
         older = newer = self.stem(x if isinstance(x, Tensor) else Tensor(x))
         for cell in self.cells:
-            own = weights[..., int(cell.reduction), :, :]
+            own = weights[..., self.row(cell), :, :]
             older, newer = newer, cell(older, newer, own, *self.active(cell))
         return self.classify(newer)
+
+    def row(self, cell):
+        """The row of α that a cell goes by: that of its kind, or the only one."""
+        return min(int(cell.reduction), len(self.alpha) - 1)
 
     def mixing_weights(self, alpha):
         """softmax(α / T) over the candidates that take part, a Tensor of the shape of `alpha`."""
@@ -151,7 +165,7 @@ class Supernet(Skeleton):
 
     def active(self, cell):
         """The numbers of the candidates of a cell that take part, as its last argument; () for all."""
-        return () if self.restriction is None else (self.restriction.numbers[int(cell.reduction)],)
+        return () if self.restriction is None else (self.restriction.numbers[self.row(cell)],)
 
     def active_modules(self):
         """The modules that take part: all but those of the candidates that are left out."""
@@ -159,13 +173,13 @@ class Supernet(Skeleton):
             return self.modules()
         idle = set()
         for cell in self.cells:
-            mask = self.restriction.mask[int(cell.reduction)]
+            mask = self.restriction.mask[self.row(cell)]
             for e, m in np.argwhere(~mask):
                 idle.update(cell.edges[e][m].modules())
         return [module for module in self.modules() if module not in idle]
 
     def restrict(self, mask):
-        """From now on only the candidates of `mask`, bool (2, E, M), take part; None: all.
+        """From now on only the candidates of `mask`, bool of the shape of α, take part; None: all.
 
         The others are not computed and weigh 0, the softmax being over those that take part. An edge
         without any contributes nothing; every node needs one edge that does, or ValueError is raised.
