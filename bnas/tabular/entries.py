@@ -59,6 +59,11 @@ def train_entry(settings):
     return {"loss": losses, "validation": validation, "test": test, "seconds": seconds}
 
 
+def image_shape(dataset):
+    """(C, H, W) of the images of a data set."""
+    return _dataset(dataset).image_shape
+
+
 def _right(share, split):
     """How many images of a split a share of them are."""
     return round(share * len(split))
