@@ -38,6 +38,7 @@ _MODULES = (
     "fused",
     "packed",
     "plots",
+    "sweeps",
 )
 _ALIASES = {"genotypes": "bnas.space.published"}
 

@@ -38,6 +38,7 @@ FLOORS = {
     "bnas.results": 6,
     "bnas.comparison": 6,
     "bnas.grading": 6,
+    "bnas.sweeps": 6,
     "bnas.commands": 6,
     "bnas.usage": 6,
     "bnas.cli": 6,
