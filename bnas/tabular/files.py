@@ -23,13 +23,13 @@ from pathlib import Path
 
 import numpy as np
 
+from bnas.config import PRECISIONS
 from bnas.errors import InputError
 from bnas.npy import read_archive
 from bnas.runs.files import atomic_write, explain, read_json, to_json
 from bnas.tabular.space import architectures
 
 FORMAT = 1
-PRECISIONS = ("binary", "real")
 COSTS = ("parameters", "bits", "binary_macs", "real_macs", "packed_bytes", "packed_latency")
 DESCRIPTION = "table.json"
 

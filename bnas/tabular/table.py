@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bnas.config import PRECISIONS
 from bnas.errors import InputError
 from bnas.space.genotype import shorten
 from bnas.tabular import files
@@ -208,7 +209,7 @@ class Table:
     def total_seconds(self, dataset=None, precision=None):
         """What all trainings took together: of a data set or all, of a precision or both."""
         datasets = self.datasets if dataset is None else (dataset,)
-        precisions = files.PRECISIONS if precision is None else (precision,)
+        precisions = PRECISIONS if precision is None else (precision,)
         return sum(
             float(self._arrays(name, which)[f"{which}_seconds"].sum(dtype=np.float64))
             for name, which in product(datasets, precisions)
@@ -224,7 +225,7 @@ class Table:
             raise InputError(
                 f"the table has no data set {shorten(dataset)}; it has {', '.join(self.datasets)}"
             )
-        if precision not in files.PRECISIONS:
+        if precision not in PRECISIONS:
             raise InputError(f"expected the precision binary or real, got {shorten(precision)}")
         return self.datasets[dataset]
 

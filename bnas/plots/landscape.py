@@ -1,0 +1,93 @@
+"""The landscape of a table: accuracy against size, and 1-bit networks against their real twins."""
+
+from matplotlib.lines import Line2D
+
+from bnas.plots.epochs import draw_legend
+from bnas.plots.figure import Figure
+
+# Of 0 to 4 convolutions: dark to light, so that the order shows in greyscale as well, with markers of their own.
+_COLORS = ("#3B0F70", "#0072B2", "#009E73", "#E69F00", "#F0E442")
+_MARKERS = ("s", "^", "o", "D", "v")
+_NOISE = {"color": "#000000", "linewidth": 1.5, "capsize": 3}
+
+
+def landscape_figure(table, landscapes):
+    """Test accuracies of all architectures, a row for each data set, coloured by the number of convolutions.
+
+    Left against the size of the 1-bit network, right against its real twin. The bar at the left shows which
+    difference of two means is told from noise.
+
+    table: bnas.tabular.Table. landscapes: {data set: what `bnas.tabular.landscape` says of it}.
+    """
+    figure = Figure(figsize=(9.6, 1.0 + 3.7 * len(landscapes)), layout="constrained")
+    panels = figure.subplots(len(landscapes), 2, squeeze=False)
+    for row, (dataset, found) in zip(panels, landscapes.items()):
+        means = {
+            precision: 100 * table.accuracies(dataset, "test", precision).mean(axis=1)
+            for precision in ("binary", "real")
+        }
+        kilobits = table.datasets[dataset]["bits"] / 1000
+        _draw_size(row[0], kilobits, means["binary"], table.convolutions, found)
+        _draw_twins(row[1], means["real"], means["binary"], table.convolutions, found)
+        seeds = f"mean of {found.seeds} seeds" if found.seeds > 1 else "1 seed"
+        row[0].set_title(f"{dataset}: 1-bit networks, {seeds}", loc="left")
+        row[1].set_title(f"{dataset}: beside their real twins", loc="left")
+        for ax in row:
+            ax.set_ylabel("test accuracy, 1-bit (%)")
+            ax.grid(color="#DDDDDD", linewidth=0.6)
+            ax.set_axisbelow(True)
+    legend = [
+        Line2D([], [], label=f"{count} convolution{'' if count == 1 else 's'}", **_style(count))
+        for count in sorted(set(table.convolutions.tolist()))
+    ]
+    draw_legend(figure, legend, columns=5)
+    return figure
+
+
+def _draw_size(ax, kilobits, accuracies, convolutions, found):
+    _draw_points(ax, kilobits, accuracies, convolutions)
+    ax.set_xlabel("size of the 1-bit network (kbit)")
+    if found.seeds > 1:
+        left, right = ax.get_xlim()
+        width = right - left
+        ax.set_xlim(left - 0.08 * width, right)
+        middle, half = 100 * found.median, 50 * found.distinguishable
+        ax.errorbar(left - 0.03 * width, middle, half, label="told from noise", **_NOISE)
+    text = (
+        f"rank correlation between seeds {found.spearman:.2f}\n"
+        f"explained by the number of convolutions {100 * found.explained:.0f} %"
+    )
+    ax.annotate(text, (0.98, 0.03), xycoords="axes fraction", ha="right", va="bottom", fontsize=9)
+
+
+def _draw_twins(ax, real, binary, convolutions, found):
+    _draw_points(ax, real, binary, convolutions)
+    ax.set_xlabel("test accuracy, real twin (%)")
+    low, high = max(real.min(), binary.min()), min(real.max(), binary.max())
+    if low < high:  # where equal accuracies lie, as far as the panel shows it
+        ax.plot(
+            [low, high], [low, high], color="#666666", linewidth=1, linestyle="--", label="equal"
+        )
+    text = f"Kendall's τ {found.twin_kendall:.2f}, NDCG {found.twin_ndcg:.2f}"
+    ax.annotate(text, (0.98, 0.03), xycoords="axes fraction", ha="right", va="bottom", fontsize=9)
+
+
+def _draw_points(ax, x, y, convolutions):
+    for count in sorted(set(convolutions.tolist())):
+        chosen = convolutions == count
+        ax.plot(x[chosen], y[chosen], label=str(count), **_style(count))
+    bottom, top = ax.get_ylim()
+    ax.set_ylim(bottom - 0.16 * (top - bottom), top)  # for the text
+
+
+def _style(count):
+    kind = min(count, len(_COLORS) - 1)
+    return {
+        "linestyle": "none",
+        "marker": _MARKERS[kind],
+        "color": _COLORS[kind],
+        "markersize": 4.5,
+        "markeredgecolor": "#333333",
+        "markeredgewidth": 0.3,
+        "alpha": 0.8,
+    }
