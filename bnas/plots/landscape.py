@@ -8,7 +8,8 @@ from bnas.plots.figure import Figure
 # Of 0 to 4 convolutions: dark to light, so that the order shows in greyscale as well, with markers of their own.
 _COLORS = ("#3B0F70", "#0072B2", "#009E73", "#E69F00", "#F0E442")
 _MARKERS = ("s", "^", "o", "D", "v")
-_NOISE = {"color": "#000000", "linewidth": 1.5, "capsize": 3}
+_BAR = {"color": "#000000", "linestyle": "none", "marker": "$\\mathrm{I}$", "markersize": 9}
+_EQUAL = {"color": "#666666", "linewidth": 1, "linestyle": "--"}
 
 
 def landscape_figure(table, landscapes):
@@ -40,6 +41,9 @@ def landscape_figure(table, landscapes):
         Line2D([], [], label=f"{count} convolution{'' if count == 1 else 's'}", **_style(count))
         for count in sorted(set(table.convolutions.tolist()))
     ]
+    if any(found.seeds > 1 for found in landscapes.values()):
+        legend.append(Line2D([], [], label="least difference told from noise", **_BAR))
+    legend.append(Line2D([], [], label="equal accuracies", **_EQUAL))
     draw_legend(figure, legend, columns=5)
     return figure
 
@@ -52,7 +56,7 @@ def _draw_size(ax, kilobits, accuracies, convolutions, found):
         width = right - left
         ax.set_xlim(left - 0.08 * width, right)
         middle, half = 100 * found.median, 50 * found.distinguishable
-        ax.errorbar(left - 0.03 * width, middle, half, label="told from noise", **_NOISE)
+        ax.errorbar(left - 0.03 * width, middle, half, color="#000000", capsize=3)
     text = (
         f"rank correlation between seeds {found.spearman:.2f}\n"
         f"explained by the number of convolutions {100 * found.explained:.0f} %"
@@ -65,9 +69,7 @@ def _draw_twins(ax, real, binary, convolutions, found):
     ax.set_xlabel("test accuracy, real twin (%)")
     low, high = max(real.min(), binary.min()), min(real.max(), binary.max())
     if low < high:  # where equal accuracies lie, as far as the panel shows it
-        ax.plot(
-            [low, high], [low, high], color="#666666", linewidth=1, linestyle="--", label="equal"
-        )
+        ax.plot([low, high], [low, high], label="equal", **_EQUAL)
     text = f"Kendall's τ {found.twin_kendall:.2f}, NDCG {found.twin_ndcg:.2f}"
     ax.annotate(text, (0.98, 0.03), xycoords="axes fraction", ha="right", va="bottom", fontsize=9)
 

@@ -39,8 +39,8 @@ def _trainings(found, number, dataset, precision, epoch, seed):
     epoch = found.check_epoch(epoch, dataset, precision)
     yield f"{dataset}, {precision}, after {epoch} of {epochs} epochs"
     yield f"{'seed':>6}{'training loss':>16}{'validation':>13}{'test':>10}{'seconds':>10}"
-    seeds = [*range(found.seeds(dataset, precision)), None] if seed is None else [seed]
-    for one in seeds:
+    seeds = list(range(found.seeds(dataset, precision))) if seed is None else [seed]
+    for one in seeds + [None] * (len(seeds) > 1):
         entry = found.query(number, dataset, epoch, one, precision)
         accuracies = f"{entry.validation_accuracy:>13.2%}{entry.test_accuracy:>10.2%}"
         name = "mean" if one is None else one
