@@ -411,6 +411,12 @@ def _table(command):
         default="landscape.png",
         help="the PNG file (./landscape.png)",
     )
+    plot.add_argument(
+        "--by",
+        metavar="NAME",
+        default="convolutions",
+        help="colour by the number of these: an operation's name (convolutions)",
+    )
     for added in (query, best, plot):
         added.add_argument("--dataset", metavar="NAME", help="digits or fashion (all)")
     for added in (query, best, check, plot):

@@ -170,11 +170,11 @@ accuracy is what a search is measured by; a search itself may look at validation
 TABLE_CHECK = """\
 Read all files of the table, check them, and print what it can tell: how far architectures
 differ and how far seeds do, whether two seeds rank alike, whether the real twins do, and
-how much the number of convolutions explains.
+how much the number of convolutions, or of another operation, explains.
 """
 TABLE_PLOT = """\
 Draw the landscape: test accuracy against size, and against the real twins, each architecture
-a point in the colour of its number of convolutions.
+a point in the colour of its number of convolutions, or of another operation (--by).
 """
 GRADCHECK = """\
 Compare the backward of every operation with finite differences in float64, on cases

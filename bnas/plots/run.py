@@ -89,10 +89,10 @@ def draw_comparison(comparison, path):
     atomic_write(path, to_png(comparison_figure(comparison)))
 
 
-def draw_landscape(table, landscapes, path):
+def draw_landscape(table, landscapes, path, by="convolutions"):
     """Write the `landscape_figure` of a table into the PNG file `path`; raises as `draw_genotype`."""
     require_own_figure(path)
-    atomic_write(path, to_png(landscape_figure(table, landscapes)))
+    atomic_write(path, to_png(landscape_figure(table, landscapes, by)))
 
 
 def require_own_figure(path):

@@ -101,7 +101,8 @@ def plot(options):
     require_own_figure(path)
     found = load(options.folder)
     datasets = _datasets(found, options.dataset)
-    draw_landscape(found, {name: landscape(found, name) for name in datasets}, path)
+    found.counts(options.by)  # refuses a kind that is not there
+    draw_landscape(found, {name: landscape(found, name) for name in datasets}, path, options.by)
     print(path)
 
 
@@ -125,12 +126,14 @@ def _report(found):
         }
     rows |= {
         "validation and test": f"Kendall {found.validation_kendall:.3f} (means over the seeds)",
-        "with convolutions": f"Spearman {found.convolutions:.3f}; their number explains "
-        f"{found.explained:.1%} of the variance",
+        "with convolutions": f"Spearman {found.convolutions:.3f}",
         "with parameters": f"Spearman {found.parameters:.3f}",
         "real twins rank alike": f"Kendall {found.twin_kendall:.3f}, NDCG {found.twin_ndcg:.3f}",
     }
-    return "\n".join(f"  {name:24}{text}" for name, text in rows.items())
+    for kind, share in found.explained.items():
+        number = "all operations" if kind == "operations" else kind
+        rows[f"number of {number}"] = f"explains {share:.1%} of the variance between means"
+    return "\n".join(f"  {name:27}{text}" for name, text in rows.items())
 
 
 def _number(found, architecture):

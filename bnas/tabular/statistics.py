@@ -110,12 +110,22 @@ def ndcg(scores, accuracies, k=None):
 
 
 def explained(values, groups):
-    """The share of the variance of `values` (N,) that the means of its groups (N,) explain, 0 to 1 (η²)."""
-    values = np.asarray(values, np.float64)
-    _, group = np.unique(groups, return_inverse=True)
+    """The share of the variance of `values` (N,) that the means of its groups explain: ε², 0 to 1.
+
+    It is corrected for what groups that mean nothing would seem to explain:
+    1 - (variance within, over N - groups degrees of freedom) / (variance of all, over N - 1).
+
+    groups: (N,) or (N, K): equal entries, or rows, are one group. NaN where all values are equal, or no group has
+    two members.
+    """
+    values, groups = np.asarray(values, np.float64), np.asarray(groups)
+    _, group = np.unique(groups.reshape(len(groups), -1), axis=0, return_inverse=True)
+    group = group.reshape(-1)
     means = np.bincount(group, values) / np.bincount(group)
-    total = values.var()
-    return float(means[group].var() / total) if total else float("nan")
+    freedom, total = len(values) - len(means), values.var(ddof=1)
+    if freedom < 1 or not total:
+        return float("nan")
+    return max(0.0, 1 - float(((values - means[group]) ** 2).sum() / freedom / total))
 
 
 @dataclass(frozen=True)
@@ -133,7 +143,8 @@ class Landscape:
         spearman, kendall: mean rank correlation between two seeds; all these are NaN with one seed alone.
         validation_kendall: τ of the mean validation and mean test accuracies, over the architectures.
         convolutions, parameters: Spearman's correlation of the means with their numbers.
-        explained: the share of the means' variance that the number of convolutions explains.
+        explained: {what: the share of the means' variance that it explains}, of the number of convolutions, the
+            number of each operation, and how many there are of all ("operations": the rest is where they are).
         twin_kendall, twin_ndcg: how the real twins rank the 1-bit networks.
         real_lowest, real_median, real_highest: of the real twins' accuracies.
     """
@@ -152,7 +163,7 @@ class Landscape:
     validation_kendall: float
     convolutions: float
     parameters: float
-    explained: float
+    explained: dict[str, float]
     twin_kendall: float
     twin_ndcg: float
     real_lowest: float
@@ -165,6 +176,8 @@ def landscape(table, dataset):
     accuracies = table.accuracies(dataset, "test")
     means, seeds = accuracies.mean(axis=1), accuracies.shape[1]
     real = table.accuracies(dataset, "test", "real").mean(axis=1)
+    counts = {kind: table.counts(kind) for kind in ("convolutions", *table.operations)}
+    counts["operations"] = np.stack([counts[name] for name in table.operations], axis=1)
     nan = float("nan")
     components, floor = Components(nan, nan), nan
     if seeds > 1:
@@ -181,9 +194,9 @@ def landscape(table, dataset):
         seed_correlation(accuracies, "spearman") if seeds > 1 else nan,
         seed_correlation(accuracies, "kendall") if seeds > 1 else nan,
         rank_correlation(table.accuracies(dataset, "validation").mean(axis=1), means),
-        rank_correlation(table.convolutions, means, "spearman"),
+        rank_correlation(counts["convolutions"], means, "spearman"),
         rank_correlation(table.datasets[dataset]["parameters"], means, "spearman"),
-        explained(means, table.convolutions),
+        {kind: explained(means, count) for kind, count in counts.items()},
         rank_correlation(real, means),
         ndcg(real, means),
         *(float(np.quantile(real, q)) for q in (0, 0.5, 1)),

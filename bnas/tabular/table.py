@@ -1,7 +1,6 @@
 """The table: what every architecture of the space has learnt, as trained with several seeds."""
 
 import operator
-from functools import cached_property
 from itertools import product
 from typing import NamedTuple
 
@@ -10,6 +9,7 @@ import numpy as np
 from bnas.config import PRECISIONS
 from bnas.errors import InputError
 from bnas.space.genotype import shorten
+from bnas.space.operations import WEIGHTLESS
 from bnas.tabular import files
 from bnas.tabular.simulate import simulate
 from bnas.tabular.space import canonical, neighbouring_genotypes
@@ -215,10 +215,18 @@ class Table:
             for name, which in product(datasets, precisions)
         )
 
-    @cached_property
-    def convolutions(self):
-        """How many of the four operations of each architecture are convolutions, int64 (architectures,)."""
-        return np.array([sum("conv" in name for name, _ in g.normal) for g in self.genotypes])
+    def counts(self, kind="convolutions"):
+        """How many of the four operations of each architecture are of a kind, int64 (architectures,).
+
+        kind: the name of an operation, or "convolutions" for all those with weights.
+        """
+        if kind != "convolutions" and kind not in self.operations:
+            names = ", ".join(self.operations)
+            raise InputError(
+                f"there is no operation {shorten(kind)}; expected convolutions, {names}"
+            )
+        kinds = set(self.operations) - set(WEIGHTLESS) if kind == "convolutions" else {kind}
+        return np.array([sum(name in kinds for name, _ in g.normal) for g in self.genotypes])
 
     def _arrays(self, dataset, precision):
         if dataset not in self.datasets:
