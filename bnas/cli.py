@@ -419,7 +419,18 @@ def _table(command):
         default="convolutions",
         help="colour by the number of these: an operation's name (convolutions)",
     )
-    for added in (query, best, plot):
+    build = action("build", "train all architectures, and write a table", usage.TABLE_BUILD)
+    build.add_argument(
+        "--runs", metavar="DIR", default="runs/table", help="the trainings (runs/table)"
+    )
+    build.add_argument("-o", "--out", metavar="DIR", help="the table (DIR of --runs)")
+    build.add_argument(
+        "--workers", type=whole_number(0), metavar="N", help="processes (one a core)"
+    )
+    build.add_argument(
+        "--scheduler", metavar="WHERE", help="processes, dask, or tcp://HOST:PORT (processes)"
+    )
+    for added in (query, best, plot, build):
         added.add_argument("--dataset", metavar="NAME", help="digits or fashion (all)")
     for added in (query, best, check, plot):
         added.add_argument(

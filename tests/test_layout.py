@@ -49,7 +49,7 @@ FACES = 6
 # Rooms that only some others may enter: delete a compiler's folder, and what is not named here still works.
 SEAMS = {
     "bnas.fused": {"bnas.search", "bnas.train", "bnas.commands"},
-    "bnas.packed": {"bnas.commands", "bnas.bench"},
+    "bnas.packed": {"bnas.commands", "bnas.bench", "bnas.tabular"},
 }
 # Modules that need no importer inside bnas/: the entry points, and what tests of assignments import.
 ROOTS = {"bnas", "bnas.cli", "bnas.__main__", "bnas.grading", "bnas.grading.worker"}

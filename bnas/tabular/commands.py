@@ -5,6 +5,7 @@ from pathlib import Path
 from bnas.config import PRECISIONS
 from bnas.errors import InputError
 from bnas.space.text import format_genotype, read_genotype
+from bnas.tabular.entries import SETTINGS
 from bnas.tabular.files import COSTS
 from bnas.tabular.statistics import landscape
 from bnas.tabular.table import load
@@ -12,7 +13,7 @@ from bnas.tabular.table import load
 
 def table(options):
     """Carry out `bnas table ACTION`."""
-    return {"query": query, "best": best, "check": check, "plot": plot}[options.action](options)
+    return ACTIONS[options.action](options)
 
 
 def query(options):
@@ -107,6 +108,21 @@ def plot(options):
     require_own_figure(path)
     draw_landscape(found, {name: landscape(found, name) for name in datasets}, path, options.by)
     print(path)
+
+
+def build(options):
+    """Train what is missing, and write a table."""
+    from bnas.tabular.build import build
+
+    if options.dataset not in (None, *SETTINGS):
+        raise InputError(f"--dataset {options.dataset}: expected {' or '.join(SETTINGS)}")
+    datasets = tuple(SETTINGS) if options.dataset is None else (options.dataset,)
+    out = options.out or options.runs
+    build(options.runs, out, datasets, options.workers, options.scheduler)
+    print(f"The table is in {out}; look at it with\nbnas table check --table {out}")
+
+
+ACTIONS = {"query": query, "best": best, "check": check, "plot": plot, "build": build}
 
 
 def _report(found):
