@@ -17,6 +17,7 @@ from bnas import __version__, usage
 from bnas.config import (
     BENCH_PARTS,
     BENCH_SCALES,
+    PRECISIONS,
     QUICK_SEARCH,
     QUICK_TRAIN,
     SearchConfig,
@@ -57,6 +58,8 @@ def _run(arguments):
             with _threads(options.threads):
                 if options.command in ("grade", "handout"):
                     from bnas.grading import commands
+                elif options.command == "table":
+                    from bnas.tabular import commands
                 else:
                     from bnas import commands
 
@@ -186,7 +189,8 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
 def build_parser():
     """The parser of all commands.
 
-    What it reads has `command`, the name of a function of bnas.commands, or of bnas.grading.commands.
+    What it reads has `command`, the name of a function of bnas.commands, of bnas.grading.commands or of
+    bnas.tabular.commands.
     """
     parser = Parser(
         prog="bnas",
@@ -354,6 +358,7 @@ def build_parser():
     )
     gradcheck.add_argument("--quick", action="store_true", help="one case of each operation")
 
+    _table(command)
     _grading(command)
 
     data = command(
@@ -361,6 +366,63 @@ def build_parser():
     )
     _settings(data, SearchConfig, only=("dataset", "data_dir", "limit"))
     return parser
+
+
+def _table(command):
+    """The command for the table of architectures, with its actions."""
+    table = command(
+        "table",
+        "ask the table of all architectures of a small space",
+        usage.TABLE,
+        usage="bnas table ACTION [options]",
+        epilog=usage.TABLE_EPILOG,
+    )
+    actions = table.add_subparsers(
+        title="actions", metavar="ACTION ...", dest="action", required=True, prog="bnas table"
+    )
+
+    def action(name, summary, description):
+        return actions.add_parser(name, help=summary, description=description)
+
+    query = action("query", "what is known of an architecture", usage.TABLE_QUERY)
+    query.add_argument(
+        "architecture", metavar="ARCHITECTURE", help="its number, or a file with its genotype"
+    )
+    query.add_argument("--epoch", type=whole_number(1), metavar="N", help="after so many (all)")
+    query.add_argument("--seed", type=whole_number(0), metavar="N", help="of this training (all)")
+    query.add_argument("--precision", choices=PRECISIONS, help="of the network (both)")
+
+    best = action("best", "the best architectures", usage.TABLE_BEST)
+    best.add_argument(
+        "--by", choices=("test", "validation"), default="test", help="by which accuracy (test)"
+    )
+    best.add_argument(
+        "-n", "--count", type=whole_number(1), default=10, metavar="N", help="how many (10)"
+    )
+    best.add_argument("--precision", choices=PRECISIONS, default="binary", help="(binary)")
+
+    check = action("check", "check its files, and print what it can tell", usage.TABLE_CHECK)
+
+    plot = action("plot", "draw the landscape", usage.TABLE_PLOT)
+    plot.add_argument(
+        "-o",
+        "--out",
+        metavar="FILE",
+        default="landscape.png",
+        help="the PNG file (./landscape.png)",
+    )
+    plot.add_argument(
+        "--by",
+        metavar="NAME",
+        default="convolutions",
+        help="colour by the number of these: an operation's name (convolutions)",
+    )
+    for added in (query, best, plot):
+        added.add_argument("--dataset", metavar="NAME", help="digits or fashion (all)")
+    for added in (query, best, check, plot):
+        added.add_argument(
+            "--table", metavar="DIR", dest="folder", help="another than that of bnas"
+        )
 
 
 def _grading(command):

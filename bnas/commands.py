@@ -290,7 +290,7 @@ def predict(options):
 
 
 def bench(options):
-    _import_matplotlib()
+    import_matplotlib()
     from bnas.bench import save_report, save_results, text_report
     from bnas.bench.cases import run_all
 
@@ -471,13 +471,13 @@ def _draw_evaluation(network, dataset, path):
 
 def _plots():
     """The module bnas.plots, imported when first asked for."""
-    _import_matplotlib()
+    import_matplotlib()
     from bnas import plots
 
     return plots
 
 
-def _import_matplotlib():
+def import_matplotlib():
     """Import Matplotlib, which takes as long as all the rest, whatever MPLBACKEND says.
 
     Figures are drawn without any display. But Matplotlib refuses to be imported where the backend is not

@@ -145,6 +145,37 @@ examples:
   bnas plot --genotype DARTS_V2               into DARTS_V2.png
   bnas plot --genotype runs/mine/genotype.txt -o mine.png
 """
+TABLE = """\
+Ask the table: every architecture of a small space (cells of two nodes, one cell for both
+kinds, four operations: 648), each trained as a 1-bit network with several seeds, and its
+real twin. With it, a search takes no training: docs/table.md.
+"""
+TABLE_EPILOG = """\
+examples:
+  bnas table best --dataset fashion
+  bnas table query 120
+  bnas table query runs/mine/genotype.txt --dataset digits
+  bnas table plot -o landscape.png
+`bnas table ACTION --help` explains an action and its options.
+"""
+TABLE_QUERY = """\
+Print what the trainings of an architecture gave, what its network costs, and its neighbours:
+the architectures that one changed operation or predecessor leads to. A genotype that is
+isomorphic to one of the table will do.
+"""
+TABLE_BEST = """\
+Print the best architectures, by their mean accuracy over the seeds. The best by test
+accuracy is what a search is measured by; a search itself may look at validation alone.
+"""
+TABLE_CHECK = """\
+Read all files of the table, check them, and print what it can tell: how far architectures
+differ and how far seeds do, whether two seeds rank alike, whether the real twins do, and
+how much the number of convolutions, or of another operation, explains.
+"""
+TABLE_PLOT = """\
+Draw the landscape: test accuracy against size, and against the real twins, each architecture
+a point in the colour of its number of convolutions, or of another operation (--by).
+"""
 GRADCHECK = """\
 Compare the backward of every operation with finite differences in float64, on cases
 of many shapes, and print the worst relative error of each. Sign has no useful

@@ -15,11 +15,13 @@ from bnas.plots.figure import Figure
 from bnas.plots.grades import points_figure
 from bnas.plots.graph import graph_figure
 from bnas.plots.images import mistakes_figure, samples_figure
+from bnas.plots.landscape import landscape_figure
 from bnas.plots.network import bits_figure, confusion_figure
 from bnas.plots.run import (
     draw_comparison,
     draw_evaluation,
     draw_genotype,
+    draw_landscape,
     draw_run,
     draw_runs,
 )
@@ -40,10 +42,12 @@ __all__ = [
     "draw_comparison",
     "draw_evaluation",
     "draw_genotype",
+    "draw_landscape",
     "draw_run",
     "draw_runs",
     "entropy_figure",
     "graph_figure",
+    "landscape_figure",
     "mistakes_figure",
     "operation_count_figure",
     "operation_styles",

@@ -11,6 +11,7 @@ from bnas.plots.cells import cell_figure
 from bnas.plots.comparison import comparison_figure
 from bnas.plots.figure import is_figure, to_png
 from bnas.plots.images import mistakes_figure, samples_figure
+from bnas.plots.landscape import landscape_figure
 from bnas.plots.network import bits_figure, confusion_figure
 from bnas.plots.runs import runs_figure
 from bnas.plots.search import operation_count_figure, tangent_figure
@@ -86,6 +87,12 @@ def draw_comparison(comparison, path):
     """Write the figure of what `bnas.compare` returned into the PNG file `path`; raises as `draw_genotype`."""
     require_own_figure(path)
     atomic_write(path, to_png(comparison_figure(comparison)))
+
+
+def draw_landscape(table, landscapes, path, by="convolutions"):
+    """Write the `landscape_figure` of a table into the PNG file `path`; raises as `draw_genotype`."""
+    require_own_figure(path)
+    atomic_write(path, to_png(landscape_figure(table, landscapes, by)))
 
 
 def require_own_figure(path):

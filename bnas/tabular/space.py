@@ -50,6 +50,31 @@ def canonical(genotype, operations=OPERATIONS):
     return _genotype(normal)
 
 
+def neighbouring_genotypes(genotype, operations=OPERATIONS):
+    """The canonical genotypes, a set, that one change of an operation or of a predecessor leads to.
+
+    The change may be made in any genotype that is isomorphic to `genotype`, which makes the relation symmetric:
+    what node 3 can change to depends on which of the two nodes it is. The genotype itself is left out.
+    """
+    start = canonical(genotype, operations)
+    a, b, c, d = start.normal
+    same = [start.normal] if d[1] == 2 else [start.normal, (c, d, a, b)]
+    around = {
+        canonical(_genotype(cell), operations) for one in same for cell in _changed(one, operations)
+    }
+    return around - {start}
+
+
+def _changed(cell, operations):
+    """The cells with one pair of `cell` changed in its operation or its predecessor."""
+    for k, (name, predecessor) in enumerate(cell):
+        other = cell[k ^ 1][1]  # of the node's other pair
+        changes = [(op, predecessor) for op in operations if op != name]
+        changes += [(name, i) for i in range(k // 2 + 2) if i not in (predecessor, other)]
+        for change in changes:
+            yield (*cell[:k], change, *cell[k + 1 :])
+
+
 def describe(operations=OPERATIONS):
     """What the space holds, for messages."""
     return (
