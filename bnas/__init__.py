@@ -39,6 +39,7 @@ _MODULES = (
     "packed",
     "plots",
     "tabular",
+    "sweeps",
 )
 _ALIASES = {"genotypes": "bnas.space.published"}
 

@@ -39,6 +39,7 @@ FLOORS = {
     "bnas.comparison": 6,
     "bnas.grading": 6,
     "bnas.tabular": 6,
+    "bnas.sweeps": 6,
     "bnas.study": 6,
     "bnas.commands": 6,
     "bnas.usage": 6,

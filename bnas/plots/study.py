@@ -31,8 +31,8 @@ _AXES = {"seconds": "seconds of one core", "gradient_steps": "gradient steps"}
 def study_figure(figures):
     """The regret of what the searches found, a row of panels for each data set, and when they had found it.
 
-    Left a dot for each seed, equal ones stacked, and their mean; the dashed line is the average architecture of the
-    table. Right the median regret over the cost, with the quartiles shaded.
+    Left a dot for each seed, equal ones stacked, and their mean; the dashed line is the average architecture of
+    the table. Right the median regret over the cost, with the quartiles shaded.
 
     figures: what `bnas.study.searches.analyse` returns.
     """

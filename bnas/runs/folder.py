@@ -25,11 +25,7 @@ from bnas.runs.files import (
     sync_folder,
     to_json,
 )
-
-try:
-    import fcntl
-except ImportError:  # Windows: no lock there, so the user has to take care
-    fcntl = None
+from bnas.runs.lock import FolderLock
 
 _INDENT = 2
 _WRITTEN = ("config.json", "history.jsonl", "checkpoint.npz", "genotype.txt")  # under the lock
@@ -124,53 +120,23 @@ class RunFolder:
             )
 
     def _acquire(self):
-        path = self.path / ".lock"
-        with explain("lock", path, "choose a folder that can be written"):
-            lock = open(path, "ab")
-            try:
-                if fcntl is not None:  # the kernel lets go of it when the process ends, however
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                lock.close()
-                raise InputError(
-                    f"another process is writing to {self.path}; wait until it has "
-                    "ended, or choose another folder"
-                ) from None
-            except OSError:
-                lock.close()
-                raise
-        self._lock = lock
-        try:
-            self.require_hold()  # the folder may have been removed before we had the lock
-        except BaseException:
-            self.close()
-            raise
+        self._lock = FolderLock(self.path)
         for name in _WRITTEN:
             remove_unfinished(self.path, name)
 
     def require_hold(self):
         """To be called before each write. Raises RuntimeError if the folder is open for reading.
 
-        Raises InputError if it was removed or replaced since: the lock is on a file, which we then hold in vain,
-        and what another process now writes there is not ours to overwrite.
+        Raises InputError if it was removed or replaced since: see `FolderLock.require`.
         """
         if self._lock is None:
             raise RuntimeError(f"{self.path} is open for reading; use open(path, write=True)")
-        held = os.fstat(self._lock.fileno())
-        try:
-            there = os.stat(self.path / ".lock")
-        except OSError:
-            there = None
-        if there is None or (there.st_dev, there.st_ino) != (held.st_dev, held.st_ino):
-            raise InputError(
-                f"{self.path} was removed or replaced while this run was writing to it; "
-                "the run has ended here, start it again in a new folder"
-            )
+        self._lock.require()
 
     def close(self):
         """Give up the lock, if held; the folder can still be read."""
         if self._lock is not None:
-            self._lock.close()
+            self._lock.release()
             self._lock = None
 
     def __repr__(self):

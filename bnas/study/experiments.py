@@ -2,9 +2,10 @@
 
 import os
 import re
-import tomllib
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+import tomllib
 
 from bnas.config import SearchConfig
 from bnas.errors import InputError
@@ -66,8 +67,8 @@ class Experiment:
     def jobs(self, datasets, seeds=None, quick=False):
         """{key: job} of all searches, seed by seed, so that what is there of a study begun is balanced.
 
-        A job holds the settings that all share and those that differ from their defaults. What two experiments have
-        in common is one job, under one key.
+        A job holds the settings that all share and those that differ from their defaults. What two experiments
+        have in common is one job, under one key.
         """
         found = {}
         for dataset in datasets:

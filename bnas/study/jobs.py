@@ -33,9 +33,9 @@ def search(job):
         job: settings of SearchConfig, a dict; the others are at their defaults. The space is that of the table.
 
     Returns:
-        {"epochs": [records], "architecture": number in the table of what was found, "genotype": its text}. A record
-        has the keys in KEPT; "architecture", the number of the genotype that the search would have answered with
-        then, None as long as it has no answer; and "alpha", the rows of the normal cell, or None.
+        {"epochs": [records], "architecture": number in the table of what was found, "genotype": its text}. A
+        record has the keys in KEPT; "architecture", the number of the genotype that the search would have answered
+        with then, None as long as it has no answer; and "alpha", the rows of the normal cell, or None.
     """
     config = SearchConfig(**job)
     search = new_search(config, load_dataset(config.dataset, config.data_dir, config.limit))

@@ -20,13 +20,13 @@ def searches_report(experiment, figures):
 
 
 _SHORT_NOTE = """\
-An architecture is chosen by what its search says. Its test accuracy is the mean over the seeds of the table, looked
-up at the end."""
+An architecture is chosen by what its search says. Its test accuracy is the mean over the seeds of the table,
+looked up at the end."""
 _NOTE = f"""\
-{_SHORT_NOTE} Differences are taken seed by seed, with a 95 % bootstrap interval of their mean; p is that of Wilcoxon's
-signed-rank test, exact; corrected by Holm's method over all comparisons of this page. Higher and lower are said where
-the corrected p is below {LEVEL}, within noise otherwise. The seed of a search that asks the table has nothing in
-common with that of another search but its number."""
+{_SHORT_NOTE}
+Differences are taken seed by seed, with a 95 % bootstrap interval of their mean; p is that of Wilcoxon's
+signed-rank test, exact; corrected by Holm's method over all comparisons of this page. Higher and lower are said
+where the corrected p is below {LEVEL}, within noise otherwise."""
 
 
 def _frame(found):

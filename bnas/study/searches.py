@@ -1,7 +1,7 @@
 """Experiments that compare searches: what they found, looked up in the table when all is done.
 
-An architecture is chosen by what the search says. Its test accuracy, a mean over the seeds of the table, has no part
-in any choice.
+An architecture is chosen by what the search says. Its test accuracy, a mean over the seeds of the table, has no
+part in any choice.
 """
 
 import numpy as np
@@ -16,7 +16,6 @@ from bnas.study.statistics import (
     improvement,
     percentile_rank,
     regret,
-    step_values,
 )
 from bnas.tabular.statistics import distinguishable, variance_components
 
@@ -36,9 +35,9 @@ def analyse(experiment, table, results, datasets, seeds=None, quick=False):
         quick: whether the jobs were those of a trial.
 
     Returns:
-        {"experiment", "datasets": {name: {"optimum", "random", "deviation", "told_apart", "budget_seconds", "runs":
-        {run: ...}, "comparisons": {run: ...}}}}. Accuracies are shares. The comparisons of all data sets are one
-        family of tests.
+        {"experiment", "reference", "datasets": {name: {"optimum", "random", "deviation", "told_apart",
+        "budget_seconds", "runs": {run: ...}, "anytime": {axis: ...}}}, "comparisons": {name: {run: ...}}}. Accuracies
+        are shares. The comparisons of all data sets are one family of tests.
     """
     count = experiment.seeds if seeds is None else seeds
     found = {}
@@ -75,7 +74,7 @@ def analyse(experiment, table, results, datasets, seeds=None, quick=False):
 
 
 def told_apart(accuracies):
-    """The least difference of two architectures' values that is more than their seeds' noise; None for one seed."""
+    """The least difference of two values that is more than the noise between seeds; None for one seed."""
     seeds = accuracies.shape[1]
     return distinguishable(variance_components(accuracies).within, seeds) if seeds > 1 else None
 
@@ -151,8 +150,8 @@ def summary(table, values, searches):
 def anytime_curves(values, curves, axis):
     """Quartiles and median of the regret over the seeds, on a grid of seconds or of gradient steps.
 
-    Returns {"grid": [...], run: [lower quartile, median, upper quartile], each a list with None where a seed has no
-    answer yet}. The grid ends where the last search does.
+    Returns {"grid": [...], run: [lower quartile, median, upper quartile], each a list with None where a seed has
+    no answer yet}. The grid ends where the last search does.
     """
     last = max(float(one[axis][-1]) for run in curves.values() for one in run)
     grid = np.linspace(0, last, POINTS)

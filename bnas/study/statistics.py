@@ -43,8 +43,8 @@ def percentile_rank(values, found):
 def improvement(values, found):
     """Relative improvement over the average random architecture: (a - ā) / ā, ā the mean of `values`.
 
-    Yang et al., NAS evaluation is frustratingly hard (ICLR 2020, 1912.12522), who give it in per cent. Arguments as
-    of `regret`; 0.01 is one per cent.
+    Yang et al., NAS evaluation is frustratingly hard (ICLR 2020, 1912.12522), who give it in per cent. Arguments
+    as of `regret`; 0.01 is one per cent.
     """
     values = np.asarray(values, np.float64)
     average = values.mean()
@@ -66,8 +66,8 @@ class SignedRank(NamedTuple):
 def signed_rank(differences):
     """Wilcoxon's signed-rank test of paired differences against 0, two-sided.
 
-    Differences of 0 are left out, as Wilcoxon did. Up to 50 pairs the p-value is exact, equal sizes included: every
-    choice of signs is as likely as every other. Beyond that it is `scipy.stats.wilcoxon`'s, from the normal
+    Differences of 0 are left out, as Wilcoxon did. Up to 50 pairs the p-value is exact, equal sizes included:
+    every choice of signs is as likely as every other. Beyond that it is `scipy.stats.wilcoxon`'s, from the normal
     distribution. p is 1 if all differences are 0.
 
     Args:
