@@ -8,6 +8,7 @@ from bnas.runs import atomic_write, explain
 from bnas.runs.files import to_json
 from bnas.study import report, searches
 from bnas.study.experiments import DATASETS, QUICK_SEEDS, experiment, forecast, names
+from bnas.study.jobs import search
 from bnas.sweeps import read_failures, read_results, run_jobs
 from bnas.tabular import load
 
@@ -43,7 +44,7 @@ def run(chosen, folder, datasets, seeds, quick, workers):
     Raises InputError if any fails.
     """
     jobs, place = chosen.jobs(datasets, seeds, quick), folder / "searches"
-    run_jobs(searches.FUNCTION, jobs, place, workers, "processes")
+    run_jobs(search, jobs, place, workers, "processes")
     found = read_results(place, jobs)
     if len(found) < len(jobs):
         failures = read_failures(place)

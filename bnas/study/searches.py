@@ -22,7 +22,6 @@ from bnas.tabular.statistics import distinguishable, variance_components
 POINTS = 200  # of the grid of an anytime curve
 AVERAGE = "random architecture"  # the run that searches for nothing
 TABLE_BATCH = 64  # images of a step of the table's trainings, unless the table says otherwise
-FUNCTION = "bnas.study.jobs:search"
 
 
 def analyse(experiment, table, results, datasets, seeds=None, quick=False):
@@ -36,8 +35,8 @@ def analyse(experiment, table, results, datasets, seeds=None, quick=False):
 
     Returns:
         {"experiment", "reference", "datasets": {name: {"optimum", "random", "deviation", "told_apart",
-        "budget_seconds", "runs": {run: ...}, "anytime": {axis: ...}}}, "comparisons": {name: {run: ...}}}. Accuracies
-        are shares. The comparisons of all data sets are one family of tests.
+        "budget_seconds", "runs": {run: ...}, "anytime": {axis: ...}}}, "comparisons": {name: {run: ...}}}.
+        Accuracies are shares. The comparisons of all data sets are one family of tests.
     """
     count = experiment.seeds if seeds is None else seeds
     found = {}
