@@ -393,7 +393,9 @@ def _table(command):
     )
     query.add_argument("--epoch", type=whole_number(1), metavar="N", help="after so many (all)")
     query.add_argument("--seed", type=whole_number(0), metavar="N", help="of this training (all)")
-    query.add_argument("--precision", choices=PRECISIONS, help="of the network (both)")
+    query.add_argument(
+        "--precision", choices=PRECISIONS, help="(both; with --seed or --epoch binary)"
+    )
 
     best = action("best", "the best architectures", usage.TABLE_BEST)
     best.add_argument(

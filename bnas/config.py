@@ -11,6 +11,8 @@ from bnas.errors import InputError, argument
 DATASETS = ("digits", "fashion", "mnist", "cifar10", "npz")
 DISTANCES = ("frobenius", "l1", "cosine")
 CURVATURES = ("fisher", "ggn", "hvp")
+TANGENT_SCALES = ("absolute", "relative")
+TANGENT_BATCHES = ("validation", "last", "mean")
 SURROGATES = ("clip", "identity", "polynomial", "tanh")
 BETAS = ("closed", "learned")
 PRECISIONS = ("binary", "real")
@@ -61,6 +63,8 @@ LATER = (  # settings that runs of earlier versions lack
     "stop_skips",
     "selection",
     "eta_factor",
+    "tangent_scale",
+    "tangent_batches",
 )
 
 # What --quick stands for: small enough for seconds, and enough for far more than chance on the digits.
@@ -287,6 +291,19 @@ class SearchConfig:
         "fisher",
         "what stands for the Hessian in D's gradient (4.36-4.41)",
         CURVATURES,
+        of=("dcp",),
+    )
+    tangent_scale: str = setting(
+        "absolute",
+        "λ is absolute, as in Eq. 4.32, or relative: the gradient of D is first given the length of that of G",
+        TANGENT_SCALES,
+        of=("dcp",),
+    )
+    tangent_batches: str = setting(
+        "validation",
+        "what t is of: the validation split when the Parent's phase ends, the phase's last batch, or the mean "
+        "over all its batches [t, Eq. 4.29]",
+        TANGENT_BATCHES,
         of=("dcp",),
     )
     eta: float | None = setting(

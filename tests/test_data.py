@@ -155,6 +155,24 @@ def test_the_digits_splits_are_fixed_stratified_disjoint_and_exhaustive():
         assert found == expected[name]
 
 
+def test_the_fashion_images_are_the_file_that_the_readme_describes():
+    text = (ROOT / "data" / "README.md").read_text()
+    assert hashlib.sha256((ROOT / "data" / "fashion.npz").read_bytes()).hexdigest() in text
+    fashion = load_dataset("fashion")
+    assert (fashion.classes, fashion.image_shape) == (10, (1, 14, 14))
+    for split, images in zip(fashion.splits.values(), (400, 100, 100)):
+        np.testing.assert_array_equal(np.bincount(split.labels), [images] * 10)
+    assert fashion.augmentation.flip and not load_dataset("digits").augmentation.flip
+
+
+def test_no_fashion_image_is_in_two_splits():
+    seen = [
+        {image.tobytes() for image in split.images}
+        for split in load_dataset("fashion").splits.values()
+    ]
+    assert sum(map(len, seen)) - len(set.union(*seen)) == 0
+
+
 def test_the_digits_have_not_changed():
     digest = hashlib.sha256()
     for split in load_dataset("digits").splits.values():
@@ -427,10 +445,11 @@ def test_too_few_images_to_train_on_are_refused(tmp_path):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (("imagenet",), "unknown data set 'imagenet'.*digits, mnist, cifar10, npz"),
+        (("imagenet",), "unknown data set 'imagenet'.*digits, fashion, mnist, cifar10, npz"),
         (("mnist",), 'mnist is not bundled.*data_dir="FOLDER"'),
         (("cifar10",), 'cifar10 is not bundled.*data_dir="FOLDER"'),
         (("digits", "."), "bundled.*leave out data_dir"),
+        (("fashion", "."), "bundled.*leave out data_dir"),
         (("mnist", "no/such/folder"), "no/such/folder: no such folder"),
         (("digits", None, 0), "limit is 0"),
     ],
@@ -825,7 +844,7 @@ def test_nothing_in_a_file_is_unpickled(tmp_path):
 def test_the_example_in_the_readme_makes_a_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     readme = (FILE.parent / "README.md").read_text(encoding="utf-8")
-    (code,) = (c for c in re.findall("```python\n(.*?)```", readme, re.S) if "np.savez" in c)
+    (code,) = (c for c in re.findall("```python\n(.*?)```", readme, re.S) if '"bars.npz"' in c)
     exec(code, {})
     dataset = load_dataset("npz", "bars.npz")
     assert (dataset.classes, dataset.image_shape) == (2, (1, 8, 8))

@@ -71,6 +71,10 @@ def run_all(search):
 
 VARIANTS = [(name, {}) for name in STRATEGIES]
 VARIANTS += [
+    (
+        "dcp",
+        {"tangent_batches": "mean", "parent_epochs": 2, "tangent_scale": "relative", "lam": 0.3},
+    ),
     ("darts", {"order": 2}),
     ("bnas", {"selection": "perturbation", "warmup": 0.5, "entropy": 0.1, "temperature": 0.5}),
     ("dcp", {"layers": 3, "stop_skips": 8, "temperature": 2.0, "entropy": -0.1}),
@@ -175,6 +179,33 @@ def test_the_tangent_direction_costs_a_gradient_step_a_batch(monkeypatch):
     record = Search(config_of("dcp"), DIGITS).run_epoch(0, Silent())
     assert record["gradient_steps"] == 6 + 3
     assert record["images_seen"] == 2 * 3 * 32 + 2 * len(DIGITS.validation)
+
+
+@pytest.mark.parametrize("batches", ["last", "mean"])
+def test_the_tangent_direction_of_the_batches_of_the_parent(batches):
+    search = new_search(config_of("dcp", tangent_batches=batches, parent_epochs=2), DIGITS)
+    gradients, observed = [], search.train_parent
+
+    def train_parent(epochs):
+        phase = observed(epochs)
+        alpha_gradient = phase.alpha_gradient
+
+        def recording(images, labels):
+            gradients.append(alpha_gradient(images, labels))
+            return gradients[-1]
+
+        phase.alpha_gradient = recording
+        return phase
+
+    search.schedule[0] = search.schedule[0]._replace(
+        step=search.schedule[0].step._replace(do=train_parent)
+    )
+    search.schedule[1] = search.schedule[1]._replace(step=search.schedule[0].step)
+    for number in range(2):
+        search.run_epoch(number, Silent())
+    directions = [-gradient for gradient, _ in gradients]
+    expected = directions[-1] if batches == "last" else np.mean(directions, axis=0)
+    np.testing.assert_allclose(search.t, expected, rtol=1e-5, atol=1e-9)
 
 
 def test_second_order_curvatures_cost_what_they_cost():

@@ -169,6 +169,26 @@ def test_4_33_lambda_0_leaves_the_gradient_of_the_KL_divergence_alone(curvature)
     np.testing.assert_array_equal(result.g, -result.gradient)
 
 
+@pytest.mark.parametrize("curvature", CURVATURES)
+@pytest.mark.parametrize("lam", [0.1, 2.0])
+def test_a_relative_scale_gives_the_term_of_D_the_length_that_lambda_says(lam, curvature):
+    p = probabilities(0.3)
+    absolute, found = (
+        tangent_gradient(MODEL, ALPHA, p, T, lam, "frobenius", curvature, scale)
+        for scale in ("absolute", "relative")
+    )
+    terms = absolute.gradient + absolute.g, found.gradient + found.g
+    assert math.isclose(np.linalg.norm(terms[1]), lam * np.linalg.norm(found.g), rel_tol=1e-9)
+    assert angle(*terms) < 1e-5
+
+
+def test_of_no_direction_a_relative_scale_makes_none():
+    p = probabilities(0.3)
+    g = tangent_gradient(MODEL, ALPHA, p, T, 0.0).g
+    found = tangent_gradient(MODEL, ALPHA, p, g, 1.0, scale="relative")
+    np.testing.assert_array_equal(found.gradient, -found.g)
+
+
 @pytest.mark.parametrize("noise", [0.1, 1.0, 3.0])
 @pytest.mark.parametrize("distance", DISTANCES)
 def test_4_33_with_hvp_the_gradient_is_that_of_minus_G_plus_lambda_D(distance, noise):

@@ -27,7 +27,7 @@ from bnas.nn.module import (
     is_exactly,
     parameter_count,
 )
-from bnas.nn.sizes import bits_by_part, size_in_bits
+from bnas.nn.sizes import bits_by_part, multiply_adds, size_in_bits
 from bnas.nn.states import ShapeMismatch, join_states, part_of, require_alike, without
 
 __all__ = [
@@ -61,6 +61,7 @@ __all__ = [
     "init",
     "is_exactly",
     "join_states",
+    "multiply_adds",
     "parameter_count",
     "part_of",
     "require_alike",

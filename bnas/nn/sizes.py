@@ -1,11 +1,14 @@
-"""What a Module costs to store, and where."""
+"""What a Module costs: bits to store, and where; multiply-adds to compute."""
+
+from functools import partial
 
 import numpy as np
 
+from bnas.autodiff import no_grad
 from bnas.nn.containers import ModuleList, Sequential
 from bnas.nn.convolutions import Convolution, XnorConv2d
 from bnas.nn.layers import BatchNorm1d, BatchNorm2d, Linear
-from bnas.nn.module import Parameter, own_values
+from bnas.nn.module import Parameter, evaluating, own_values
 
 FLOAT_BITS = 32  # what a real-valued number costs in a stored network
 _KINDS = {
@@ -55,6 +58,32 @@ def bits_by_part(module):
         for kind, bits in kinds.items():
             row[kind] = row.get(kind, 0) + bits
     return table
+
+
+def multiply_adds(module, image_shape):
+    """{"1-bit": n, "real": n}: the multiply-adds of a forward pass of one image (C, H, W), in evaluation.
+
+    Those of convolutions and linear layers; 1-bit are those of weights and inputs that are both signs. Each
+    output counts as many as its window has weights, whether or not they lie on the border's padding.
+    """
+    counts = {"1-bit": 0, "real": 0}
+    layers = [part for part in module.modules() if isinstance(part, (Convolution, Linear))]
+
+    def counting(layer, x):
+        y = type(layer).forward(layer, x)
+        binary = isinstance(layer, XnorConv2d) and layer.binary_weights
+        counts["1-bit" if binary else "real"] += y.size * layer.weight[0].size
+        return y
+
+    for layer in layers:
+        layer.forward = partial(counting, layer)
+    try:
+        with evaluating(module), no_grad():
+            module(np.zeros((1, *image_shape), np.float32))
+    finally:
+        for layer in layers:
+            del layer.forward
+    return counts
 
 
 def _parts(module):

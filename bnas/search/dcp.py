@@ -4,11 +4,54 @@ import numpy as np
 
 from bnas.data import batches
 from bnas.evaluation import BATCH
+from bnas.nn import require_alike, without
 from bnas.search.epochs import PhasedSearch, Step
 from bnas.search.phases import ChildPhase, SupervisedPhase
 from bnas.search.strategy import new_supernet
 from bnas.search.tangent import tangent_direction
 from bnas.space.operations import REAL, Precision
+
+
+class ParentPhase(SupervisedPhase):
+    """The Parent on the labels; it keeps the tangent directions of its batches where t is to be made of them.
+
+    Attributes:
+        tangents: their sum or, where the last alone counts, that; an array like α, float64.
+        count: how many the sum has, array ().
+    """
+
+    def __init__(self, supernet, config, epochs, eta):
+        super().__init__(supernet, config, epochs, eta)
+        self.tangents = np.zeros(supernet.alpha.shape)
+        self.count = np.array(0)
+
+    def alpha_gradient(self, images, labels):
+        gradient, figures = super().alpha_gradient(images, labels)
+        batches = self.config.tangent_batches
+        if batches == "last":
+            self.tangents, self.count = -gradient.astype(np.float64), np.array(1)
+        elif batches == "mean":
+            self.tangents, self.count = self.tangents - gradient, self.count + 1
+        return gradient, figures
+
+    def tangent(self):
+        """t, the mean of the directions that were kept, of the dtype of α; zero where α never moved."""
+        return (self.tangents / max(int(self.count), 1)).astype(self.supernet.alpha.dtype)
+
+    def state_dict(self):
+        return {**super().state_dict(), **self._own()}
+
+    def _own(self):
+        if self.config.tangent_batches == "validation":
+            return {}
+        return {"tangents": self.tangents, "count": self.count}
+
+    def load_state_dict(self, arrays):
+        """Take over what `state_dict` gave; ValueError if it does not fit."""
+        own = {name: arrays[name] for name in self._own() if name in arrays}
+        require_alike(own, self._own())
+        super().load_state_dict(without(arrays, own))
+        self.tangents, self.count = own.get("tangents", self.tangents), own.get("count", self.count)
 
 
 class Search(PhasedSearch):
@@ -49,10 +92,13 @@ class Search(PhasedSearch):
 
     def train_parent(self, epochs):
         """Line 1: the phase that trains (w, α) on L_NAS, with decoupled optimisation."""
-        return SupervisedPhase(self.parent, self.config, epochs, self.config.eta)
+        return ParentPhase(self.parent, self.config, epochs, self.config.eta)
 
     def record_tangent(self):
-        """The end of line 1: record t, over the whole validation split."""
+        """The end of line 1: record t."""
+        if self.config.tangent_batches != "validation":
+            self.t = self.phase.tangent()
+            return
         parts = list(batches(self.dataset.validation, BATCH))
         self.t = tangent_direction(self.parent, parts)
         for images, _ in parts:

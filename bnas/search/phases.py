@@ -159,6 +159,7 @@ class ChildPhase(Phase):
                 self.lam,
                 config.distance,
                 config.curvature,
+                config.tangent_scale,
             )
         if self.t is None:
             return result.gradient, {}

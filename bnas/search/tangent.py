@@ -129,7 +129,9 @@ class TangentGradient(NamedTuple):
     D: float
 
 
-def tangent_gradient(model, alpha, p, t, lam, distance="frobenius", curvature="fisher"):
+def tangent_gradient(
+    model, alpha, p, t, lam, distance="frobenius", curvature="fisher", scale="absolute"
+):
     """Gradient of -G + λ D(α̂) for α̂ (Eqs. 4.32, 4.33): -g + λ H ∂D/∂g, H = ∂²G/∂α̂².
 
     For the squared Frobenius distance that is -g + 2λ H (g - t). G is *minus* a KL divergence, so H is
@@ -144,6 +146,8 @@ def tangent_gradient(model, alpha, p, t, lam, distance="frobenius", curvature="f
         lam: λ; at 0 nothing of D is computed but its value.
         distance: a key of DISTANCES.
         curvature: "fisher", "ggn" or "hvp".
+        scale: "absolute", or "relative": H ∂D/∂g is given the length of g before it is weighted by λ, which then
+            says how large a part of the step the tangent has; of a zero nothing is made.
     """
     if distance not in DISTANCES or curvature not in CURVATURES:
         raise ValueError(
@@ -164,6 +168,8 @@ def tangent_gradient(model, alpha, p, t, lam, distance="frobenius", curvature="f
             curved = ggn_product(logits, leaf, slope)
         else:
             curved = hvp_product(lambda a: _kl_gradient(model, a, p), alpha, slope)
+        if scale == "relative":
+            curved = curved * (np.linalg.norm(g) / (np.linalg.norm(curved) or 1))
         gradient = gradient - alpha.dtype.type(lam) * curved
     return TangentGradient(gradient, g, -kl.item(), D)
 

@@ -19,8 +19,11 @@ def query(options):
     """Print all that the table knows of an architecture."""
     found = load(options.folder)
     number, lines = _number(found, options.architecture), []
+    precisions = PRECISIONS if options.seed is None and options.epoch is None else ("binary",)
+    if options.precision is not None:
+        precisions = (options.precision,)
     for dataset in _datasets(found, options.dataset):
-        for precision in PRECISIONS if options.precision is None else (options.precision,):
+        for precision in precisions:
             lines += _trainings(found, number, dataset, precision, options.epoch, options.seed)
         lines += [*_costs(found.costs(number, dataset)), ""]
     near = ", ".join(map(str, found.neighbour_numbers(number)))
@@ -93,15 +96,15 @@ def plot(options):
         raise InputError(f"-o {path} must end in .png")
     if not path.parent.is_dir():
         raise InputError(f"-o {path}: there is no folder {path.parent}; make it first")
+    found = load(options.folder)
+    datasets = _datasets(found, options.dataset)
+    found.counts(options.by)  # refuses a kind that is not there
     from bnas.commands import import_matplotlib
 
     import_matplotlib()
     from bnas.plots.run import draw_landscape, require_own_figure
 
     require_own_figure(path)
-    found = load(options.folder)
-    datasets = _datasets(found, options.dataset)
-    found.counts(options.by)  # refuses a kind that is not there
     draw_landscape(found, {name: landscape(found, name) for name in datasets}, path, options.by)
     print(path)
 

@@ -25,7 +25,9 @@ class Simulation:
         table: the Table; a strategy may use its space (`random`, `neighbours`), and only cheats if it queries it.
         dataset, precision: what is trained.
         rng: numpy.random.Generator, for all that is drawn.
-        budget_seconds: what the trainings may take together; spent: what they have taken.
+        budget_seconds: what the trainings may take together; spent: what they have taken; shortest: the least that
+            a whole training takes.
+        epochs: of a whole training.
     """
 
     def __init__(self, table, dataset, budget_seconds, rng, precision="binary"):
@@ -36,6 +38,7 @@ class Simulation:
         self._validation = table.right(dataset, "validation", precision)
         self._images = float(table.datasets[dataset]["validation_images"])
         self._seconds = table.datasets[dataset][f"{precision}_seconds"].astype(np.float64)
+        self.shortest = float(self._seconds.min())
         self._paused = {}  # {architecture: (seed, epochs so far)} of its last training
         self.records = []  # (seconds at its end, architecture, seed, epoch, validation accuracy) of each training
 
@@ -135,8 +138,8 @@ def simulate(
         exhausted = True
     if not simulation.records:
         raise InputError(
-            f"{strategy.__name__} trained nothing: a training takes "
-            f"{simulation._seconds.min():.3g} seconds or more, and the budget is {budget_seconds:.3g}"
+            "the strategy trained nothing: a whole training takes "
+            f"{simulation.shortest:.3g} seconds or more, and the budget is {budget_seconds:.3g}"
         )
     return _trajectory(simulation, exhausted)
 
