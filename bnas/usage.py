@@ -210,6 +210,23 @@ examples:
   bnas data
   bnas data --dataset npz --data-dir FILE.npz
 """
+REPRODUCE = """\
+Repeat an experiment of the study that asks whether DCP-NAS is better: run its searches over
+the space of the table, look up what they found, and compare, seed by seed, with intervals
+and tests. An architecture is chosen by what its search says; no test image has a part in it.
+
+DIR gets NAME.md (tables, and what they say in words), NAME.png and NAME.json (all figures),
+and searches/, a file for each search. A search that is there is not repeated, so after
+Ctrl-C the same command goes on; and experiments share what they have in common.
+
+Without NAME, all experiments are listed, with what each asks and about how long it takes.
+"""
+REPRODUCE_EPILOG = """\
+examples:
+  bnas reproduce                              what there is
+  bnas reproduce losses --quick -o trial      does it run?
+  bnas reproduce strategies --dataset digits
+"""
 HANDOUT = """\
 Write the assignments for students: of each the handout, the starter to complete and the
 public tests. The instructor's part (solution, hidden tests) is left out.

@@ -40,6 +40,7 @@ FLOORS = {
     "bnas.grading": 6,
     "bnas.tabular": 6,
     "bnas.sweeps": 6,
+    "bnas.study": 6,
     "bnas.commands": 6,
     "bnas.usage": 6,
     "bnas.cli": 6,
@@ -53,6 +54,7 @@ SEAMS = {
 }
 # Modules that need no importer inside bnas/: the entry points, and what tests of assignments import.
 ROOTS = {"bnas", "bnas.cli", "bnas.__main__", "bnas.grading", "bnas.grading.worker"}
+ROOTS |= {"bnas.study"}
 ROOTS |= {"bnas.grading.schools.__main__"}
 UNSAFE_MODULES = {
     "pickle",
