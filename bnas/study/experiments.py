@@ -139,6 +139,7 @@ ORDER = (
     "lambda-mu",
     "decoupling",
     "curvature",
+    "tangent",
 )
 
 
