@@ -428,6 +428,9 @@ def _table(command):
     )
     build.add_argument("-o", "--out", metavar="DIR", help="the table (DIR of --runs)")
     build.add_argument(
+        "--operations", metavar="NAMES", help="another space than that of bnas: names, with commas"
+    )
+    build.add_argument(
         "--workers", type=whole_number(0), metavar="N", help="processes (one a core)"
     )
     build.add_argument(

@@ -18,40 +18,55 @@ CHECKED = 4  # trainings of each data set that are done once more
 CURVES = "loss", "validation", "test"
 
 
-def build(folder, out, datasets, workers=None, scheduler=None):
+def build(
+    folder,
+    out,
+    datasets,
+    operations=OPERATIONS,
+    settings=SETTINGS,
+    workers=None,
+    scheduler=None,
+):
     """Build the table of `datasets`, going on with what is in `folder`.
 
     Args:
         folder: where each training has its file; the trainings that are missing are done.
         out: where the table is written.
-        datasets: names, of SETTINGS.
+        datasets: names, of `settings`.
+        operations: that the edges of an architecture choose from.
+        settings: {name of a data set: settings of its trainings}, of bnas.config.TrainConfig.
         workers, scheduler: as of `bnas.sweeps.run_jobs`, for the trainings. Costs are measured in this process.
 
     Raises InputError for trainings that fail, and for a training that differs from itself when it is done again.
     """
     arrays, versions, hosts = {}, set(), set()
     for dataset in datasets:
-        trainings, costs = entries(dataset), cost_entries(dataset)
+        own = operations, settings[dataset]
+        trainings, costs = entries(dataset, *own), cost_entries(dataset, *own)
         _finish(train_entry, trainings, folder, workers=workers, scheduler=scheduler)
         _finish(measure, costs, folder, workers=0)
         found = read_results(folder, trainings | costs)
-        arrays[dataset] = assemble(dataset, {key: found[key]["result"] for key in found})
-        _repeat(dataset, found)
+        results = {key: record["result"] for key, record in found.items()}
+        arrays[dataset] = assemble(dataset, len(architectures(operations)), results)
+        _repeat(trainings, results)
         versions |= {tuple(record["versions"].items()) for record in found.values()}
         hosts |= {record["host"] for record in found.values()}
     provenance = {
-        "settings": {dataset: SETTINGS[dataset] for dataset in datasets},
+        "settings": {dataset: settings[dataset] for dataset in datasets},
         "seeds": SEEDS,
         "versions": [dict(one) for one in sorted(versions)],
         "hosts": len(hosts),
         "machine": f"{platform.machine()}, {_processor()}",
     }
-    files.write(out, OPERATIONS, arrays, provenance)
+    files.write(out, operations, arrays, provenance)
 
 
-def assemble(dataset, results):
-    """{array name: array} of a data set, as bnas/tabular/files.py tells, from {key: result} of all its entries."""
-    count, splits = len(architectures()), load_dataset(dataset).splits
+def assemble(dataset, count, results):
+    """{array name: array} of a data set, as bnas/tabular/files.py tells, from {key: result} of all its entries.
+
+    count: how many architectures there are.
+    """
+    splits = load_dataset(dataset).splits
     arrays = {f"{name}_images": np.int64(len(splits[name])) for name in ("validation", "test")}
     for precision in PRECISIONS:
         rows = [
@@ -83,11 +98,11 @@ def _finish(function, jobs, folder, **where):
         )
 
 
-def _repeat(dataset, found):
+def _repeat(trainings, results):
     """Train a few entries again; InputError where one is another training than before."""
-    keys = list(entries(dataset))
-    for key in np.random.default_rng(0).choice(keys, CHECKED, replace=False).tolist():
-        again, before = train_entry(found[key]["job"]), found[key]["result"]
+    keys = np.random.default_rng(0).choice(list(trainings), CHECKED, replace=False)
+    for key in keys.tolist():
+        again, before = train_entry(trainings[key]), results[key]
         different = [name for name in CURVES if again[name] != before[name]]
         if different:
             raise InputError(

@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
-from bnas.config import PRECISIONS
+from bnas.config import PRECISIONS, names_in
 from bnas.errors import InputError
+from bnas.space.operations import search_space
 from bnas.space.text import format_genotype, read_genotype
 from bnas.tabular.entries import SETTINGS
 from bnas.tabular.files import COSTS
+from bnas.tabular.space import OPERATIONS
 from bnas.tabular.statistics import landscape
 from bnas.tabular.table import load
 
@@ -118,7 +120,15 @@ def build(options):
         raise InputError(f"--dataset {options.dataset}: expected {' or '.join(SETTINGS)}")
     datasets = tuple(SETTINGS) if options.dataset is None else (options.dataset,)
     out = options.out or options.runs
-    build(options.runs, out, datasets, options.workers, options.scheduler)
+    operations = OPERATIONS
+    if options.operations is not None:
+        operations = search_space(names_in(options.operations))
+        if "none" in operations:
+            raise InputError(
+                "--operations names none, which no edge of an architecture keeps; leave it out"
+            )
+    where = {"workers": options.workers, "scheduler": options.scheduler}
+    build(options.runs, out, datasets, operations, **where)
     print(f"The table is in {out}; look at it with\nbnas table check --table {out}")
 
 
