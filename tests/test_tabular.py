@@ -3,11 +3,13 @@
 import hashlib
 import io
 import json
+import re
 import time
 from itertools import permutations
 
 import numpy as np
 import pytest
+from helpers import ROOT
 from helpers.figures import assert_texts_fit
 from helpers.tables import PROVENANCE, synthetic_arrays, write_table
 
@@ -233,7 +235,8 @@ def test_a_table_comes_back_as_it_was_written(tmp_path):
             np.testing.assert_array_equal(found.datasets[name][key], array, strict=True)
             with pytest.raises(ValueError, match="read-only"):
                 found.datasets[name][key][...] = 0
-    write_table(tmp_path / "b", TWO)
+    turned = {name: dict(reversed(arrays.items())) for name, arrays in written.items()}
+    files.write(tmp_path / "b", TWO, turned, PROVENANCE)
     for path in (tmp_path / "a").iterdir():
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
 
@@ -431,3 +434,13 @@ def test_the_landscape_shows_every_architecture(capsys, folder, table, tmp_path)
         capsys, "plot", "-o", path, "--by", "max_pool_3x3", "--table", folder, "--dataset", "digits"
     )
     assert status == 0 and printed == f"{path}\n" and path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_examples_of_the_page_run(folder, monkeypatch):
+    page = (ROOT / "docs" / "table.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 4
+    monkeypatch.setattr(files, "_PLACES", (folder,))
+    scope = {}
+    exec("".join(blocks), scope)
+    assert len(scope["found"]) > 10

@@ -65,16 +65,13 @@ class Table:
     Attributes:
         genotypes: of all architectures, in order.
         operations: that their edges choose from.
-        datasets: {name: {array name: array}}, as bnas/tabular/files.py tells; read-only.
+        datasets: {name: {array name: array}}, as bnas/tabular/files.py tells; read-only if loaded.
         provenance: how it was made: settings of the trainings, versions, machine.
     """
 
     def __init__(self, genotypes, operations, datasets, provenance):
         self.genotypes, self.operations = tuple(genotypes), tuple(operations)
         self.datasets, self.provenance = datasets, provenance
-        for arrays in datasets.values():
-            for array in arrays.values():
-                array.setflags(write=False)
         self._numbers = {genotype: i for i, genotype in enumerate(self.genotypes)}
         self._neighbours = {}
 
