@@ -57,6 +57,8 @@ def _run(arguments):
             with _threads(options.threads):
                 if options.command in ("grade", "handout"):
                     from bnas.grading import commands
+                elif options.command == "sweep":
+                    from bnas.sweeps import commands
                 else:
                     from bnas import commands
 
@@ -64,11 +66,11 @@ def _run(arguments):
     except BrokenPipeError:  # `bnas ... | head`
         return 141
     except KeyboardInterrupt:
-        kept = (
-            "; finished epochs are kept, go on with --resume"
-            if options and "resume" in options
-            else ""
-        )
+        kept = ""
+        if options and "resume" in options:
+            kept = "; finished epochs are kept, go on with --resume"
+        elif options and options.command == "sweep":
+            kept = "; finished jobs are kept, the same command goes on"
         return _fail(f"interrupted{kept}", 130)
     except DivergedError as error:
         return _fail(error, 1)
@@ -186,7 +188,8 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
 def build_parser():
     """The parser of all commands.
 
-    What it reads has `command`, the name of a function of bnas.commands, or of bnas.grading.commands.
+    What it reads has `command`, the name of a function of bnas.commands, bnas.grading.commands or
+    bnas.sweeps.commands.
     """
     parser = Parser(
         prog="bnas",
@@ -275,6 +278,8 @@ def build_parser():
         help="also write the table (.csv) or the figure (.png); may be given several times",
     )
 
+    _sweep(command)
+
     export = command(
         "export",
         "compile the trained 1-bit network to bits",
@@ -361,6 +366,31 @@ def build_parser():
     )
     _settings(data, SearchConfig, only=("dataset", "data_dir", "limit"))
     return parser
+
+
+def _sweep(command):
+    sweep = command(
+        "sweep",
+        "search or train many times, on all cores or a cluster",
+        usage.SWEEP,
+        usage="bnas sweep SPEC.toml [options]",
+        epilog=usage.SWEEP_EPILOG,
+    )
+    sweep.add_argument("spec", metavar="SPEC.toml", help="what to run")
+    sweep.add_argument("-o", "--out", metavar="DIR", help="for the results (SPEC)")
+    sweep.add_argument(
+        "--workers",
+        type=whole_number(0),
+        metavar="N",
+        help="processes on this machine (one a core); 0: one job after another in this process",
+    )
+    sweep.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="of Dask, tcp://HOST:8786, for a cluster; or dask or processes, for this machine (dask if it "
+        "is installed)",
+    )
+    sweep.add_argument("--dry-run", action="store_true", help="list the jobs")
 
 
 def _grading(command):
