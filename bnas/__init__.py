@@ -23,6 +23,7 @@ _WHERE = {
     "save_weights": "bnas.runs",
     "load_run": "bnas.results",
     "compare": "bnas.comparison",
+    "sweep": "bnas.sweeps",
 }
 _MODULES = (
     "functional",

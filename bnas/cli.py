@@ -62,6 +62,8 @@ def _run(arguments):
                     from bnas.tabular import commands
                 elif options.command == "reproduce":
                     from bnas.study import commands
+                elif options.command == "sweep":
+                    from bnas.sweeps import commands
                 else:
                     from bnas import commands
 
@@ -69,11 +71,11 @@ def _run(arguments):
     except BrokenPipeError:  # `bnas ... | head`
         return 141
     except KeyboardInterrupt:
-        kept = (
-            "; finished epochs are kept, go on with --resume"
-            if options and "resume" in options
-            else ""
-        )
+        kept = ""
+        if options and "resume" in options:
+            kept = "; finished epochs are kept, go on with --resume"
+        elif options and options.command == "sweep":
+            kept = "; finished jobs are kept, the same command goes on"
         return _fail(f"interrupted{kept}", 130)
     except DivergedError as error:
         return _fail(error, 1)
@@ -191,8 +193,8 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
 def build_parser():
     """The parser of all commands.
 
-    What it reads has `command`, the name of a function of bnas.commands, of bnas.grading.commands, of
-    bnas.tabular.commands or of bnas.study.commands.
+    What it reads has `command`, the name of a function of bnas.commands, bnas.grading.commands,
+    bnas.tabular.commands, bnas.sweeps.commands or bnas.study.commands.
     """
     parser = Parser(
         prog="bnas",
@@ -280,6 +282,8 @@ def build_parser():
         default=[],
         help="also write the table (.csv) or the figure (.png); may be given several times",
     )
+
+    _sweep(command)
 
     export = command(
         "export",
@@ -478,6 +482,31 @@ def _study(command):
     reproduce.add_argument(
         "--quick", action="store_true", help="a trial: few images, an epoch a phase, 2 seeds"
     )
+
+
+def _sweep(command):
+    sweep = command(
+        "sweep",
+        "search or train many times, on all cores or a cluster",
+        usage.SWEEP,
+        usage="bnas sweep SPEC.toml [options]",
+        epilog=usage.SWEEP_EPILOG,
+    )
+    sweep.add_argument("spec", metavar="SPEC.toml", help="what to run")
+    sweep.add_argument("-o", "--out", metavar="DIR", help="for the results (SPEC)")
+    sweep.add_argument(
+        "--workers",
+        type=whole_number(0),
+        metavar="N",
+        help="processes on this machine (one a core); 0: one job after another in this process",
+    )
+    sweep.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="of Dask, tcp://HOST:8786, for a cluster; or dask or processes, for this machine (dask if it "
+        "is installed)",
+    )
+    sweep.add_argument("--dry-run", action="store_true", help="list the jobs")
 
 
 def _grading(command):

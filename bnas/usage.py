@@ -98,6 +98,35 @@ examples:
   bnas compare runs/dcp* runs/random* -o table.csv -o figure.png
   bnas compare runs/dcp* runs/random* --name real
 """
+SWEEP = """\
+Search or train many configurations over many seeds: a grid of settings, or a list of runs,
+described in a TOML file, each on one thread of its own. On the cores of this machine, or on
+a cluster with the address of its Dask scheduler. To the bit, results are the same wherever
+they are computed.
+
+Each result is a file, DIR/results/NAME-seedSEED.json. Killed at any point, by Ctrl-C too, the
+same command goes on; finished jobs are not repeated. What fails is told with its error in
+DIR/failures/, the rest is finished, and the exit status is 1. At the end a table is printed,
+with mean and standard deviation over the seeds.
+"""
+SWEEP_EPILOG = """\
+a SPEC.toml:
+  kind = "search"                  or "train", which needs the setting genotype
+  seeds = 10
+  [settings]                       of all: those of `bnas search`
+  channels = 4
+  [grid]                           each combination; or [[runs]], each with a name
+  strategy = ["dcp", "random"]
+  [train]                          then train what was found: settings of `bnas train`
+  epochs = 20
+
+examples:
+  bnas sweep strategies.toml --dry-run
+  bnas sweep strategies.toml --workers 4
+  bnas sweep strategies.toml --scheduler tcp://10.0.0.1:8786
+
+docs/sweeps.md tells of clusters.
+"""
 EXPORT = """\
 Compile the trained 1-bit network of a run to a packed one: weights and activations of
 its 1-bit layers as bits, batch norm and sign between them as integer thresholds. Prints

@@ -28,7 +28,7 @@ from bnas.plots.run import (
 )
 from bnas.plots.runs import runs_figure
 from bnas.plots.search import operation_count_figure, tangent_figure
-from bnas.plots.study import study_figure
+from bnas.plots.study import optima_figure, ranking_figure, study_figure
 from bnas.plots.styles import OPERATION_STYLES, operation_styles
 from bnas.plots.training import training_figure
 
@@ -54,7 +54,9 @@ __all__ = [
     "mistakes_figure",
     "operation_count_figure",
     "operation_styles",
+    "optima_figure",
     "points_figure",
+    "ranking_figure",
     "runs_figure",
     "samples_figure",
     "study_figure",

@@ -133,12 +133,28 @@ def run(job, folder, progress):
     for number in range(done, job.epochs):
         if getattr(job, "stopped", False):
             return
-        with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is looked for below
-            record = {"epoch": number + 1, **job.run_epoch(number, progress)}
-        state = job.state()
-        with locate(f"epoch {number + 1} of {job.epochs}"):
-            for name, value in {**record, **state}.items():
-                require_finite(value, name)
+        record, state = _epoch(job, number, progress)
         # History first: a record without its checkpoint is dropped on resuming, never the reverse.
         folder.append_history(record)
         folder.save(state, {"epochs_done": number + 1})
+
+
+def run_in_memory(job):
+    """Run a whole `job` without a folder, to the same bits; returns its history, a list of records."""
+    history = []
+    for number in range(job.epochs):
+        if getattr(job, "stopped", False):
+            break
+        history.append(_epoch(job, number, Silent())[0])
+    return history
+
+
+def _epoch(job, number, progress):
+    """Run one epoch of a job; returns (its history record, the state after it), all finite."""
+    with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is looked for below
+        record = {"epoch": number + 1, **job.run_epoch(number, progress)}
+    state = job.state()
+    with locate(f"epoch {number + 1} of {job.epochs}"):
+        for name, value in {**record, **state}.items():
+            require_finite(value, name)
+    return record, state

@@ -64,6 +64,10 @@ class Experiment:
             raise InputError(f"the spec of {self.name} has settings that no search has: {odd}")
         return settings
 
+    def key(self, run, dataset, seed, quick=False):
+        """The key of the job of a search."""
+        return job_of(self.settings(run, dataset, seed, quick))[0]
+
     def jobs(self, datasets, seeds=None, quick=False):
         """{key: job} of all searches, seed by seed, so that what is there of a study begun is balanced.
 
@@ -140,6 +144,8 @@ ORDER = (
     "decoupling",
     "curvature",
     "tangent",
+    "ranking",
+    "optima",
 )
 
 

@@ -3,9 +3,10 @@
 import numpy as np
 
 from bnas.study.statistics import LEVEL
+from bnas.study.words import interval, p_value, share, table
 
 
-def searches_report(experiment, figures):
+def page(experiment, figures):
     """The page of an experiment that compares searches, from what `bnas.study.searches.analyse` found."""
     lines = [f"# {experiment.title}", "", experiment.question, ""]
     for dataset, found in figures["datasets"].items():
@@ -32,14 +33,14 @@ where the corrected p is below {LEVEL}, within noise otherwise."""
 def _frame(found):
     apart = found["told_apart"]
     yield (
-        f"The best architecture of the table has {_share(found['optimum'])} on the test images, the average one "
-        f"{_share(found['random'])} ± {100 * found['deviation']:.2f}."
+        f"The best architecture of the table has {share(found['optimum'])} on the test images, the average one "
+        f"{share(found['random'])} ± {100 * found['deviation']:.2f}."
         + (f" Two that differ by less than {100 * apart:.2f} are not told apart." if apart else "")
     )
 
 
 def _runs(runs):
-    yield from _table(
+    yield from table(
         [
             "search",
             "seeds",
@@ -55,7 +56,7 @@ def _runs(runs):
             [
                 name,
                 len(run["regret"]),
-                f"{_share(np.mean(run['test_accuracy']))}{_deviation(run['test_accuracy'])}",
+                f"{share(np.mean(run['test_accuracy']))}{_deviation(run['test_accuracy'])}",
                 f"{100 * np.mean(run['regret']):.2f}",
                 f"{np.mean(run['percentile']):.1f}",
                 f"{100 * np.mean(run['improvement']):+.2f} %",
@@ -71,7 +72,7 @@ def _runs(runs):
 def _comparisons(reference, compared):
     yield f"Test accuracy minus that of {reference}, in percentage points:"
     yield ""
-    yield from _table(
+    yield from table(
         ["search", "pairs (unequal)", "mean", "95 % interval", "p", "corrected", ""],
         [
             [
@@ -101,26 +102,5 @@ def sentence(reference, dataset, compared):
     return f"On {dataset}, " + "; ".join(parts) + "."
 
 
-def interval(low, high):
-    """An interval in percentage points, or a dash where there is none."""
-    return "-" if low is None else f"{100 * low:+.2f} to {100 * high:+.2f}"
-
-
-def p_value(p):
-    """A p-value as people write it."""
-    return f"{p:.3f}" if p >= 0.001 else "< 0.001"
-
-
-def _share(value):
-    return f"{100 * value:.2f} %"
-
-
 def _deviation(values):
     return f" ± {100 * np.std(values, ddof=1):.2f}" if len(values) > 1 else ""
-
-
-def _table(head, rows):
-    yield f"| {' | '.join(head)} |"
-    yield "|---" * len(head) + "|"
-    for row in rows:
-        yield f"| {' | '.join(map(str, row))} |"

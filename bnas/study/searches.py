@@ -9,7 +9,6 @@ import numpy as np
 from bnas.data import load_dataset
 from bnas.errors import InputError
 from bnas.space.operations import WEIGHTLESS
-from bnas.study.experiments import job_of
 from bnas.study.statistics import (
     anytime,
     compare_paired,
@@ -22,6 +21,11 @@ from bnas.tabular.statistics import distinguishable, variance_components
 POINTS = 200  # of the grid of an anytime curve
 AVERAGE = "random architecture"  # the run that searches for nothing
 TABLE_BATCH = 64  # images of a step of the table's trainings, unless the table says otherwise
+
+
+def jobs(experiment, datasets, seeds=None, quick=False):
+    """{key: job} of all searches."""
+    return experiment.jobs(datasets, seeds, quick)
 
 
 def analyse(experiment, table, results, datasets, seeds=None, quick=False):
@@ -45,7 +49,7 @@ def analyse(experiment, table, results, datasets, seeds=None, quick=False):
         values = accuracies.mean(axis=1)
         curves = {
             run: [
-                search_curves(results[job_of(experiment.settings(run, dataset, seed, quick))[0]])
+                search_curves(results[experiment.key(run, dataset, seed, quick)])
                 for seed in range(count)
             ]
             for run in experiment.runs

@@ -21,6 +21,7 @@ from bnas.sweeps.pools import (
     InProcess,
     Processes,
     cores,
+    has_dask,
     refuse_within_worker,
 )
 from bnas.sweeps.worker import name_of
@@ -60,7 +61,7 @@ def run_jobs(
         folder: made if need be. One process at a time can run jobs in it.
         workers: how many; one a core unless given. 0: no other process, one job after the other in this one.
         scheduler: "processes": of the standard library; "dask": of Dask, on this machine; or the address of a
-            Dask scheduler, "tcp://HOST:8786". Unless given, "processes".
+            Dask scheduler, "tcp://HOST:8786". Unless given, "dask" if Dask is installed, else "processes".
         client: a distributed.Client, instead of a scheduler.
         warm: jobs, a list of dicts, that run before all others, one at a time, and whose results are thrown away:
             what they compile all workers find compiled. Unless given, the first of the jobs runs alone.
@@ -210,7 +211,7 @@ def _pool(workers, scheduler, client):
     if workers == 0:
         return InProcess()
     workers = cores() if workers is None else workers
-    if scheduler == "dask":
+    if scheduler == "dask" or (scheduler is None and has_dask()):
         return Dask(workers)
     return Processes(workers)
 

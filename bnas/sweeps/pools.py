@@ -207,14 +207,15 @@ class Dask:
         with ExitStack() as stack:
             where = self.where
             if isinstance(where, int):
-                with ctrl_c_blocked(), _nanny_environment():
+                stack.enter_context(_local_settings())
+                with ctrl_c_blocked():
                     where = stack.enter_context(
                         LocalCluster(
                             n_workers=where,
                             threads_per_worker=1,
                             processes=True,
                             dashboard_address=None,
-                            silence_logs=logging.INFO,
+                            silence_logs=logging.CRITICAL,
                         )
                     )
             if not isinstance(where, Client):
@@ -247,29 +248,39 @@ class Dask:
             pure=False,
         )
         try:
-            for future in as_completed(futures, loop=self.client.loop):
-                key = keys[future.key]
-                try:
-                    answer = future.result()
-                except KilledWorker as error:
-                    answer = Died(str(error))
-                except CancelledError as error:
+            # With results: they are fetched at once, and not lost with a worker that the next job kills.
+            answers = as_completed(
+                futures, loop=self.client.loop, with_results=True, raise_errors=False
+            )
+            for future, answer in answers:
+                if isinstance(answer, CancelledError):
                     raise InputError(
-                        f"the Dask scheduler has gone, or has cancelled the jobs ({error}); finished ones are "
-                        "kept, start the sweep again to go on"
-                    ) from error
-                except Exception as error:  # on the way to the worker: no bnas there, say
-                    answer = Died(f"no worker could begin with it: {type(error).__name__}: {error}")
-                yield key, answer
+                        f"the Dask scheduler has gone, or has cancelled the jobs ({answer}); finished ones "
+                        "are kept, start the sweep again to go on"
+                    )
+                if not isinstance(
+                    answer, str
+                ):  # what an error gives: (its type, the error, its traceback)
+                    error = answer[1]
+                    why = (
+                        "" if isinstance(error, KilledWorker) else "no worker could begin with it: "
+                    )
+                    answer = Died(f"{why}{error}")
+                yield keys[future.key], answer
         finally:
             self.client.cancel([future for future in futures if not future.done()])
 
 
-@contextmanager
-def _nanny_environment():
-    """Workers of a LocalCluster made in the body get ENVIRONMENT; Dask alone forgets Numba."""
+def _local_settings():
+    """What Dask is to read, as long as there is a LocalCluster of ours; a context manager."""
     import dask
 
-    names = {f"distributed.nanny.pre-spawn-environ.{name}": 1 for name in ENVIRONMENT}
-    with dask.config.set(names):
-        yield
+    settings = {  # Dask alone forgets Numba
+        **{f"distributed.nanny.pre-spawn-environ.{name}": 1 for name in ENVIRONMENT},
+        "distributed.scheduler.allowed-failures": ATTEMPTS - 1,
+        # A worker has one job at a time: what waits for a worker that dies is not taken for its killer.
+        "distributed.scheduler.worker-saturation": 1.0,
+        # A worker that dies twice within this time, 15 s by default, is not started anew.
+        "distributed.deploy.lost-worker-timeout": "1000 days",
+    }
+    return dask.config.set(settings)
