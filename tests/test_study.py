@@ -72,7 +72,9 @@ def test_the_signed_rank_test_counts_all_choices_of_signs_with_ties_and_zeros(di
     assert found.pairs == np.count_nonzero(differences)
 
 
-@pytest.mark.parametrize("pairs, method", [(5, "exact"), (20, "exact"), (50, "exact"), (51, "approx")])
+@pytest.mark.parametrize(
+    "pairs, method", [(5, "exact"), (20, "exact"), (50, "exact"), (51, "approx")]
+)
 def test_the_signed_rank_test_without_ties_is_that_of_scipy(pairs, method):
     differences = np.random.default_rng(pairs).normal(0.3, 1, pairs)
     expected = stats.wilcoxon(differences, method=method).pvalue
@@ -233,7 +235,15 @@ def test_what_cannot_be_reproduced_is_refused(tmp_path, arguments, says):
 def test_a_data_set_that_the_table_lacks_is_refused(tmp_path):
     write_table(tmp_path / "table", datasets=("digits",))
     out = tmp_path / "out"
-    fail("reproduce", "losses", "--table", tmp_path / "table", "-o", out, says="no data set 'fashion'")
+    fail(
+        "reproduce",
+        "losses",
+        "--table",
+        tmp_path / "table",
+        "-o",
+        out,
+        says="no data set 'fashion'",
+    )
     assert not out.exists()
 
 
@@ -245,7 +255,17 @@ def test_an_experiment_from_its_searches_to_the_page(tmp_path, monkeypatch):
     monkeypatch.setitem(experiments.QUICK, "limit", 96)
     write_table(tmp_path / "table", datasets=("digits",))
     out = tmp_path / "out"
-    options = ("--quick", "--dataset", "digits", "--workers", "0", "-o", out, "--table", tmp_path / "table")
+    options = (
+        "--quick",
+        "--dataset",
+        "digits",
+        "--workers",
+        "0",
+        "-o",
+        out,
+        "--table",
+        tmp_path / "table",
+    )
     page = succeed("reproduce", "strategies", *options)
     assert (out / "strategies.png").read_bytes().startswith(b"\x89PNG")
     assert (out / "strategies.md").read_text() in page
@@ -265,7 +285,9 @@ def test_an_experiment_from_its_searches_to_the_page(tmp_path, monkeypatch):
     assert [path for path in results if before[path] != after[path]] == [results[3]]
     again = json.loads((out / "strategies.json").read_text())
     found = again["datasets"]["digits"]["runs"]
-    assert all(found[run]["architectures"] == runs[run]["architectures"] for run in ("dcp", "shared"))
+    assert all(
+        found[run]["architectures"] == runs[run]["architectures"] for run in ("dcp", "shared")
+    )
 
 
 @pytest.mark.slow
@@ -276,7 +298,17 @@ def test_the_other_experiments_from_their_searches_to_the_page(tmp_path, monkeyp
     monkeypatch.setitem(experiments.QUICK, "limit", 96)
     write_table(tmp_path / "table", datasets=("digits",))
     out = tmp_path / "out"
-    options = ("--quick", "--dataset", "digits", "--workers", "0", "-o", out, "--table", tmp_path / "table")
+    options = (
+        "--quick",
+        "--dataset",
+        "digits",
+        "--workers",
+        "0",
+        "-o",
+        out,
+        "--table",
+        tmp_path / "table",
+    )
     page = succeed("reproduce", name, *options)
     assert (out / f"{name}.md").read_text() in page
     assert (out / f"{name}.png").read_bytes().startswith(b"\x89PNG")

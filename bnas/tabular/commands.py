@@ -1,4 +1,4 @@
-"""What `bnas table` does: functions of the options that bnas.cli has read."""
+"""What `bnas table` does: functions of the options that bnas.options has read."""
 
 from pathlib import Path
 
