@@ -60,6 +60,8 @@ def _run(arguments):
                     from bnas.grading import commands
                 elif options.command == "table":
                     from bnas.tabular import commands
+                elif options.command == "reproduce":
+                    from bnas.study import commands
                 else:
                     from bnas import commands
 
@@ -189,8 +191,8 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
 def build_parser():
     """The parser of all commands.
 
-    What it reads has `command`, the name of a function of bnas.commands, of bnas.grading.commands or of
-    bnas.tabular.commands.
+    What it reads has `command`, the name of a function of bnas.commands, of bnas.grading.commands, of
+    bnas.tabular.commands or of bnas.study.commands.
     """
     parser = Parser(
         prog="bnas",
@@ -359,6 +361,7 @@ def build_parser():
     gradcheck.add_argument("--quick", action="store_true", help="one case of each operation")
 
     _table(command)
+    _study(command)
     _grading(command)
 
     data = command(
@@ -419,12 +422,62 @@ def _table(command):
         default="convolutions",
         help="colour by the number of these: an operation's name (convolutions)",
     )
-    for added in (query, best, plot):
+    build = action("build", "train all architectures, and write a table", usage.TABLE_BUILD)
+    build.add_argument(
+        "--runs", metavar="DIR", default="runs/table", help="the trainings (runs/table)"
+    )
+    build.add_argument("-o", "--out", metavar="DIR", help="the table (DIR of --runs)")
+    build.add_argument(
+        "--operations", metavar="NAMES", help="another space than that of bnas: names, with commas"
+    )
+    build.add_argument(
+        "--workers", type=whole_number(0), metavar="N", help="processes (one a core)"
+    )
+    build.add_argument(
+        "--scheduler", metavar="WHERE", help="processes, dask, or tcp://HOST:PORT (processes)"
+    )
+    for added in (query, best, plot, build):
         added.add_argument("--dataset", metavar="NAME", help="digits or fashion (all)")
     for added in (query, best, check, plot):
         added.add_argument(
             "--table", metavar="DIR", dest="folder", help="another than that of bnas"
         )
+
+
+def _study(command):
+    """The command for the experiments of the study."""
+    reproduce = command(
+        "reproduce",
+        "repeat an experiment: is DCP-NAS better?",
+        usage.REPRODUCE,
+        usage="bnas reproduce [NAME] [options]",
+        epilog=usage.REPRODUCE_EPILOG,
+    )
+    reproduce.add_argument(
+        "name", metavar="NAME", nargs="?", help="of an experiment; without it, all are listed"
+    )
+    reproduce.add_argument(
+        "-o", "--out", metavar="DIR", default="study", help="folder for all results (study)"
+    )
+    reproduce.add_argument(
+        "--dataset",
+        choices=("digits", "fashion", "both"),
+        default="both",
+        help="digits, fashion or both (both)",
+    )
+    reproduce.add_argument(
+        "--seeds", type=whole_number(2), metavar="N", help="of each search (what the spec says)"
+    )
+    reproduce.add_argument(
+        "--workers",
+        type=whole_number(0),
+        metavar="N",
+        help="processes, one thread each (one a core)",
+    )
+    reproduce.add_argument("--table", metavar="DIR", help="another table than that of bnas")
+    reproduce.add_argument(
+        "--quick", action="store_true", help="a trial: few images, an epoch a phase, 2 seeds"
+    )
 
 
 def _grading(command):

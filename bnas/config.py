@@ -62,6 +62,7 @@ LATER = (  # settings that runs of earlier versions lack
     "entropy",
     "stop_skips",
     "selection",
+    "eta_factor",
     "tangent_scale",
     "tangent_batches",
 )
@@ -312,6 +313,12 @@ class SearchConfig:
         least=0,
         of=("dcp",),
     )
+    eta_factor: float = setting(
+        1.0,
+        "factor on the product of the two learning rates, where eta is not given",
+        least=0,
+        of=("dcp",),
+    )
     psi_lr: float = setting(1.0, "learning rate of ψ [η_ψ, Eq. 4.51]", least=0, of=("dcp",))
     tau: float = setting(
         5.0,
@@ -369,6 +376,13 @@ class SearchConfig:
         check(self)
         object.__setattr__(self, "operations", ", ".join(self.operation_names))
         object.__setattr__(self, "strategy", module_of(self.strategy))
+        if self.eta is not None and self.eta_factor != 1:
+            raise InputError(
+                argument("eta_factor"),
+                f" {self.eta_factor:g} is a factor on the product of the learning rates, which ",
+                argument("eta"),
+                f" {self.eta:g} takes the place of; leave one of them out",
+            )
         if ":" in self.strategy:  # one of the user's own reads what it likes
             return
         if self.strategy not in STRATEGIES:

@@ -156,6 +156,7 @@ examples:
   bnas table query 120
   bnas table query runs/mine/genotype.txt --dataset digits
   bnas table plot -o landscape.png
+  bnas table build --dataset digits --workers 2
 `bnas table ACTION --help` explains an action and its options.
 """
 TABLE_QUERY = """\
@@ -171,6 +172,12 @@ TABLE_CHECK = """\
 Read all files of the table, check them, and print what it can tell: how far architectures
 differ and how far seeds do, whether two seeds rank alike, whether the real twins do, and
 how much the number of convolutions, or of another operation, explains.
+"""
+TABLE_BUILD = """\
+Train every architecture of the space, 1-bit with three seeds and its real twin with one, measure
+what each network costs, do a few trainings once more to see that they repeat to the bit, and
+write the table. Each training has its file: killed at any point, the same command goes on. On
+two cores the digits take about an hour, fashion three to four.
 """
 TABLE_PLOT = """\
 Draw the landscape: test accuracy against size, and against the real twins, each architecture
@@ -202,6 +209,23 @@ DATA_EPILOG = """\
 examples:
   bnas data
   bnas data --dataset npz --data-dir FILE.npz
+"""
+REPRODUCE = """\
+Repeat an experiment of the study that asks whether DCP-NAS is better: run its searches over
+the space of the table, look up what they found, and compare, seed by seed, with intervals
+and tests. An architecture is chosen by what its search says; no test image has a part in it.
+
+DIR gets NAME.md (tables, and what they say in words), NAME.png and NAME.json (all figures),
+and searches/, a file for each search. A search that is there is not repeated, so after
+Ctrl-C the same command goes on; and experiments share what they have in common.
+
+Without NAME, all experiments are listed, with what each asks and about how long it takes.
+"""
+REPRODUCE_EPILOG = """\
+examples:
+  bnas reproduce                              what there is
+  bnas reproduce losses --quick -o trial      does it run?
+  bnas reproduce strategies --dataset digits
 """
 HANDOUT = """\
 Write the assignments for students: of each the handout, the starter to complete and the

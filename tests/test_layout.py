@@ -40,6 +40,7 @@ FLOORS = {
     "bnas.grading": 6,
     "bnas.tabular": 6,
     "bnas.sweeps": 6,
+    "bnas.study": 6,
     "bnas.commands": 6,
     "bnas.usage": 6,
     "bnas.cli": 6,
@@ -49,10 +50,11 @@ FACES = 6
 # Rooms that only some others may enter: delete a compiler's folder, and what is not named here still works.
 SEAMS = {
     "bnas.fused": {"bnas.search", "bnas.train", "bnas.commands"},
-    "bnas.packed": {"bnas.commands", "bnas.bench"},
+    "bnas.packed": {"bnas.commands", "bnas.bench", "bnas.tabular"},
 }
 # Modules that need no importer inside bnas/: the entry points, and what tests of assignments import.
 ROOTS = {"bnas", "bnas.cli", "bnas.__main__", "bnas.grading", "bnas.grading.worker"}
+ROOTS |= {"bnas.study"}
 ROOTS |= {"bnas.grading.schools.__main__"}
 UNSAFE_MODULES = {
     "pickle",

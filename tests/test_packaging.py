@@ -41,6 +41,7 @@ def test_the_wheel_holds_all_of_the_package_and_nothing_else(wheel):
     modules = {p.relative_to(ROOT).as_posix() for p in (ROOT / "bnas").rglob("*.py")}
     data = {f"bnas/bundled/{p.name}" for p in (ROOT / "data").iterdir() if p.is_file()}
     data |= {f"bnas/bundled/tabular/{p.name}" for p in (ROOT / "data").glob("tabular/*")}
+    data |= {p.relative_to(ROOT).as_posix() for p in (ROOT / "bnas").rglob("*.toml")}
     with zipfile.ZipFile(wheel) as archive:
         names = {n for n in archive.namelist() if ".dist-info/" not in n}
         (licence,) = [n for n in archive.namelist() if n.endswith("/LICENSE")]

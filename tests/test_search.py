@@ -193,6 +193,26 @@ def test_every_option_runs_and_makes_a_difference():
     assert sorted(names for names in names_of.values() if len(names) > 1) == sorted(alike)
 
 
+def test_the_factor_multiplies_the_product_of_the_learning_rates():
+    """0 is no backtracking, to the bit; 10 is ten times the step of 1, in every phase."""
+    tiny = replace(TINY, rounds=1, child_epochs=1, tau=0.0, alpha_lr=0.5)
+
+    def run_through(**settings):
+        search, steps = Search(replace(tiny, **settings), DIGITS), []
+        for number in range(search.epochs):
+            search.run_epoch(number, Silent())
+            steps.append(float(search.phase.decoupled.eta_before))
+        return search.child.alpha.data.tobytes(), np.array(steps)
+
+    (none, _), (same, no_step) = run_through(eta=0.0), run_through(eta_factor=0.0)
+    (once, step), (tenfold, ten_steps) = run_through(), run_through(eta_factor=10.0)
+    assert none == same and not no_step.any() and len({none, once, tenfold}) == 3
+    np.testing.assert_allclose(ten_steps, 10 * step)
+    assert (step > 0).all()
+    with pytest.raises(InputError, match="eta_factor 10 .* which eta 0.5 takes the place of"):
+        SearchConfig(eta_factor=10.0, eta=0.5)
+
+
 def test_a_batch_size_above_the_size_of_the_data_takes_all_of_it():
     search = Search(replace(TINY, batch_size=1000), DIGITS)
     labels = []

@@ -24,9 +24,11 @@ from bnas.plots.run import (
     draw_landscape,
     draw_run,
     draw_runs,
+    draw_study,
 )
 from bnas.plots.runs import runs_figure
 from bnas.plots.search import operation_count_figure, tangent_figure
+from bnas.plots.study import study_figure
 from bnas.plots.styles import OPERATION_STYLES, operation_styles
 from bnas.plots.training import training_figure
 
@@ -45,6 +47,7 @@ __all__ = [
     "draw_landscape",
     "draw_run",
     "draw_runs",
+    "draw_study",
     "entropy_figure",
     "graph_figure",
     "landscape_figure",
@@ -54,6 +57,7 @@ __all__ = [
     "points_figure",
     "runs_figure",
     "samples_figure",
+    "study_figure",
     "tangent_figure",
     "training_figure",
 ]

@@ -95,6 +95,12 @@ def draw_landscape(table, landscapes, path, by="convolutions"):
     atomic_write(path, to_png(landscape_figure(table, landscapes, by)))
 
 
+def draw_study(figure, path):
+    """Write a figure of the study into the PNG file `path`; raises as `draw_genotype`."""
+    require_own_figure(path)
+    atomic_write(path, to_png(figure))
+
+
 def require_own_figure(path):
     """Raise InputError if there is a file at `path` that is no figure of ours."""
     path = Path(path)

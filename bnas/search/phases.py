@@ -38,7 +38,7 @@ class Phase:
         config: SearchConfig.
         epochs: length of the phase, over which the learning rate falls.
         eta: η of the backtracking (Eq. 4.50): 0 for none, None for the product of the learning rates of
-            weights and α in force.
+            weights and α in force, times config.eta_factor.
 
     Attributes:
         cost: Cost, to which every pass over a batch is added.
@@ -61,8 +61,8 @@ class Phase:
         self.decoupled = DecoupledAlpha(supernet, adam, eta, config.psi_lr, config.tau)
 
     def product_of_rates(self):
-        """η = η₁η₂ of the learning rates in force (Eq. 4.50)."""
-        return self.optimiser.lr * self.decoupled.optimiser.lr
+        """η = η₁η₂ of the learning rates in force (Eq. 4.50), times config.eta_factor."""
+        return self.config.eta_factor * self.optimiser.lr * self.decoupled.optimiser.lr
 
     def run_epoch(self, epoch, dataset, augment, rng, label, progress):
         """Epoch number `epoch` of the phase; means of loss, accuracy and figures over its steps."""

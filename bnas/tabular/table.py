@@ -35,9 +35,9 @@ class Costs(NamedTuple):
 
     Attributes:
         parameters: their number; bits: their size, of the 1-bit network.
-        binary_macs, real_macs: multiply-adds for an image: in 1 bit, and those that stay real (the stem, say).
+        binary_macs, real_macs: multiply-adds of the 1-bit network for an image, of 1 bit and others.
         packed_bytes: size of the packed file.
-        packed_latency: time of the packed network for an image, as a ratio to that of architecture 0.
+        packed_latency: time of the packed network for 32 images, as a ratio to that of architecture 0.
     """
 
     parameters: int
