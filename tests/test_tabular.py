@@ -366,6 +366,9 @@ def test_query_prints_every_seed_the_costs_and_the_neighbours(capsys, folder, ta
         entry = table.query(100, "fashion", seed=seed)
         assert f"{entry.validation_accuracy:.2%}{entry.test_accuracy:>10.2%}" in printed
     assert f"{table.costs(100, 'digits').bits:,}" in printed
+    means = table.accuracies("fashion", "test").mean(axis=1)
+    place = 1 + int((means > means[100]).sum())
+    assert f"By mean test accuracy it is number {place} of 648." in printed
     assert printed.endswith(", ".join(map(str, table.neighbour_numbers(100))) + "\n")
     assert run(capsys, "query", 100, "--table", folder)[1] == printed
     _, one, _ = run(
