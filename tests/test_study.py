@@ -1,11 +1,14 @@
 """The statistics of the study, and its experiments from the specs to the page."""
 
 import json
+import tempfile
 from dataclasses import fields
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import ROOT
 from helpers.commands import fail, succeed
 from helpers.tables import write_table
 from hypothesis import given, settings
@@ -72,7 +75,9 @@ def test_the_signed_rank_test_counts_all_choices_of_signs_with_ties_and_zeros(di
     assert found.pairs == np.count_nonzero(differences)
 
 
-@pytest.mark.parametrize("pairs, method", [(5, "exact"), (20, "exact"), (50, "exact"), (51, "approx")])
+@pytest.mark.parametrize(
+    "pairs, method", [(5, "exact"), (20, "exact"), (50, "exact"), (51, "approx")]
+)
 def test_the_signed_rank_test_without_ties_is_that_of_scipy(pairs, method):
     differences = np.random.default_rng(pairs).normal(0.3, 1, pairs)
     expected = stats.wilcoxon(differences, method=method).pvalue
@@ -222,6 +227,7 @@ def test_reproduce_lists_the_experiments():
     "arguments, says",
     [
         (("loses",), "there is no experiment 'loses'; expected strategies, losses, "),
+        (("nowhere.toml",), "cannot read nowhere.toml: No such file"),
         (("losses", "--seeds", "1"), "must be a whole number from 2 up"),
     ],
 )
@@ -230,10 +236,56 @@ def test_what_cannot_be_reproduced_is_refused(tmp_path, arguments, says):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    "text, says",
+    [
+        ("seeds = ", "mine.toml is not valid TOML"),
+        ("grid = 1", "mine.toml: 'grid' is no part of an experiment; expected title"),
+        ("seeds = 3", r"mine.toml: expected \[\[runs\]\], each with a name"),
+        ("[[runs]]\nlam = 1.0", "mine.toml: each of the runs needs a name of its own, got None"),
+        ("seeds = 0\n[[runs]]\nname = 'a'", "mine.toml: seeds must be how many"),
+        ("reference = 'b'\n[[runs]]\nname = 'a'", "'b' is none of the runs a"),
+        ("kind = 'b'\n[[runs]]\nname = 'a'", "kind must be one of searches, ranking, optima"),
+        ("[simulated]\nstrategies = ['b']\n[[runs]]\nname = 'a'", "takes strategies, a list of"),
+        ("[[runs]]\nname = 'a'\nlamda = 1.0", "run a: no search has a setting 'lamda'"),
+        ("[[runs]]\nname = 'a'\nlam = -1.0", "run a: lam must be at least 0"),
+    ],
+)
+def test_a_file_that_is_no_experiment_is_refused(tmp_path, text, says):
+    file, out = tmp_path / "mine.toml", tmp_path / "out"
+    file.write_text(text)
+    write_table(tmp_path / "table", datasets=("digits",))
+    options = ("--table", tmp_path / "table", "--dataset", "digits", "-o", out)
+    fail("reproduce", file, *options, says=says)
+    assert not out.exists()
+
+
+def test_an_experiment_of_ones_own():
+    """The one in docs/study.md."""
+    text = (ROOT / "docs" / "study.md").read_text()
+    spec = text.split("```toml\n")[1].split("```")[0]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "temperature.toml"
+        path.write_text(spec)
+        found = experiment(str(path))
+    jobs = found.jobs(("digits",), 2)
+    assert found.name == "temperature" and found.reference == "constant"
+    assert sorted(job.get("temperature", 1) for job in jobs.values()) == [0.1, 0.1, 1, 1]
+    assert jobs.keys() & experiment("strategies").jobs(("digits",), 2).keys()
+
+
 def test_a_data_set_that_the_table_lacks_is_refused(tmp_path):
     write_table(tmp_path / "table", datasets=("digits",))
     out = tmp_path / "out"
-    fail("reproduce", "losses", "--table", tmp_path / "table", "-o", out, says="no data set 'fashion'")
+    fail(
+        "reproduce",
+        "losses",
+        "--table",
+        tmp_path / "table",
+        "-o",
+        out,
+        says="no data set 'fashion'",
+    )
     assert not out.exists()
 
 
@@ -245,7 +297,17 @@ def test_an_experiment_from_its_searches_to_the_page(tmp_path, monkeypatch):
     monkeypatch.setitem(experiments.QUICK, "limit", 96)
     write_table(tmp_path / "table", datasets=("digits",))
     out = tmp_path / "out"
-    options = ("--quick", "--dataset", "digits", "--workers", "0", "-o", out, "--table", tmp_path / "table")
+    options = (
+        "--quick",
+        "--dataset",
+        "digits",
+        "--workers",
+        "0",
+        "-o",
+        out,
+        "--table",
+        tmp_path / "table",
+    )
     page = succeed("reproduce", "strategies", *options)
     assert (out / "strategies.png").read_bytes().startswith(b"\x89PNG")
     assert (out / "strategies.md").read_text() in page
@@ -265,7 +327,9 @@ def test_an_experiment_from_its_searches_to_the_page(tmp_path, monkeypatch):
     assert [path for path in results if before[path] != after[path]] == [results[3]]
     again = json.loads((out / "strategies.json").read_text())
     found = again["datasets"]["digits"]["runs"]
-    assert all(found[run]["architectures"] == runs[run]["architectures"] for run in ("dcp", "shared"))
+    assert all(
+        found[run]["architectures"] == runs[run]["architectures"] for run in ("dcp", "shared")
+    )
 
 
 @pytest.mark.slow
@@ -276,7 +340,17 @@ def test_the_other_experiments_from_their_searches_to_the_page(tmp_path, monkeyp
     monkeypatch.setitem(experiments.QUICK, "limit", 96)
     write_table(tmp_path / "table", datasets=("digits",))
     out = tmp_path / "out"
-    options = ("--quick", "--dataset", "digits", "--workers", "0", "-o", out, "--table", tmp_path / "table")
+    options = (
+        "--quick",
+        "--dataset",
+        "digits",
+        "--workers",
+        "0",
+        "-o",
+        out,
+        "--table",
+        tmp_path / "table",
+    )
     page = succeed("reproduce", name, *options)
     assert (out / f"{name}.md").read_text() in page
     assert (out / f"{name}.png").read_bytes().startswith(b"\x89PNG")
