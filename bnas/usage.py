@@ -249,12 +249,14 @@ and searches/, a file for each search. A search that is there is not repeated, s
 Ctrl-C the same command goes on; and experiments share what they have in common.
 
 Without NAME, all experiments are listed, with what each asks and about how long it takes.
+FILE.toml instead of NAME is an experiment of your own: docs/study.md shows one.
 """
 REPRODUCE_EPILOG = """\
 examples:
   bnas reproduce                              what there is
   bnas reproduce losses --quick -o trial      does it run?
   bnas reproduce strategies --dataset digits
+  bnas reproduce mine.toml
 """
 HANDOUT = """\
 Write the assignments for students: of each the handout, the starter to complete and the

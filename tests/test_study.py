@@ -1,11 +1,14 @@
 """The statistics of the study, and its experiments from the specs to the page."""
 
 import json
+import tempfile
 from dataclasses import fields
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import ROOT
 from helpers.commands import fail, succeed
 from helpers.tables import write_table
 from hypothesis import given, settings
@@ -224,12 +227,51 @@ def test_reproduce_lists_the_experiments():
     "arguments, says",
     [
         (("loses",), "there is no experiment 'loses'; expected strategies, losses, "),
+        (("nowhere.toml",), "cannot read nowhere.toml: No such file"),
         (("losses", "--seeds", "1"), "must be a whole number from 2 up"),
     ],
 )
 def test_what_cannot_be_reproduced_is_refused(tmp_path, arguments, says):
     fail("reproduce", *arguments, "-o", tmp_path / "out", says=says)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "text, says",
+    [
+        ("seeds = ", "mine.toml is not valid TOML"),
+        ("grid = 1", "mine.toml: 'grid' is no part of an experiment; expected title"),
+        ("seeds = 3", r"mine.toml: expected \[\[runs\]\], each with a name"),
+        ("[[runs]]\nlam = 1.0", "mine.toml: each of the runs needs a name of its own, got None"),
+        ("seeds = 0\n[[runs]]\nname = 'a'", "mine.toml: seeds must be how many"),
+        ("reference = 'b'\n[[runs]]\nname = 'a'", "'b' is none of the runs a"),
+        ("kind = 'b'\n[[runs]]\nname = 'a'", "kind must be one of searches, ranking, optima"),
+        ("[simulated]\nstrategies = ['b']\n[[runs]]\nname = 'a'", "takes strategies, a list of"),
+        ("[[runs]]\nname = 'a'\nlamda = 1.0", "run a: no search has a setting 'lamda'"),
+        ("[[runs]]\nname = 'a'\nlam = -1.0", "run a: lam must be at least 0"),
+    ],
+)
+def test_a_file_that_is_no_experiment_is_refused(tmp_path, text, says):
+    file, out = tmp_path / "mine.toml", tmp_path / "out"
+    file.write_text(text)
+    write_table(tmp_path / "table", datasets=("digits",))
+    options = ("--table", tmp_path / "table", "--dataset", "digits", "-o", out)
+    fail("reproduce", file, *options, says=says)
+    assert not out.exists()
+
+
+def test_an_experiment_of_ones_own():
+    """The one in docs/study.md."""
+    text = (ROOT / "docs" / "study.md").read_text()
+    spec = text.split("```toml\n")[1].split("```")[0]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "temperature.toml"
+        path.write_text(spec)
+        found = experiment(str(path))
+    jobs = found.jobs(("digits",), 2)
+    assert found.name == "temperature" and found.reference == "constant"
+    assert sorted(job.get("temperature", 1) for job in jobs.values()) == [0.1, 0.1, 1, 1]
+    assert jobs.keys() & experiment("strategies").jobs(("digits",), 2).keys()
 
 
 def test_a_data_set_that_the_table_lacks_is_refused(tmp_path):

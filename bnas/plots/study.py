@@ -5,6 +5,7 @@ from collections import Counter
 import numpy as np
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
 from bnas.plots.epochs import draw_legend, text_width
 from bnas.plots.figure import Figure
@@ -153,6 +154,7 @@ def _draw_ranking(ax, measure, runs, styles):
                 ax.plot(*zip(*points), **line)
     if measure == "tau":
         ax.axhline(0, color="#666666", linewidth=1)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_xlabel("epoch")
     ax.set_ylabel("τ" if measure == "tau" else "NDCG")
     ax.grid(color="#DDDDDD", linewidth=0.6)

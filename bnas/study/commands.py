@@ -57,11 +57,11 @@ def reproduce(options):
     table = load(options.table)
     for dataset in datasets:
         table.seeds(dataset)  # refuses one that is not there
+    kind = KINDS[chosen.kind]
+    jobs = kind.jobs(chosen, datasets, seeds, options.quick)
     folder = Path(options.out)
     with explain("make the folder", folder, "choose one that can be written"):
         folder.mkdir(parents=True, exist_ok=True)
-    kind = KINDS[chosen.kind]
-    jobs = kind.jobs(chosen, datasets, seeds, options.quick)
     results = run(kind.function, jobs, folder / kind.folder, options.workers)
     figures = kind.analyse(chosen, table, results, datasets, seeds, options.quick)
     page = kind.page(chosen, figures)

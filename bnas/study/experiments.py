@@ -1,18 +1,45 @@
-"""The experiments by name: what each asks, and the searches that it takes, from the files in `specs/`."""
+"""The experiments by name: what each asks, and the searches that it takes, from the files in `specs/`.
+
+A file, of ours or of the user's own:
+
+title, question = "...", "..."  # for people
+reference = "one"               # the run that the others are compared with, if any
+seeds = 10                      # of each run
+
+[settings]                      # of every run, on top of those of specs/common.toml
+strategy = "dcp"
+
+[[runs]]                        # each a search with settings of its own
+name = "one"
+lam = 0.0
+
+[simulated]                     # strategies that ask the table, if any; 20 seeds each
+strategies = ["random"]
+seeds = 20
+"""
 
 import os
 import re
-from dataclasses import asdict, dataclass
+import sys
+from dataclasses import asdict, dataclass, fields
+from functools import cache
 from pathlib import Path
 
-import tomllib
-
-from bnas.config import SearchConfig
+from bnas.config import SearchConfig, reads
 from bnas.errors import InputError
+from bnas.runs import explain
+from bnas.tabular.simulate import STRATEGIES
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 SPECS = Path(__file__).resolve().parent / "specs"
 COMMON = "common"  # what all of them share
+KINDS = ("searches", "ranking", "optima")  # the modules of bnas.study that know how
 DATASETS = ("digits", "fashion")
+PARTS = ("title", "question", "kind", "reference", "seeds", "settings", "runs", "simulated")
 QUICK = {"rounds": 1, "parent_epochs": 1, "child_epochs": 1, "samples": 20, "limit": 256}
 QUICK_SEEDS = 2
 # Seconds of a search on one core of the machine of docs/study.md, for the forecast.
@@ -44,24 +71,32 @@ class Experiment:
     simulated_seeds: int = 0
 
     def settings(self, run, dataset, seed, quick=False):
-        """The settings of a search: those of the run, on top of those that all searches share."""
+        """The settings of a search: those of the run, on top of what all share of those it reads.
+
+        Raises InputError for a run that is no search.
+        """
         own = self.runs[run]
         common = _read(COMMON)
-        settings = {
-            "dataset": dataset,
-            "seed": seed,
+        shared = {
             **common["all"],
             **common[dataset],
             **common.get(own["strategy"], {}),
             **(QUICK if quick else {}),
+        }
+        read = {f.name for f in fields(SearchConfig) if reads(own["strategy"], f)}
+        settings = {
+            "dataset": dataset,
+            "seed": seed,
+            **{name: value for name, value in shared.items() if name in read},
             **own,
         }
-        known = {f for f in asdict(SearchConfig())}
-        if own["strategy"] != "shared":
-            settings.pop("samples", None)
-        if not settings.keys() <= known:
-            odd = ", ".join(sorted(settings.keys() - known))
-            raise InputError(f"the spec of {self.name} has settings that no search has: {odd}")
+        odd = sorted(settings.keys() - _defaults().keys())
+        if odd:
+            raise InputError(f"run {run}: no search has a setting {odd[0]!r}")
+        try:
+            SearchConfig(**settings)
+        except InputError as error:
+            raise InputError(f"run {run}: {error}") from error
         return settings
 
     def key(self, run, dataset, seed, quick=False):
@@ -88,7 +123,7 @@ def job_of(settings):
     common = _read(COMMON)
     dataset, strategy, seed = (settings[name] for name in ("dataset", "strategy", "seed"))
     shared = common["all"] | common[dataset] | common.get(strategy, {})
-    defaults = asdict(SearchConfig(strategy=strategy))
+    defaults = _defaults()
     job = {
         name: value
         for name, value in settings.items()
@@ -113,26 +148,63 @@ def names():
 
 
 def experiment(name):
-    """The Experiment of that name; InputError if there is none."""
-    if name not in ORDER:
-        raise InputError(f"there is no experiment {name!r:.60}; expected {', '.join(ORDER)}")
-    spec = _read(name)
-    shared = spec.get("settings", {})
-    runs = {
-        run["name"]: {**shared, **{k: v for k, v in run.items() if k != "name"}}
-        for run in spec.get("runs", [])
-    }
-    simulated = spec.get("simulated", {})
+    """The Experiment of that name, or of a file of one's own, FILE.toml.
+
+    Raises InputError if there is none, or for a file that does not hold one.
+    """
+    own = name.endswith(".toml")
+    if not own and name not in ORDER:
+        raise InputError(
+            f"there is no experiment {name!r:.60}; expected {', '.join(ORDER)}, or a file of your own, FILE.toml"
+        )
+    spec = _parsed(name) if own else _read(name)
+    try:
+        return _experiment(Path(name).stem, spec)
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error
+
+
+def _experiment(name, spec):
+    odd = sorted(spec.keys() - set(PARTS))
+    if odd:
+        raise InputError(f"{odd[0]!r} is no part of an experiment; expected {', '.join(PARTS)}")
+    listed, shared = spec.get("runs"), spec.get("settings", {})
+    good = isinstance(listed, list) and listed and all(isinstance(run, dict) for run in listed)
+    if not good or not isinstance(shared, dict):
+        raise InputError("expected [[runs]], each with a name, and at most one [settings]")
+    runs = {}
+    for run in listed:
+        called = run.get("name")
+        if not isinstance(called, str) or not called or called in runs:
+            raise InputError(f"each of the runs needs a name of its own, got {called!r:.60}")
+        runs[called] = {
+            "strategy": "dcp",
+            **shared,
+            **{k: v for k, v in run.items() if k != "name"},
+        }
+    reference, seeds = spec.get("reference"), spec.get("seeds", 10)
+    if reference is not None and reference not in runs:
+        raise InputError(f"the reference {reference!r:.60} is none of the runs {', '.join(runs)}")
+    if type(seeds) is not int or seeds < 1:
+        raise InputError(f"seeds must be how many, a whole number from 1 up, got {seeds!r:.60}")
+    kind, simulated = spec.get("kind", KINDS[0]), spec.get("simulated", {})
+    if kind not in KINDS:
+        raise InputError(f"kind must be one of {', '.join(KINDS)}, got {kind!r:.60}")
+    asking = simulated.get("strategies", []) if isinstance(simulated, dict) else simulated
+    if not isinstance(asking, list) or not set(asking) <= set(STRATEGIES):
+        raise InputError(
+            f"[simulated] takes strategies, a list of {', '.join(STRATEGIES)}; got {asking!r:.60}"
+        )
     return Experiment(
         name,
-        spec["title"],
-        spec["question"],
-        spec.get("kind", "searches"),
+        str(spec.get("title", name)),
+        str(spec.get("question", "")),
+        kind,
         runs,
-        spec.get("reference"),
-        spec["seeds"],
-        tuple(simulated.get("strategies", ())),
-        simulated.get("seeds", 0),
+        reference,
+        seeds,
+        tuple(asking),
+        simulated.get("seeds", 20),
     )
 
 
@@ -156,6 +228,21 @@ def forecast(chosen, datasets=DATASETS, workers=None):
     return sum(SECONDS[job["dataset"]] for job in jobs) / workers
 
 
+@cache
+def _defaults():
+    return asdict(SearchConfig())
+
+
+@cache
 def _read(name):
-    with open(SPECS / f"{name}.toml", "rb") as file:
-        return tomllib.load(file)
+    return _parsed(SPECS / f"{name}.toml")
+
+
+def _parsed(path):
+    """What a TOML file holds; InputError if it cannot be read."""
+    with explain("read", path, "give the TOML file of an experiment"):
+        text = Path(path).read_bytes()
+    try:
+        return tomllib.loads(text.decode())
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"{path} is not valid TOML: {error}") from error

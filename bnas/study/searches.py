@@ -6,6 +6,7 @@ part in any choice.
 
 import numpy as np
 
+from bnas.config import TrainConfig
 from bnas.data import load_dataset
 from bnas.errors import InputError
 from bnas.space.operations import WEIGHTLESS
@@ -20,7 +21,6 @@ from bnas.tabular.statistics import distinguishable, variance_components
 
 POINTS = 200  # of the grid of an anytime curve
 AVERAGE = "random architecture"  # the run that searches for nothing
-TABLE_BATCH = 64  # images of a step of the table's trainings, unless the table says otherwise
 
 
 def jobs(experiment, datasets, seeds=None, quick=False):
@@ -126,8 +126,8 @@ def simulated_curves(experiment, table, dataset, budget, seeds):
 def training_steps(table, dataset):
     """Gradient steps of one training of the table."""
     images = len(load_dataset(dataset).train)
-    settings = table.provenance.get("settings", {})
-    batch = settings.get("batch_size", TABLE_BATCH) if isinstance(settings, dict) else TABLE_BATCH
+    settings = table.provenance["settings"].get(dataset, {})
+    batch = settings.get("batch_size", TrainConfig.batch_size)
     return table.epochs(dataset) * max(images // batch, 1)
 
 
