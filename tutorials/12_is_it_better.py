@@ -210,6 +210,7 @@ def random_search(seed):
     return map(np.array, zip(*history))
 
 
+# %%
 ours, found = [*random_search(seed=3)], table.simulate("random", BUDGET, DATASET, seed=3)
 print("equal:", np.array_equal(ours[0], found.seconds), np.array_equal(ours[1], found.incumbents))
 print(

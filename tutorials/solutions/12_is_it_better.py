@@ -14,8 +14,6 @@
 # # Answers to the exercises of tutorial 12
 
 # %%
-from math import comb
-
 import numpy as np
 
 # %% [markdown]
@@ -58,6 +56,8 @@ def corrected(p):
 
 # %% tags=["exercise-2"]
 def expected_regret(values, m):
+    from math import comb
+
     total = comb(len(values), m)
     shares = [comb(below, m - 1) / total for below in range(len(values))]
     return values.max() - np.sort(values) @ shares
@@ -79,6 +79,8 @@ def expected_regret(values, m):
 
 # %% tags=["wrong-2b"]
 def expected_regret(values, m):
+    from math import comb
+
     total = comb(len(values), m)
     shares = [comb(below, m - 1) / total for below in range(len(values))]
     return values.max() - values @ shares
