@@ -1,4 +1,4 @@
-"""What the commands of `bnas` do: each is a function of the options that bnas.cli has read."""
+"""What the commands of `bnas` do: each is a function of the options that bnas.options has read."""
 
 import os
 import sys

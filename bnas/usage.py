@@ -185,6 +185,7 @@ examples:
   bnas table query 120
   bnas table query runs/mine/genotype.txt --dataset digits
   bnas table plot -o landscape.png
+  bnas table build --dataset digits --workers 2
 `bnas table ACTION --help` explains an action and its options.
 """
 TABLE_QUERY = """\
@@ -200,6 +201,12 @@ TABLE_CHECK = """\
 Read all files of the table, check them, and print what it can tell: how far architectures
 differ and how far seeds do, whether two seeds rank alike, whether the real twins do, and
 how much the number of convolutions, or of another operation, explains.
+"""
+TABLE_BUILD = """\
+Train every architecture of the space, 1-bit with three seeds and its real twin with one, measure
+what each network costs, do a few trainings once more to see that they repeat to the bit, and
+write the table. Each training has its file: killed at any point, the same command goes on. On
+two cores the digits take about an hour, fashion three to four.
 """
 TABLE_PLOT = """\
 Draw the landscape: test accuracy against size, and against the real twins, each architecture

@@ -23,9 +23,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import bnas
-from bnas.cli import build_parser
 from bnas.comparison import bootstrap_interval
 from bnas.errors import InputError
+from bnas.options import build_parser
 from bnas.plots import comparison_figure
 from bnas.space import Genotype, format_genotype
 

@@ -7,7 +7,7 @@ import shlex
 import pytest
 from helpers import ROOT
 
-from bnas.cli import build_parser
+from bnas.options import build_parser
 
 PAGES = [
     ROOT / "README.md",

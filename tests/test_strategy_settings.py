@@ -7,9 +7,9 @@ import pytest
 from helpers.commands import fail, succeed
 
 from bnas import commands
-from bnas.cli import build_parser
 from bnas.config import LATER, STRATEGIES, SearchConfig, TrainConfig, config_from_dict, reads
 from bnas.errors import InputError
+from bnas.options import build_parser
 
 
 def other_value(field):

@@ -3,11 +3,13 @@
 import hashlib
 import io
 import json
+import re
 import time
 from itertools import permutations
 
 import numpy as np
 import pytest
+from helpers import ROOT
 from helpers.figures import assert_texts_fit
 from helpers.tables import PROVENANCE, synthetic_arrays, write_table
 
@@ -233,7 +235,8 @@ def test_a_table_comes_back_as_it_was_written(tmp_path):
             np.testing.assert_array_equal(found.datasets[name][key], array, strict=True)
             with pytest.raises(ValueError, match="read-only"):
                 found.datasets[name][key][...] = 0
-    write_table(tmp_path / "b", TWO)
+    turned = {name: dict(reversed(arrays.items())) for name, arrays in written.items()}
+    files.write(tmp_path / "b", TWO, turned, PROVENANCE)
     for path in (tmp_path / "a").iterdir():
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
 
@@ -363,6 +366,9 @@ def test_query_prints_every_seed_the_costs_and_the_neighbours(capsys, folder, ta
         entry = table.query(100, "fashion", seed=seed)
         assert f"{entry.validation_accuracy:.2%}{entry.test_accuracy:>10.2%}" in printed
     assert f"{table.costs(100, 'digits').bits:,}" in printed
+    means = table.accuracies("fashion", "test").mean(axis=1)
+    place = 1 + int((means > means[100]).sum())
+    assert f"By mean test accuracy it is number {place} of 648." in printed
     assert printed.endswith(", ".join(map(str, table.neighbour_numbers(100))) + "\n")
     assert run(capsys, "query", 100, "--table", folder)[1] == printed
     _, one, _ = run(
@@ -431,3 +437,13 @@ def test_the_landscape_shows_every_architecture(capsys, folder, table, tmp_path)
         capsys, "plot", "-o", path, "--by", "max_pool_3x3", "--table", folder, "--dataset", "digits"
     )
     assert status == 0 and printed == f"{path}\n" and path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_examples_of_the_page_run(folder, monkeypatch):
+    page = (ROOT / "docs" / "table.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 4
+    monkeypatch.setattr(files, "_PLACES", (folder,))
+    scope = {}
+    exec("".join(blocks), scope)
+    assert len(scope["found"]) > 10

@@ -329,7 +329,11 @@ def test_a_landscape_tells_what_its_parts_do(table):
     assert (found.lowest, found.highest) == (means.min(), means.max()) and found.seeds == 3
     assert found.components == variance_components(accuracies)
     assert found.noise == found.components.within**0.5 < 0.03  # that is how the table was made
+    assert found.distinguishable == distinguishable(found.components.within, 3)
     assert found.near_best == sum(means > means.max() - found.distinguishable)
+    chosen = [table.best("digits", "validation", seed=seed) for seed in range(3)]
+    regrets = [means.max() - table.query(one, "digits").test_accuracy for one in chosen]
+    assert found.exhaustive_regret == pytest.approx(np.mean(regrets))
     assert found.twin_kendall == rank_correlation(real, means)
     assert found.twin_ndcg == ndcg(real, means)
     assert found.explained["max_pool_3x3"] == explained(means, table.counts("max_pool_3x3"))

@@ -1,4 +1,4 @@
-"""What `bnas grade` and `bnas handout` do: functions of the options that bnas.cli has read."""
+"""What `bnas grade` and `bnas handout` do: functions of the options that bnas.options has read."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""What `bnas reproduce` does, with the options that bnas.cli has read."""
+"""What `bnas reproduce` does, with the options that bnas.options has read."""
 
 from collections.abc import Callable
 from pathlib import Path

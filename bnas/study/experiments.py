@@ -215,6 +215,7 @@ ORDER = (
     "lambda-mu",
     "decoupling",
     "curvature",
+    "tangent",
     "ranking",
     "optima",
 )

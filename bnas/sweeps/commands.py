@@ -1,4 +1,4 @@
-"""What `bnas sweep` does: a function of the options that bnas.cli has read."""
+"""What `bnas sweep` does: a function of the options that bnas.options has read."""
 
 import sys
 

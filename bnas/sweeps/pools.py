@@ -16,6 +16,7 @@ from concurrent.futures import FIRST_COMPLETED, CancelledError, ProcessPoolExecu
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
+from multiprocessing import resource_tracker
 from typing import NamedTuple
 
 from bnas.errors import InputError
@@ -180,6 +181,7 @@ def ctrl_c_blocked():
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
+    resource_tracker.ensure_running()  # or it would be started in the body, and lets Ctrl-C in again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -255,8 +257,8 @@ class Dask:
             for future, answer in answers:
                 if isinstance(answer, CancelledError):
                     raise InputError(
-                        f"the Dask scheduler has gone, or has cancelled the jobs ({answer}); finished ones "
-                        "are kept, start the sweep again to go on"
+                        "the Dask scheduler has gone, or has cancelled the jobs; finished ones are kept, "
+                        "start the sweep again to go on"
                     )
                 if not isinstance(
                     answer, str

@@ -66,7 +66,7 @@ def name_of(function):
         resolve(function)
         return function
     module, name = function.__module__, function.__qualname__
-    if module == "__main__" or "." in name:
+    if module == "__main__" or not name.isidentifier():  # within a function, a class, or a lambda
         raise InputError(
             f"{name} is defined in {module}, where workers cannot import it; expected a function at the top "
             "of a module, in a file of its own"

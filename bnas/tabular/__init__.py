@@ -1,6 +1,9 @@
 """A table of every architecture of a small space, trained: search strategies compared in seconds.
 
 space.py        the space, and which of its genotypes are one architecture
+entries.py      the trainings of the table: their settings, and how one is done
+costs.py        what a network costs, without training
+build.py        all of them, written to files
 files.py        the table on disk
 table.py        questions to it
 simulate.py     strategies that ask it instead of training

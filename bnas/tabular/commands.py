@@ -1,18 +1,21 @@
-"""What `bnas table` does: functions of the options that bnas.cli has read."""
+"""What `bnas table` does: functions of the options that bnas.options has read."""
 
 from pathlib import Path
 
-from bnas.config import PRECISIONS
+from bnas.config import PRECISIONS, names_in
 from bnas.errors import InputError
+from bnas.space.operations import search_space
 from bnas.space.text import format_genotype, read_genotype
+from bnas.tabular.entries import SETTINGS
 from bnas.tabular.files import COSTS
+from bnas.tabular.space import OPERATIONS
 from bnas.tabular.statistics import landscape
 from bnas.tabular.table import load
 
 
 def table(options):
     """Carry out `bnas table ACTION`."""
-    return {"query": query, "best": best, "check": check, "plot": plot}[options.action](options)
+    return ACTIONS[options.action](options)
 
 
 def query(options):
@@ -109,6 +112,29 @@ def plot(options):
     print(path)
 
 
+def build(options):
+    """Train what is missing, and write a table."""
+    from bnas.tabular.build import build
+
+    if options.dataset not in (None, *SETTINGS):
+        raise InputError(f"--dataset {options.dataset}: expected {' or '.join(SETTINGS)}")
+    datasets = tuple(SETTINGS) if options.dataset is None else (options.dataset,)
+    out = options.out or options.runs
+    operations = OPERATIONS
+    if options.operations is not None:
+        operations = search_space(names_in(options.operations))
+        if "none" in operations:
+            raise InputError(
+                "--operations names none, which no edge of an architecture keeps; leave it out"
+            )
+    where = {"workers": options.workers, "scheduler": options.scheduler}
+    build(options.runs, out, datasets, operations, **where)
+    print(f"The table is in {out}; look at it with\nbnas table check --table {out}")
+
+
+ACTIONS = {"query": query, "best": best, "check": check, "plot": plot, "build": build}
+
+
 def _report(found):
     """The lines that tell a Landscape."""
     rows = {
@@ -128,6 +154,7 @@ def _report(found):
             "two seeds rank alike": f"Spearman {found.spearman:.3f}, Kendall {found.kendall:.3f}",
         }
     rows |= {
+        "best by validation": f"{found.exhaustive_regret:.2%} less than the best, if all are trained once",
         "validation and test": f"Kendall {found.validation_kendall:.3f} (means over the seeds)",
         "with convolutions": f"Spearman {found.convolutions:.3f}",
         "with parameters": f"Spearman {found.parameters:.3f}",

@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -10,18 +10,29 @@ import numpy as np
 from bnas import nn
 from bnas.packed import PackedNetwork
 from bnas.space import BINARY, Network, format_genotype, parse_genotype
-from bnas.tabular.entries import SETTINGS, image_shape
-from bnas.tabular.space import architectures
+from bnas.tabular.entries import SETTINGS, dataset_named
+from bnas.tabular.space import OPERATIONS, architectures
 
 BATCH = 32  # images of a call whose latency is measured
 PAIRS = 15  # of calls, of the network and of the first of the table in turn
 
 
-def cost_entries(dataset):
-    """{name: settings} of what `measure` is to be called with, for every architecture."""
+def cost_entries(dataset, operations=OPERATIONS, settings=None):
+    """{name: settings} of what `measure` is to be called with, for every architecture.
+
+    Arguments as of `entries`.
+    """
+    settings = SETTINGS[dataset] if settings is None else settings
+    genotypes = [format_genotype(genotype) for genotype in architectures(operations)]
+    size = {name: settings[name] for name in ("channels", "layers")}
     return {
-        f"{dataset}-{number:03}-costs": {"dataset": dataset, "genotype": format_genotype(genotype)}
-        for number, genotype in enumerate(architectures())
+        f"{dataset}-{number:03}-costs": {
+            "dataset": dataset,
+            "genotype": genotype,
+            "reference": genotypes[0],
+            **size,
+        }
+        for number, genotype in enumerate(genotypes)
     }
 
 
@@ -30,11 +41,13 @@ def measure(settings):
 
     Returns {"parameters", "bits", "binary_macs", "real_macs", "packed_bytes", "packed_latency"}: multiply-adds
     are those of one image, packed_bytes the size of its file, and packed_latency the ratio of its latency to that
-    of architecture 0 for BATCH images: the least of PAIRS calls of each, made in turn.
+    of the reference for BATCH images: the least of PAIRS calls of each, made in turn.
     """
-    dataset = settings["dataset"]
-    shape = image_shape(dataset)
-    network, packed = _networks(dataset, settings["genotype"])
+    dataset = dataset_named(settings["dataset"])
+    shape = dataset.image_shape
+    size = shape, dataset.classes, settings["channels"], settings["layers"]
+    network, packed = _networks(settings["genotype"], *size)
+    _, reference = _networks(settings["reference"], *size)
     work = nn.multiply_adds(network, shape)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.npz"
@@ -46,29 +59,16 @@ def measure(settings):
         "binary_macs": work["1-bit"],
         "real_macs": work["real"],
         "packed_bytes": size,
-        "packed_latency": _latency_ratio(packed, _first(dataset), shape),
+        "packed_latency": _latency_ratio(packed, reference, shape),
     }
 
 
-def _networks(dataset, genotype):
+@lru_cache(2)  # the reference is asked for again and again
+def _networks(genotype, shape, classes, channels, layers):
     """(the untrained 1-bit Network, the same packed): what it costs does not depend on its weights."""
-    shape, settings = image_shape(dataset), SETTINGS[dataset]
-    network = Network(
-        parse_genotype(genotype),
-        shape[0],
-        10,
-        settings["channels"],
-        settings["layers"],
-        BINARY,
-        np.random.default_rng(0),
-    )
-    channels = shape[0]
-    return network, PackedNetwork.pack(network, shape, np.zeros(channels), np.ones(channels))
-
-
-@cache
-def _first(dataset):
-    return _networks(dataset, format_genotype(architectures()[0]))[1]
+    rng = np.random.default_rng(0)
+    network = Network(parse_genotype(genotype), shape[0], classes, channels, layers, BINARY, rng)
+    return network, PackedNetwork.pack(network, shape, np.zeros(shape[0]), np.ones(shape[0]))
 
 
 def _latency_ratio(packed, other, shape):

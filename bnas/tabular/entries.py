@@ -12,7 +12,7 @@ from bnas.data import load_dataset
 from bnas.evaluation import accuracy
 from bnas.runs.jobs import Silent
 from bnas.space.text import format_genotype
-from bnas.tabular.space import architectures
+from bnas.tabular.space import OPERATIONS, architectures
 from bnas.train import Training
 
 SEEDS = {"binary": (0, 1, 2), "real": (0,)}  # of the trainings in each precision
@@ -23,8 +23,12 @@ SETTINGS = {
 }
 
 
-def entries(dataset):
-    """{name: settings} of all entries of a data set, those of seed 0 first."""
+def entries(dataset, operations=OPERATIONS, settings=None):
+    """{name: settings} of all entries of a data set, those of seed 0 first.
+
+    operations: of the space; settings: of every training, those in SETTINGS unless given.
+    """
+    settings = SETTINGS[dataset] if settings is None else settings
     runs = [(precision, seed) for precision, seeds in SEEDS.items() for seed in seeds]
     return {
         f"{dataset}-{number:03}-{precision}-{seed}": {
@@ -33,10 +37,10 @@ def entries(dataset):
             "precision": precision,
             "seed": seed,
             "hold_out": True,
-            **SETTINGS[dataset],
+            **settings,
         }
         for precision, seed in sorted(runs, key=lambda run: run[1])
-        for number, genotype in enumerate(architectures())
+        for number, genotype in enumerate(architectures(operations))
     }
 
 
@@ -46,7 +50,7 @@ def train_entry(settings):
     Returns {"loss": training losses, "validation" and "test": images right, "seconds"}: the first three lists
     with a value for every epoch. seconds are those of the training with its validation, not of the test.
     """
-    dataset = _dataset(settings["dataset"])
+    dataset = dataset_named(settings["dataset"])
     training = Training(TrainConfig(**settings), dataset)
     losses, validation, test, seconds = [], [], [], 0.0
     for epoch in range(training.epochs):
@@ -59,14 +63,9 @@ def train_entry(settings):
     return {"loss": losses, "validation": validation, "test": test, "seconds": seconds}
 
 
-def image_shape(dataset):
-    """(C, H, W) of the images of a data set."""
-    return _dataset(dataset).image_shape
-
-
 def _right(share, split):
     """How many images of a split a share of them are."""
     return round(share * len(split))
 
 
-_dataset = cache(load_dataset)
+dataset_named = cache(load_dataset)

@@ -9,9 +9,9 @@ precision ("binary" and "real", which may differ in S and E):
   PRECISION_seconds     float32 (N, S)     what the whole training took, on the machine of table.json
 
 and once: validation_images and test_images, int64 (); and of each architecture, (N,): parameters, bits (their
-size in the 1-bit network), binary_macs (its multiply-adds of 1 bit for an image), real_macs (those of the real
-twin) and packed_bytes (of its packed file), int64; packed_latency, float32, the time of that for an image, as a
-ratio to that of a fixed network in the same run.
+size in the 1-bit network), binary_macs and real_macs (its multiply-adds for an image, of 1 bit and others) and
+packed_bytes (of its packed file), int64; packed_latency, float32, the time that it takes for 32 images, as a ratio
+to that of architecture 0 in the same run.
 
 table.json holds `format`, `operations`, `cells` (of each architecture the four pairs of its cell, in order),
 `files` (of each data set the SHA-256 of its .npz), and `provenance`: whatever tells how it was made.

@@ -28,6 +28,7 @@ class Simulation:
         budget_seconds: what the trainings may take together; spent: what they have taken; shortest: the least that
             a whole training takes.
         epochs: of a whole training.
+        records: (spent when it ended, architecture, seed, epoch, validation accuracy) of each training so far.
     """
 
     def __init__(self, table, dataset, budget_seconds, rng, precision="binary"):
@@ -40,7 +41,7 @@ class Simulation:
         self._seconds = table.datasets[dataset][f"{precision}_seconds"].astype(np.float64)
         self.shortest = float(self._seconds.min())
         self._paused = {}  # {architecture: (seed, epochs so far)} of its last training
-        self.records = []  # (seconds at its end, architecture, seed, epoch, validation accuracy) of each training
+        self.records = []
 
     def train(self, architecture, epoch=None):
         """Train an architecture up to an epoch, to the end if None; returns its validation accuracy, 0 to 1.

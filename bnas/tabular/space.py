@@ -54,15 +54,14 @@ def neighbouring_genotypes(genotype, operations=OPERATIONS):
     """The canonical genotypes, a set, that one change of an operation or of a predecessor leads to.
 
     The change may be made in any genotype that is isomorphic to `genotype`, which makes the relation symmetric:
-    what node 3 can change to depends on which of the two nodes it is. The genotype itself is left out.
+    what node 3 can change to depends on which of the two nodes it is. No change leads back to the genotype itself.
     """
     start = canonical(genotype, operations)
     a, b, c, d = start.normal
     same = [start.normal] if d[1] == 2 else [start.normal, (c, d, a, b)]
-    around = {
+    return {
         canonical(_genotype(cell), operations) for one in same for cell in _changed(one, operations)
     }
-    return around - {start}
 
 
 def _changed(cell, operations):

@@ -35,9 +35,9 @@ class Costs(NamedTuple):
 
     Attributes:
         parameters: their number; bits: their size, of the 1-bit network.
-        binary_macs, real_macs: multiply-adds of 1 bit for an image, and those of the real twin.
+        binary_macs, real_macs: multiply-adds of the 1-bit network for an image, of 1 bit and others.
         packed_bytes: size of the packed file.
-        packed_latency: time of the packed network for an image, as a ratio to that of a fixed network.
+        packed_latency: time of the packed network for 32 images, as a ratio to that of architecture 0.
     """
 
     parameters: int
@@ -65,16 +65,13 @@ class Table:
     Attributes:
         genotypes: of all architectures, in order.
         operations: that their edges choose from.
-        datasets: {name: {array name: array}}, as bnas/tabular/files.py tells; read-only.
+        datasets: {name: {array name: array}}, as bnas/tabular/files.py tells; read-only if loaded.
         provenance: how it was made: settings of the trainings, versions, machine.
     """
 
     def __init__(self, genotypes, operations, datasets, provenance):
         self.genotypes, self.operations = tuple(genotypes), tuple(operations)
         self.datasets, self.provenance = datasets, provenance
-        for arrays in datasets.values():
-            for array in arrays.values():
-                array.setflags(write=False)
         self._numbers = {genotype: i for i, genotype in enumerate(self.genotypes)}
         self._neighbours = {}
 
