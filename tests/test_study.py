@@ -111,7 +111,14 @@ def test_a_verdict_goes_by_the_corrected_p_value():
     assert [one.verdict for one in found.values()] == ["higher", "lower", "within noise"]
     assert found["up"].p == 2 / 2**10 and found["up"].corrected == 3 * found["up"].p
     assert found["up"].low > 0.01 and found["down"].high < -0.01
-    assert compare_paired({"six": up[:5]})["six"].verdict == "within noise"  # p = 1 / 16
+    alone, of_two = (
+        {"six": up[:6]},
+        {"six": up[:6], "seven": up[:6]},
+    )  # p = 1 / 32, corrected 1 / 16
+    assert [compare_paired(family)["six"].verdict for family in (alone, of_two)] == [
+        "higher",
+        "within noise",
+    ]
 
 
 def test_the_comparisons_of_all_data_sets_are_one_family():
