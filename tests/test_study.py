@@ -10,17 +10,20 @@ import numpy as np
 import pytest
 from helpers import ROOT
 from helpers.commands import fail, succeed
+from helpers.figures import assert_texts_fit
 from helpers.tables import write_table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
 from bnas.config import SearchConfig
+from bnas.errors import InputError
+from bnas.plots import study_figure
 from bnas.study import experiment, names
 from bnas.study.jobs import search
 from bnas.study.optima import plane
-from bnas.study.report import sentence
-from bnas.study.searches import comparisons
+from bnas.study.report import page, sentence
+from bnas.study.searches import analyse, comparisons
 from bnas.study.statistics import (
     anytime,
     compare_paired,
@@ -108,7 +111,14 @@ def test_a_verdict_goes_by_the_corrected_p_value():
     assert [one.verdict for one in found.values()] == ["higher", "lower", "within noise"]
     assert found["up"].p == 2 / 2**10 and found["up"].corrected == 3 * found["up"].p
     assert found["up"].low > 0.01 and found["down"].high < -0.01
-    assert compare_paired({"six": up[:5]})["six"].verdict == "within noise"  # p = 1 / 16
+    alone, of_two = (
+        {"six": up[:6]},
+        {"six": up[:6], "seven": up[:6]},
+    )  # p = 1 / 32, corrected 1 / 16
+    assert [compare_paired(family)["six"].verdict for family in (alone, of_two)] == [
+        "higher",
+        "within noise",
+    ]
 
 
 def test_the_comparisons_of_all_data_sets_are_one_family():
@@ -190,6 +200,7 @@ def test_a_key_tells_all_that_is_not_common():
     assert all(job.keys() <= known for job in seen.values())
 
 
+@pytest.mark.slow
 def test_a_job_tells_what_the_search_would_have_answered_after_each_epoch():
     _, job = next(iter(experiment("strategies").jobs(("digits",), 1, quick=True).items()))
     small = {**job, "limit": 96, "channels": 2}
@@ -212,6 +223,71 @@ def test_the_plane_of_the_optima_holds_both_alphas_and_the_tangent():
         np.testing.assert_allclose(axes.T @ (axes @ flat), flat, atol=1e-12)
     same = np.array(plane(first, first, first - first)).reshape(2, -1)  # nothing to go by
     np.testing.assert_allclose(same @ same.T, np.eye(2))
+
+
+# What was found, looked up
+
+
+def results_of(chosen, table, datasets, finds):
+    """Results as of searches of two epochs: without an answer after the first, then finds(values, run, seed)."""
+    results = {}
+    for dataset, run, seed in product(datasets, chosen.runs, range(chosen.seeds)):
+        values = table.accuracies(dataset, "test").mean(axis=1)
+        records = [
+            {"seconds": 20.0 + seed, "gradient_steps": 50, "architecture": number}
+            for number in (None, finds(values, run, seed))
+        ]
+        results[chosen.key(run, dataset, seed)] = {"epochs": records}
+    return results
+
+
+@pytest.mark.parametrize("name", ["strategies", "lambda-mu"])
+def test_what_the_searches_found_is_looked_up_compared_and_drawn(tmp_path, name):
+    """The reference finds the best of the table, the last run the worst, the others architectures 0, 1, ..."""
+    datasets = ("digits", "fashion")
+    write_table(tmp_path)
+    table, chosen = load(tmp_path), experiment(name)
+    last = list(chosen.runs)[-1]
+
+    def finds(values, run, seed):
+        ends = {chosen.reference: values.argmax(), last: values.argmin()}
+        return int(ends.get(run, seed))
+
+    results = results_of(chosen, table, datasets, finds)
+    figures = json.loads(json.dumps(analyse(chosen, table, results, datasets), allow_nan=False))
+    for dataset in datasets:
+        values = table.accuracies(dataset, "test").mean(axis=1)
+        runs, compared = (figures[key][dataset] for key in ("datasets", "comparisons"))
+        assert runs["budget_seconds"] == 49  # the median over the seeds of 2 x (20 + seed)
+        best, worst, other = (
+            runs["runs"][run] for run in (chosen.reference, last, list(chosen.runs)[1])
+        )
+        assert best["regret"] == [0] * 10 and min(best["percentile"]) > 99
+        assert (
+            worst["regret"] == pytest.approx([np.ptp(values)] * 10)
+            and worst["percentile"] == [0] * 10
+        )
+        assert other["test_accuracy"] == pytest.approx(values[:10].tolist())
+        assert compared[last]["verdict"] == "lower" and compared[last]["pairs"] == 10
+        low, median, high = runs["anytime"]["gradient_steps"][last]
+        after = np.array(runs["anytime"]["gradient_steps"]["grid"]) >= 100
+        assert median == [pytest.approx(np.ptp(values)) if late else None for late in after]
+    if name == "strategies":
+        asked = figures["datasets"]["digits"]["runs"]["random (table)"]
+        assert len(asked["regret"]) == 20 and max(asked["seconds"]) <= 49
+    (said,) = [
+        line for line in page(chosen, figures).splitlines() if line.startswith("On fashion, ")
+    ]
+    assert last in said.split(f": lower than {chosen.reference}")[0]
+    assert_texts_fit(study_figure(figures))
+
+
+def test_a_search_without_an_answer_is_no_result(tmp_path):
+    write_table(tmp_path, datasets=("digits",))
+    table, chosen = load(tmp_path), experiment("losses")
+    results = results_of(chosen, table, ("digits",), lambda values, run, seed: None)
+    with pytest.raises(InputError, match="the search with seed 0 ended without an answer"):
+        analyse(chosen, table, results, ("digits",))
 
 
 # The command
