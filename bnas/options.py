@@ -68,8 +68,11 @@ def build_parser():
         title="commands", metavar="COMMAND ...", dest="command", prog="bnas"
     )
 
-    def command(name, summary, description, **texts):
+    def command(name, summary, description, threads=True, **texts):
         added = commands.add_parser(name, help=summary, description=description, **texts)
+        if not threads:
+            added.set_defaults(threads=None)
+            return added
         added.add_argument(
             "--threads",
             type=whole_number(1),
@@ -315,6 +318,7 @@ def _study(command):
         "reproduce",
         "repeat an experiment: is DCP-NAS better?",
         usage.REPRODUCE,
+        threads=False,
         usage="bnas reproduce [NAME] [options]",
         epilog=usage.REPRODUCE_EPILOG,
     )
@@ -350,6 +354,7 @@ def _sweep(command):
         "sweep",
         "search or train many times, on all cores or a cluster",
         usage.SWEEP,
+        threads=False,  # one a job
         usage="bnas sweep SPEC.toml [options]",
         epilog=usage.SWEEP_EPILOG,
     )
