@@ -20,20 +20,14 @@ seeds = 20
 
 import os
 import re
-import sys
 from dataclasses import asdict, dataclass, fields
 from functools import cache
 from pathlib import Path
 
 from bnas.config import SearchConfig, reads
 from bnas.errors import InputError
-from bnas.runs import explain
+from bnas.runs.files import read_toml
 from bnas.tabular.simulate import STRATEGIES
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 SPECS = Path(__file__).resolve().parent / "specs"
 COMMON = "common"  # what all of them share
@@ -157,7 +151,7 @@ def experiment(name):
         raise InputError(
             f"there is no experiment {name!r:.60}; expected {', '.join(ORDER)}, or a file of your own, FILE.toml"
         )
-    spec = _parsed(name) if own else _read(name)
+    spec = read_toml(name, "give the TOML file of an experiment") if own else _read(name)
     try:
         return _experiment(Path(name).stem, spec)
     except InputError as error:
@@ -235,14 +229,4 @@ def _defaults():
 
 @cache
 def _read(name):
-    return _parsed(SPECS / f"{name}.toml")
-
-
-def _parsed(path):
-    """What a TOML file holds; InputError if it cannot be read."""
-    with explain("read", path, "give the TOML file of an experiment"):
-        text = Path(path).read_bytes()
-    try:
-        return tomllib.loads(text.decode())
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"{path} is not valid TOML: {error}") from error
+    return read_toml(SPECS / f"{name}.toml", "reinstall bnas")
