@@ -1,6 +1,7 @@
 """The statistics of the study, and its experiments from the specs to the page."""
 
 import json
+import re
 import tempfile
 from dataclasses import fields
 from itertools import product
@@ -19,6 +20,7 @@ from scipy import stats
 from bnas.config import SearchConfig
 from bnas.errors import InputError
 from bnas.plots import study_figure
+from bnas.study import commands as study_commands
 from bnas.study import experiment, names
 from bnas.study.jobs import search
 from bnas.study.optima import plane
@@ -88,7 +90,7 @@ def test_the_signed_rank_test_without_ties_is_that_of_scipy(pairs, method):
 
 
 def test_equal_searches_do_not_differ():
-    assert signed_rank(np.zeros(10)) == (1.0, 0)
+    assert signed_rank(np.zeros(10)) == (1.0, 0, 0.0)
 
 
 def test_holm_by_hand():
@@ -119,6 +121,13 @@ def test_a_verdict_goes_by_the_corrected_p_value():
         "higher",
         "within noise",
     ]
+
+
+def test_one_outlier_does_not_turn_a_verdict_round():
+    mostly_up = np.array([*np.linspace(0.01, 0.02, 11), -0.9])  # ranks 1 to 11 up, 12 down
+    found = compare_paired({"mostly up": mostly_up})["mostly up"]
+    assert found.corrected < 0.05 and found.mean < 0
+    assert found.correlation == pytest.approx((66 - 12) / 78) and found.verdict == "higher"
 
 
 def test_the_comparisons_of_all_data_sets_are_one_family():
@@ -254,6 +263,8 @@ def test_what_the_searches_found_is_looked_up_compared_and_drawn(tmp_path, name)
         ends = {chosen.reference: values.argmax(), last: values.argmin()}
         return int(ends.get(run, seed))
 
+    count = chosen.seeds
+    budget = 2 * (20 + (count - 1) / 2)  # the median over the seeds of 2 x (20 + seed)
     results = results_of(chosen, table, datasets, finds)
     figures = json.loads(json.dumps(analyse(chosen, table, results, datasets), allow_nan=False))
     for dataset in datasets:
@@ -306,6 +317,7 @@ def test_reproduce_lists_the_experiments():
         (("loses",), "there is no experiment 'loses'; expected strategies, losses, "),
         (("nowhere.toml",), "cannot read nowhere.toml: No such file"),
         (("losses", "--seeds", "1"), "must be a whole number from 2 up"),
+        (("optima", "--seeds", "2"), "--seeds: optima has one search"),
     ],
 )
 def test_what_cannot_be_reproduced_is_refused(tmp_path, arguments, says):
@@ -324,6 +336,26 @@ def test_what_cannot_be_reproduced_is_refused(tmp_path, arguments, says):
         ("reference = 'b'\n[[runs]]\nname = 'a'", "'b' is none of the runs a"),
         ("kind = 'b'\n[[runs]]\nname = 'a'", "kind must be one of searches, ranking, optima"),
         ("[simulated]\nstrategies = ['b']\n[[runs]]\nname = 'a'", "takes strategies, a list of"),
+        ("[simulated]\nstrategies = [['b']]\n[[runs]]\nname = 'a'", "takes strategies, a list of"),
+        ("simulated = ['random']\n[[runs]]\nname = 'a'", "takes strategies and seeds, got"),
+        ("[simulated]\nseed = 3\n[[runs]]\nname = 'a'", "takes strategies and seeds, got"),
+        ("[simulated]\nseeds = 0\n[[runs]]\nname = 'a'", r"seeds in \[simulated\] must be"),
+        ("[[runs]]\nname = 'a'\nstrategy = ['dcp']", "run a: strategy must be a name"),
+        ("[[runs]]\nname = 'a'\nstrategy = 'dpc'", "run a: strategy must be one of"),
+        ("[settings]\nseed = 3\n[[runs]]\nname = 'a'", "run a: seed is not for a run to choose"),
+        ("[[runs]]\nname = 'a'\nnodes = 4", "run a: nodes is not for a run to choose"),
+        (
+            "[[runs]]\nname = 'a'\noperations = 'skip_connect, avg_pool_3x3'",
+            "run a: no architecture of the table has the operation avg_pool_3x3",
+        ),
+        (
+            "kind = 'ranking'\n[[runs]]\nname = 'a'\nstrategy = 'random'",
+            "run a: kind ranking looks into dcp, bnas, darts, shared alone",
+        ),
+        (
+            "kind = 'optima'\n[[runs]]\nname = 'a'\n[[runs]]\nname = 'b'",
+            "kind optima takes one run, got 2",
+        ),
         ("[[runs]]\nname = 'a'\nlamda = 1.0", "run a: no search has a setting 'lamda'"),
         ("[[runs]]\nname = 'a'\nlam = -1.0", "run a: lam must be at least 0"),
     ],
@@ -359,11 +391,52 @@ def test_a_data_set_that_the_table_lacks_is_refused(tmp_path):
         "losses",
         "--table",
         tmp_path / "table",
+        "--dataset",
+        "fashion",
         "-o",
         out,
-        says="no data set 'fashion'",
+        says="no data set fashion; it has digits",
     )
     assert not out.exists()
+
+
+def test_the_data_sets_are_those_of_the_table_unless_one_is_given(tmp_path):
+    write_table(tmp_path / "digits", datasets=("digits",))
+    write_table(tmp_path / "both")
+    found = []
+    for name, *dataset in (("digits",), ("both",), ("both", "--dataset", "digits")):
+        listed = succeed("reproduce", "--table", tmp_path / name, *dataset)
+        found += re.findall(r"^losses .*\n +(\d+) searches", listed, re.M)
+    assert found == ["40", "80", "40"]
+
+
+def test_a_table_of_another_space_is_refused(tmp_path):
+    """Its numbers are those of other architectures."""
+    write_table(tmp_path / "table", OPERATIONS[::-1], ("digits",))
+    options = ("--table", tmp_path / "table", "-o", tmp_path / "out")
+    fail("reproduce", "losses", *options, says="the table is over dil_conv_3x3, .* give a table of")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_page_names_its_command_and_tells_a_trial(tmp_path, monkeypatch):
+    """Of an experiment of one's own too, whose only run is compared with nothing."""
+    write_table(tmp_path / "table", datasets=("digits",))
+    file, out = tmp_path / "mine.toml", tmp_path / "out"
+    file.write_text("reference = 'grid'\n[[runs]]\nname = 'grid'")  # as the curves' grid
+    records = [{"seconds": 1.0, "gradient_steps": 5, "architecture": 3}]
+    monkeypatch.setattr(
+        study_commands, "run", lambda function, jobs, *_: {key: {"epochs": records} for key in jobs}
+    )
+    options = ("--table", tmp_path / "table", "-o", out)
+    page = succeed("reproduce", file, *options)
+    assert f"`bnas reproduce {file} --table {tmp_path / 'table'}` makes this page" in page
+    assert "trial" not in page and "minus that of" not in page and "On digits" not in page
+    assert (out / "mine.md").read_text() in page
+    page = succeed("reproduce", file, "--quick", *options)
+    assert "--quick` makes this page and its figure: a trial, whose figures say nothing." in page
+    (out / "mine.png").write_bytes(b"my own")
+    monkeypatch.delattr(study_commands, "run")  # refused before any search
+    fail("reproduce", file, *options, says="mine.png")
 
 
 @pytest.mark.slow

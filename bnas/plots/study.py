@@ -90,7 +90,7 @@ def _draw_anytime(ax, found, axis, styles):
     for run, (color, style) in styles.items():
         if found["runs"][run]["gradient_steps"][0] == 0:  # it has not searched
             continue
-        low, median, high = 100 * np.array(curves[run], np.float64)
+        low, median, high = 100 * np.array(curves["runs"][run], np.float64)
         ax.fill_between(
             curves["grid"], low, high, step="post", color=color, alpha=0.12, linewidth=0
         )
@@ -140,7 +140,7 @@ _MARK = {"linestyle": "none", "marker": "o", "markersize": 6}
 
 
 def _styles(runs):
-    return {run: (_COLORS[k % 9], _STYLES[k // 2 % 4]) for k, run in enumerate(runs)}
+    return {run: (_COLORS[k % len(_COLORS)], _STYLES[k // 2 % 4]) for k, run in enumerate(runs)}
 
 
 def _draw_ranking(ax, measure, runs, styles):

@@ -11,6 +11,7 @@ import json
 import math
 import os
 import re
+import sys
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,6 +21,11 @@ import numpy as np
 
 from bnas.errors import InputError
 from bnas.npy import read_archive
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 FORMAT = 1
 _SEAL = re.compile(rb"bnas checkpoint (\d+) sha256 ([0-9a-f]{64})\Z")
@@ -55,6 +61,16 @@ def read_json(path, missing):
         return parse_object(text)
     except ValueError as error:
         raise InputError(f"{path} {error}; restore it from a copy") from error
+
+
+def read_toml(path, advice):
+    """The dict that a TOML file holds; `advice` says what to do where it cannot be read."""
+    with explain("read", path, advice):
+        text = Path(path).read_bytes()
+    try:
+        return tomllib.loads(text.decode())
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"{path} is not valid TOML: {error}") from error
 
 
 def parse_object(text):

@@ -4,15 +4,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from bnas.errors import InputError
-from bnas.plots import draw_study, optima_figure, ranking_figure, study_figure
+from bnas.commands import import_matplotlib
+from bnas.errors import InputError, argument
 from bnas.runs import atomic_write, explain
 from bnas.runs.files import to_json
 from bnas.study import optima, ranking, report, searches
 from bnas.study.experiments import DATASETS, QUICK_SEEDS, experiment, forecast, names
 from bnas.study.jobs import search
 from bnas.sweeps import read_failures, read_results, run_jobs
-from bnas.tabular import load
+from bnas.tabular import OPERATIONS, load
 
 
 class Kind(NamedTuple):
@@ -22,7 +22,8 @@ class Kind(NamedTuple):
         function: of a job.
         folder: of its results.
         jobs, analyse: functions as in `bnas.study.searches`.
-        page: the function that tells in Markdown what was found; figure: the one that draws it.
+        page: the function that tells in Markdown what was found.
+        figure: the name of the one that draws it, in `bnas.plots`.
     """
 
     function: Callable
@@ -30,18 +31,18 @@ class Kind(NamedTuple):
     jobs: Callable
     analyse: Callable
     page: Callable
-    figure: Callable
+    figure: str
 
 
 KINDS = {
     "searches": Kind(
-        search, "searches", searches.jobs, searches.analyse, report.page, study_figure
+        search, "searches", searches.jobs, searches.analyse, report.page, "study_figure"
     ),
     "ranking": Kind(
-        ranking.measure, "ranking", ranking.jobs, ranking.analyse, ranking.page, ranking_figure
+        ranking.measure, "ranking", ranking.jobs, ranking.analyse, ranking.page, "ranking_figure"
     ),
     "optima": Kind(
-        optima.measure, "optima", optima.jobs, optima.analyse, optima.page, optima_figure
+        optima.measure, "optima", optima.jobs, optima.analyse, optima.page, "optima_figure"
     ),
 }
 
@@ -49,28 +50,63 @@ KINDS = {
 def reproduce(options):
     """Carry out an experiment; without a name, list them all."""
     if options.name is None:
-        print(listing(options.workers))
+        print(listing(datasets_of(load(options.table), options.dataset), options.workers))
         return
     chosen = experiment(options.name)
-    datasets = DATASETS if options.dataset == "both" else (options.dataset,)
+    if options.seeds is not None and chosen.kind == "optima":
+        raise InputError(argument("seeds"), f": {options.name} has one search; leave it out")
     seeds = options.seeds or (QUICK_SEEDS if options.quick else None)
     table = load(options.table)
-    for dataset in datasets:
-        table.seeds(dataset)  # refuses one that is not there
+    datasets = datasets_of(table, options.dataset)
     kind = KINDS[chosen.kind]
     jobs = kind.jobs(chosen, datasets, seeds, options.quick)
     folder = Path(options.out)
     with explain("make the folder", folder, "choose one that can be written"):
         folder.mkdir(parents=True, exist_ok=True)
+    import_matplotlib()
+    from bnas import plots
+
+    picture = folder / f"{chosen.name}.png"
+    plots.run.require_own_figure(picture)  # before the searches
     results = run(kind.function, jobs, folder / kind.folder, options.workers)
     figures = kind.analyse(chosen, table, results, datasets, seeds, options.quick)
-    page = kind.page(chosen, figures)
+    page = f"{kind.page(chosen, figures)}\n{made_by(options)}\n"
     atomic_write(folder / f"{chosen.name}.json", to_json(figures, "the figures") + "\n")
     atomic_write(folder / f"{chosen.name}.md", page)
-    draw_study(kind.figure(figures), folder / f"{chosen.name}.png")
+    plots.draw_study(getattr(plots, kind.figure)(figures), picture)
     print(page)
     for suffix in ("md", "png", "json"):
         print(folder / f"{chosen.name}.{suffix}")
+
+
+def datasets_of(table, dataset):
+    """The data sets to search: the one that is given, or all that both the study and the table have.
+
+    Raises InputError if the table has none of them, or is over other operations than the searches.
+    """
+    if table.operations != OPERATIONS:
+        raise InputError(
+            f"the table is over {', '.join(table.operations)}, and the searches of the study are over "
+            f"{', '.join(OPERATIONS)}; give a table of these"
+        )
+    found = tuple(name for name in DATASETS if name in table.datasets and dataset in (None, name))
+    if not found:
+        raise InputError(
+            f"the table has no data set {dataset or ' or '.join(DATASETS)}; it has "
+            f"{', '.join(table.datasets)}"
+        )
+    return found
+
+
+def made_by(options):
+    """The command that makes a page, as a sentence, and what a trial is worth."""
+    command = f"bnas reproduce {options.name}"
+    for name in ("dataset", "seeds", "table"):
+        value = getattr(options, name)
+        command += "" if value is None else f" --{name} {value}"
+    if options.quick:
+        return f"`{command} --quick` makes this page and its figure: a trial, whose figures say nothing."
+    return f"`{command}` makes this page and its figure."
 
 
 def run(function, jobs, place, workers):
@@ -91,13 +127,15 @@ def run(function, jobs, place, workers):
     return {key: record["result"] for key, record in found.items()}
 
 
-def listing(workers=None):
+def listing(datasets, workers=None):
     """All experiments, with what each asks and about how long it takes."""
     lines = []
     for name in names():
         one = experiment(name)
-        hours = forecast(one, workers=workers) / 3600
-        count = len(KINDS[one.kind].jobs(one, DATASETS))
-        lines += [f"{name:12} {one.question}", f"{'':12} {count} searches, about {hours:.1f} hours"]
+        jobs = KINDS[one.kind].jobs(one, datasets)
+        count = "1 search" if len(jobs) == 1 else f"{len(jobs)} searches"
+        minutes = forecast(jobs, workers) / 60
+        time = f"{minutes / 60:.1f} hours" if minutes >= 60 else f"{max(minutes, 1):.0f} min"
+        lines += [f"{name:12} {one.question}", f"{'':12} {count}, about {time}"]
     lines.append("\nSearches that two experiments have in common run once, in one folder.")
     return "\n".join(lines)

@@ -18,28 +18,26 @@ strategies = ["random"]
 seeds = 20
 """
 
-import os
 import re
-import sys
 from dataclasses import asdict, dataclass, fields
 from functools import cache
 from pathlib import Path
 
 from bnas.config import SearchConfig, reads
 from bnas.errors import InputError
-from bnas.runs import explain
+from bnas.runs.files import read_toml
+from bnas.sweeps.pools import cores
+from bnas.tabular import OPERATIONS
 from bnas.tabular.simulate import STRATEGIES
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 SPECS = Path(__file__).resolve().parent / "specs"
 COMMON = "common"  # what all of them share
 KINDS = ("searches", "ranking", "optima")  # the modules of bnas.study that know how
 DATASETS = ("digits", "fashion")
 PARTS = ("title", "question", "kind", "reference", "seeds", "settings", "runs", "simulated")
+FIXED = {"dataset", "seed", "nodes", "tied_cells"}  # by the experiment and its table
+# The strategies that have what an experiment of a kind looks at.
+LOOKED_INTO = {"ranking": ("dcp", "bnas", "darts", "shared"), "optima": ("dcp",)}
 QUICK = {"rounds": 1, "parent_epochs": 1, "child_epochs": 1, "samples": 20, "limit": 256}
 QUICK_SEEDS = 2
 # Seconds of a search on one core of the machine of docs/study.md, for the forecast.
@@ -51,7 +49,7 @@ class Experiment:
     """What an experiment asks, and how.
 
     Attributes:
-        name: as `bnas reproduce` calls it.
+        name: as its files are called.
         title, question: for people.
         kind: "searches", "ranking" or "optima": the module of bnas.study that knows how.
         runs: {name: settings}, the searches that are compared.
@@ -76,6 +74,11 @@ class Experiment:
         Raises InputError for a run that is no search.
         """
         own = self.runs[run]
+        if not isinstance(own["strategy"], str):
+            raise InputError(f"run {run}: strategy must be a name, got {own['strategy']!r:.60}")
+        fixed = sorted(own.keys() & FIXED)
+        if fixed:
+            raise InputError(f"run {run}: {fixed[0]} is not for a run to choose; leave it out")
         common = _read(COMMON)
         shared = {
             **common["all"],
@@ -94,9 +97,15 @@ class Experiment:
         if odd:
             raise InputError(f"run {run}: no search has a setting {odd[0]!r}")
         try:
-            SearchConfig(**settings)
+            config = SearchConfig(**settings)
         except InputError as error:
             raise InputError(f"run {run}: {error}") from error
+        other = sorted({*config.operation_names} - {*OPERATIONS, "none"})
+        if other:
+            raise InputError(
+                f"run {run}: no architecture of the table has the operation {other[0]}; expected "
+                f"{', '.join(OPERATIONS)}"
+            )
         return settings
 
     def key(self, run, dataset, seed, quick=False):
@@ -157,7 +166,7 @@ def experiment(name):
         raise InputError(
             f"there is no experiment {name!r:.60}; expected {', '.join(ORDER)}, or a file of your own, FILE.toml"
         )
-    spec = _parsed(name) if own else _read(name)
+    spec = read_toml(name, "give the TOML file of an experiment") if own else _read(name)
     try:
         return _experiment(Path(name).stem, spec)
     except InputError as error:
@@ -187,14 +196,16 @@ def _experiment(name, spec):
         raise InputError(f"the reference {reference!r:.60} is none of the runs {', '.join(runs)}")
     if type(seeds) is not int or seeds < 1:
         raise InputError(f"seeds must be how many, a whole number from 1 up, got {seeds!r:.60}")
-    kind, simulated = spec.get("kind", KINDS[0]), spec.get("simulated", {})
+    kind = spec.get("kind", KINDS[0])
     if kind not in KINDS:
         raise InputError(f"kind must be one of {', '.join(KINDS)}, got {kind!r:.60}")
-    asking = simulated.get("strategies", []) if isinstance(simulated, dict) else simulated
-    if not isinstance(asking, list) or not set(asking) <= set(STRATEGIES):
-        raise InputError(
-            f"[simulated] takes strategies, a list of {', '.join(STRATEGIES)}; got {asking!r:.60}"
-        )
+    able = LOOKED_INTO.get(kind)
+    unable = [run for run, own in runs.items() if able and own["strategy"] not in able]
+    if unable:
+        raise InputError(f"run {unable[0]}: kind {kind} looks into {', '.join(able)} alone")
+    if kind == "optima" and len(runs) > 1:
+        raise InputError(f"kind optima takes one run, got {len(runs)}")
+    asking, asking_seeds = _simulated(spec.get("simulated", {}))
     return Experiment(
         name,
         str(spec.get("title", name)),
@@ -203,9 +214,25 @@ def _experiment(name, spec):
         runs,
         reference,
         seeds,
-        tuple(asking),
-        simulated.get("seeds", 20),
+        asking,
+        asking_seeds,
     )
+
+
+def _simulated(given):
+    """(strategies, seeds) of the part [simulated]."""
+    if not isinstance(given, dict) or given.keys() - {"strategies", "seeds"}:
+        raise InputError(f"[simulated] takes strategies and seeds, got {given!r:.60}")
+    strategies, seeds = given.get("strategies", []), given.get("seeds", 20)
+    if not isinstance(strategies, list) or not all(name in list(STRATEGIES) for name in strategies):
+        raise InputError(
+            f"[simulated] takes strategies, a list of {', '.join(STRATEGIES)}; got {strategies!r:.60}"
+        )
+    if type(seeds) is not int or seeds < 1:
+        raise InputError(
+            f"seeds in [simulated] must be a whole number from 1 up, got {seeds!r:.60}"
+        )
+    return tuple(strategies), seeds
 
 
 ORDER = (
@@ -221,11 +248,10 @@ ORDER = (
 )
 
 
-def forecast(chosen, datasets=DATASETS, workers=None):
-    """About how many seconds an experiment takes on so many workers, each with a core of its own."""
-    workers = workers or os.cpu_count() or 1
-    jobs = chosen.jobs(datasets).values()
-    return sum(SECONDS[job["dataset"]] for job in jobs) / workers
+def forecast(jobs, workers=None):
+    """About how many seconds jobs take on so many workers (one a core), each with a core of its own."""
+    workers = cores() if workers is None else max(workers, 1)
+    return sum(SECONDS[job["dataset"]] for job in jobs.values()) / workers
 
 
 @cache
@@ -235,14 +261,4 @@ def _defaults():
 
 @cache
 def _read(name):
-    return _parsed(SPECS / f"{name}.toml")
-
-
-def _parsed(path):
-    """What a TOML file holds; InputError if it cannot be read."""
-    with explain("read", path, "give the TOML file of an experiment"):
-        text = Path(path).read_bytes()
-    try:
-        return tomllib.loads(text.decode())
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"{path} is not valid TOML: {error}") from error
+    return read_toml(SPECS / f"{name}.toml", "reinstall bnas")

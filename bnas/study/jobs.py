@@ -4,7 +4,7 @@ from functools import cache
 
 from bnas.config import SearchConfig
 from bnas.data import load_dataset
-from bnas.runs.jobs import Silent
+from bnas.runs.jobs import run_in_memory
 from bnas.search.strategies import new_search
 from bnas.space import parse_genotype
 from bnas.tabular import architectures, canonical
@@ -39,11 +39,7 @@ def search(job):
     """
     config = SearchConfig(**job)
     search = new_search(config, load_dataset(config.dataset, config.data_dir, config.limit))
-    epochs = []
-    for number in range(search.epochs):
-        if search.stopped:
-            break
-        epochs.append(record_of(search.run_epoch(number, Silent())))
+    epochs = [record_of(record) for record in run_in_memory(search)]
     return {
         "epochs": epochs,
         "architecture": epochs[-1]["architecture"],

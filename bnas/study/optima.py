@@ -11,14 +11,14 @@ from bnas.autodiff import Tensor, no_grad
 from bnas.config import SearchConfig
 from bnas.data import batches, load_dataset
 from bnas.evaluation import BATCH
-from bnas.runs.jobs import Silent
+from bnas.runs.jobs import run_in_memory
 from bnas.search.objectives import kl_to_teacher, nas_loss, teacher_probabilities
 from bnas.search.paths import batch_statistics
 from bnas.search.strategies import new_search
 from bnas.search.tangent import angle, tangent_gradient
 from bnas.study.words import table
 
-POINTS, QUICK_POINTS = 25, 5  # of the grid to each side
+POINTS, QUICK_POINTS = 25, 5  # of the grid along each axis
 REACH = 2.0  # of the plane beyond the two α, in lengths of the step between them
 
 
@@ -61,8 +61,7 @@ def measure(job):
     config = SearchConfig(**{k: v for k, v in job.items() if k != "points"})
     dataset = load_dataset(config.dataset, config.data_dir, config.limit)
     search = new_search(config, dataset)
-    for number in range(search.epochs):
-        search.run_epoch(number, Silent())
+    run_in_memory(search)
     parts = list(batches(dataset.validation, BATCH))
     parent, child, t = search.parent, search.child, np.float64(search.t)
     start, end = np.float64(parent.alpha.data), np.float64(child.alpha.data)
@@ -177,7 +176,5 @@ def page(experiment, figures):
         *table(head, rows),
         "",
         _NOTE,
-        "",
-        f"`bnas reproduce {experiment.name}` makes this page and its figure.",
     ]
     return "\n".join(lines) + "\n"

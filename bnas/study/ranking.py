@@ -175,11 +175,7 @@ def page(experiment, figures):
         head = ["search", "epoch", "supernet", "all candidates", "its path, shared weights"]
         head += ["that architecture trained alone", "skips and poolings, of 4"]
         lines += [*table(head, rows), ""]
-    lines += [
-        _NOTE.format(figures["architectures"]),
-        "",
-        f"`bnas reproduce {experiment.name}` makes this page and its figure.",
-    ]
+    lines.append(_NOTE.format(figures["architectures"]))
     return "\n".join(lines) + "\n"
 
 

@@ -11,12 +11,11 @@ def page(experiment, figures):
     lines = [f"# {experiment.title}", "", experiment.question, ""]
     for dataset, found in figures["datasets"].items():
         lines += [f"## {dataset}", "", *_frame(found), "", *_runs(found["runs"]), ""]
-        if experiment.reference is not None:
-            compared = figures["comparisons"][dataset]
+        compared = figures["comparisons"].get(dataset)
+        if compared:
             lines += [*_comparisons(experiment.reference, compared), ""]
             lines += [sentence(experiment.reference, dataset, compared), ""]
-    lines += [_NOTE if experiment.reference is not None else _SHORT_NOTE, ""]
-    lines.append(f"`bnas reproduce {experiment.name}` makes this page and its figure.")
+    lines.append(_NOTE if any(figures["comparisons"].values()) else _SHORT_NOTE)
     return "\n".join(lines) + "\n"
 
 

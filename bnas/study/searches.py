@@ -153,17 +153,17 @@ def summary(table, values, searches):
 def anytime_curves(values, curves, axis):
     """Quartiles and median of the regret over the seeds, on a grid of seconds or of gradient steps.
 
-    Returns {"grid": [...], run: [lower quartile, median, upper quartile], each a list with None where a seed has
-    no answer yet}. The grid ends where the last search does.
+    Returns {"grid": [...], "runs": {run: [lower quartile, median, upper quartile]}}, each a list with None where a
+    seed has no answer yet. The grid ends where the last search does.
     """
     last = max(float(one[axis][-1]) for run in curves.values() for one in run)
     grid = np.linspace(0, last, POINTS)
-    found = {"grid": grid.tolist()}
+    found = {}
     for run, searches in curves.items():
         regrets = [(one[axis], regret_or_nan(values, one["architectures"])) for one in searches]
         rows = anytime(regrets, grid)
         found[run] = [[None if np.isnan(v) else float(v) for v in row] for row in rows]
-    return found
+    return {"grid": grid.tolist(), "runs": found}
 
 
 def regret_or_nan(values, architectures):

@@ -57,10 +57,13 @@ class SignedRank(NamedTuple):
     Attributes:
         p: two-sided p-value.
         pairs: how many differences are not 0, on which it rests.
+        correlation: rank-biserial, -1 to 1: the ranks of the positive differences minus those of the negative,
+            as a share of all (Kerby, Comprehensive Psychology 2014); 0 without pairs.
     """
 
     p: float
     pairs: int
+    correlation: float
 
 
 def signed_rank(differences):
@@ -82,19 +85,21 @@ def signed_rank(differences):
     differences = differences[differences != 0]
     pairs = len(differences)
     if not pairs:
-        return SignedRank(1.0, 0)
-    if pairs > 50:
-        return SignedRank(float(wilcoxon(differences, method="approx").pvalue), pairs)
-    doubled = (2 * rankdata(abs(differences))).astype(
-        int
-    )  # whole numbers, though equals share a rank
+        return SignedRank(1.0, 0, 0.0)
+    # Whole numbers, though equals share a rank.
+    doubled = (2 * rankdata(abs(differences))).astype(int)
     total, positive = int(doubled.sum()), int(doubled[differences > 0].sum())
+    correlation = 2 * positive / total - 1
+    if pairs > 50:
+        p = float(wilcoxon(differences, method="approx").pvalue)
+        return SignedRank(p, pairs, correlation)
     ways = np.zeros(total + 1)  # [w]: in how many choices of signs the positive ranks sum to w
     ways[0] = 1
     for rank in doubled:
         ways[rank:] = ways[rank:] + ways[: total + 1 - rank]
     extreme = min(positive, total - positive)
-    return SignedRank(min(1.0, 2 * float(ways[: extreme + 1].sum() / 2.0**pairs)), pairs)
+    p = min(1.0, 2 * float(ways[: extreme + 1].sum() / 2.0**pairs))
+    return SignedRank(p, pairs, correlation)
 
 
 def holm(p_values):
@@ -117,7 +122,7 @@ class Paired(NamedTuple):
         mean: of the differences, and its 95 % bootstrap interval, low to high: None for one pair, or where all are
             equal.
         pairs: seeds that both have; unequal: in how many of them the two differ.
-        p: of the signed-rank test; corrected: by Holm's method, over the family.
+        p, correlation: of the signed-rank test; corrected: p by Holm's method, over the family.
     """
 
     mean: float
@@ -127,13 +132,17 @@ class Paired(NamedTuple):
     unequal: int
     p: float
     corrected: float
+    correlation: float
 
     @property
     def verdict(self):
-        """higher, lower or within noise: by the corrected p-value."""
+        """higher, lower or within noise: by the corrected p-value; which of the two, by the test's ranks too.
+
+        One outlier can give the mean the other sign.
+        """
         if self.corrected >= LEVEL:
             return "within noise"
-        return "higher" if self.mean > 0 else "lower"
+        return "higher" if self.correlation > 0 else "lower"
 
 
 def compare_paired(families):
@@ -156,6 +165,7 @@ def compare_paired(families):
             tests[name].pairs,
             tests[name].p,
             float(after),
+            tests[name].correlation,
         )
         for (name, values), after in zip(differences.items(), corrected)
     }

@@ -21,22 +21,15 @@ epochs = 20
 import difflib
 import itertools
 import re
-import sys
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
 
 from bnas.config import SearchConfig, TrainConfig
 from bnas.contents import named_genotype
 from bnas.errors import InputError
-from bnas.runs import explain
+from bnas.runs.files import read_toml
 from bnas.search.strategies import strategy_named
 from bnas.space import format_genotype, parse_genotype
 from bnas.sweeps.jobs import INHERITED
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 KINDS = {"search": SearchConfig, "train": TrainConfig}
 PARTS = ("kind", "seeds", "settings", "grid", "runs", "train")
@@ -76,12 +69,9 @@ def read_spec(source):
     """The Spec of a TOML file, or of a dict that holds the same; InputError says what is wrong with it."""
     if isinstance(source, dict):
         return _spec(source)
-    with explain("read", source, "give the TOML file of a sweep"):
-        text = Path(source).read_bytes()
+    spec = read_toml(source, "give the TOML file of a sweep")
     try:
-        return _spec(tomllib.loads(text.decode()))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"{source} is not valid TOML: {error}") from error
+        return _spec(spec)
     except InputError as error:
         raise InputError(f"{source}: {error}") from error
 
