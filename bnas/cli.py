@@ -61,7 +61,7 @@ def _run(arguments):
         kept = ""
         if options and "resume" in options:
             kept = "; finished epochs are kept, go on with --resume"
-        elif options and options.command in ("sweep", "table", "reproduce"):
+        elif options and "workers" in options:
             kept = "; finished jobs are kept, the same command goes on"
         return _fail(f"interrupted{kept}", 130)
     except DivergedError as error:

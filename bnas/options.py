@@ -302,9 +302,12 @@ def _table(command):
         "--workers", type=whole_number(0), metavar="N", help="processes (one a core)"
     )
     build.add_argument(
-        "--scheduler", metavar="WHERE", help="processes, dask, or tcp://HOST:PORT (processes)"
+        "--scheduler", metavar="WHERE", help="as of bnas sweep (dask if it is installed)"
     )
-    for added in (query, best, plot, build):
+    build.add_argument(
+        "--dataset", metavar="NAME", help="a table of this one alone: digits or fashion (both)"
+    )
+    for added in (query, best, plot):
         added.add_argument("--dataset", metavar="NAME", help="digits or fashion (all)")
     for added in (query, best, check, plot):
         added.add_argument(

@@ -103,6 +103,7 @@ def test_figures_are_drawn_whatever_the_backend_of_a_notebook(tmp_path):
     (tmp_path / "file").write_text("")
     done = run_python("-m", "bnas", "bench", "--out", tmp_path / "file", variables=variables)
     assert done.returncode == 2 and "cannot make the folder" in done.stderr
+    assert run_python("-m", "bnas", "reproduce", variables=variables).returncode == 0
 
 
 BACKEND = """

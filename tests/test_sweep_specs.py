@@ -292,6 +292,9 @@ def test_ctrl_c_tells_how_to_go_on(search_spec, capsys, monkeypatch):
     monkeypatch.setattr(sweeps.jobs, "search", interrupted)
     assert main(["sweep", str(search_spec), "--workers", "0"]) == 130
     assert "the same command goes on" in capsys.readouterr().err
+    monkeypatch.setattr("bnas.tabular.commands.load", interrupted)
+    assert main(["table", "best"]) == 130
+    assert capsys.readouterr().err == "bnas: interrupted\n"  # there are no jobs to go on with
 
 
 def test_a_sweep_from_a_dict_needs_a_folder():

@@ -180,6 +180,13 @@ def test_neighbours_are_one_change_of_any_isomorphic_genotype_away(table):
         assert table.neighbours(swapped(table.arch(i))) == tuple(map(table.arch, numbers))
 
 
+@pytest.mark.parametrize("number", [-1, 648, True])
+def test_what_is_no_architecture_has_no_neighbours(table, number):
+    for ask in (table.neighbours, table.neighbour_numbers):
+        with pytest.raises(InputError, match="architecture"):
+            ask(number)
+
+
 def test_costs_and_seconds_are_those_of_the_files(table):
     costs, arrays = table.costs(3, "digits"), table.datasets["digits"]
     assert costs._asdict() == {name: arrays[name][3].item() for name in files.COSTS}

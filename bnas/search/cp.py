@@ -52,9 +52,9 @@ class CPSearch(Search):
     Raises InputError for a space of one operation.
 
     Attributes:
-        active: the operations that are left, bool (2, E, M).
+        active: the operations that are left, bool of the shape of α.
         parent_active: those of the Parent, which stays as it was trained while it teaches, likewise.
-        scores: the last mean z of every operation, float64 (2, E, M).
+        scores: the last mean z of every operation, float64 likewise.
     """
 
     def __init__(self, config, dataset):

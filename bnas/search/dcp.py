@@ -63,7 +63,7 @@ class Search(PhasedSearch):
 
     Attributes:
         parent, child: the real and the 1-bit Supernet, compiled if config.engine is "fused".
-        t: the Parent's tangent direction when its last phase ended (Eq. 4.29), array (2, E, M).
+        t: the Parent's tangent direction when its last phase ended (Eq. 4.29), an array of the shape of α.
     """
 
     STATE = ("parent", "child", "phase")

@@ -45,7 +45,7 @@ def selected(norms, tau):
 def backtrack(alpha_next, alpha, psi, eta, mask):
     """α̃ = α^{t+1} + η ψ ⊛ α^t where `mask`, else α^{t+1} (Eqs. 4.50, 4.52).
 
-    Shapes: alpha_next, alpha and mask (2, E, M), psi (2, E): one ψ for each edge.
+    Shapes: alpha_next, alpha and mask (2, E, M), psi (2, E): one ψ for each edge; 1 for 2 where α has one row.
     """
     pulled = alpha_next + eta * psi[..., None] * alpha
     return np.where(mask, pulled, alpha_next).astype(alpha.dtype)
@@ -74,10 +74,10 @@ class DecoupledAlpha:
             arguments that gives the one in force.
 
     Attributes:
-        psi: array (2, E).
+        psi: array (2, E), or (1, E) where both kinds of cell share α.
         eta_before: η of the last backtracking, array ().
-        before: α^t of the last backtracking, array (2, E, M).
-        mask: its selected entries, bool (2, E, M).
+        before: α^t of the last backtracking, array of the shape of α.
+        mask: its selected entries, bool likewise.
     """
 
     def __init__(self, supernet, optimiser, eta, psi_lr, tau):

@@ -26,7 +26,7 @@ def batch_statistics(network):
 
 
 def restricted_accuracy(supernet, mask, split, cost):
-    """Share of a split's images that the candidates of `mask` alone, bool (2, E, M), predict, 0 to 1.
+    """Share of a split's images that the candidates of `mask` alone, bool of the shape of α, predict, 0 to 1.
 
     Batch norms go by the statistics of the images. cost: Cost, which counts them.
     """

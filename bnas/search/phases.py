@@ -134,7 +134,7 @@ class ChildPhase(Phase):
 
     Args:
         parent: Supernet, constant here.
-        t: its tangent direction, array (2, E, M); None: there is no tangent propagation, as in CP-NAS.
+        t: its tangent direction, an array of the shape of α; None: there is no tangent propagation, as in CP-NAS.
         lam: λ; 0 gives the objective of CP-NAS too.
     """
 

@@ -194,10 +194,11 @@ class Table:
         Each is there once, as its canonical genotype, and the architecture itself is not. A neighbour's
         neighbours hold the architecture.
         """
-        return tuple(self.genotypes[i] for i in self.neighbour_numbers(self.index(architecture)))
+        return tuple(self.genotypes[i] for i in self.neighbour_numbers(architecture))
 
-    def neighbour_numbers(self, number):
+    def neighbour_numbers(self, architecture):
         """The numbers of an architecture's neighbours, ascending."""
+        number = self.index(architecture)
         if number not in self._neighbours:
             around = neighbouring_genotypes(self.genotypes[number], self.operations)
             self._neighbours[number] = tuple(sorted(self._numbers[one] for one in around))
