@@ -495,7 +495,6 @@ def test_weights_that_underflow_are_still_compared():
         (),
         (2,),
         (14, 8),
-        (1, 14, 8),
         (3, 14, 8),
         (2, 14, 7),
         (2, 13, 8),

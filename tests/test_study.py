@@ -257,14 +257,12 @@ def test_what_the_searches_found_is_looked_up_compared_and_drawn(tmp_path, name)
     write_table(tmp_path)
     table, chosen = load(tmp_path), experiment(name)
     last, seeds = list(chosen.runs)[-1], chosen.seeds
-    budget = 2 * (20 + (seeds - 1) / 2)  # the median over the seeds
+    budget = 2 * (20 + (seeds - 1) / 2)  # the median over the seeds of 2 x (20 + seed)
 
     def finds(values, run, seed):
         ends = {chosen.reference: values.argmax(), last: values.argmin()}
         return int(ends.get(run, seed))
 
-    count = chosen.seeds
-    budget = 2 * (20 + (count - 1) / 2)  # the median over the seeds of 2 x (20 + seed)
     results = results_of(chosen, table, datasets, finds)
     figures = json.loads(json.dumps(analyse(chosen, table, results, datasets), allow_nan=False))
     for dataset in datasets:
@@ -281,7 +279,7 @@ def test_what_the_searches_found_is_looked_up_compared_and_drawn(tmp_path, name)
         )
         assert other["test_accuracy"] == pytest.approx(values[:seeds].tolist())
         assert compared[last]["verdict"] == "lower" and compared[last]["pairs"] == seeds
-        low, median, high = runs["anytime"]["gradient_steps"][last]
+        low, median, high = runs["anytime"]["gradient_steps"]["runs"][last]
         after = np.array(runs["anytime"]["gradient_steps"]["grid"]) >= 100
         assert median == [pytest.approx(np.ptp(values)) if late else None for late in after]
     if name == "strategies":

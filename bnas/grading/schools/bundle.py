@@ -57,7 +57,7 @@ def requirements():
     if not found:  # a clone that is not installed
         parser = ConfigParser()
         parser.read(PACKAGE.parent / "setup.cfg", encoding="utf-8")
-        found = parser["options"]["install_requires"].split()
+        found = parser["options"]["install_requires"].strip().splitlines()
     return [re.sub(r"\s", "", text) for text in found]
 
 

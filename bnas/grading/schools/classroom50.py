@@ -41,7 +41,7 @@ sys.exit(subprocess.run(command, env=environment).returncode)
 def write(assignment, path, secret):
     """The folder to put into CLASSROOM/autograders/, under the name of the assignment there."""
     bundle.copy(bundle.contents(assignment, hidden=False), path)
-    needed = ", ".join(f'"{text}"' for text in bundle.requirements())
+    needed = ", ".join(map(repr, bundle.requirements()))
     text = AUTOGRADER.format(name=assignment.name, requirements=needed)
     (path / "autograder.py").write_text(text, encoding="utf-8")
     return [path / "autograder.py", path]

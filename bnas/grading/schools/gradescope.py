@@ -4,6 +4,7 @@ Format: gradescope-autograders, "Autograder Specifications".
 """
 
 import json
+import shlex
 import zipfile
 from pathlib import Path
 
@@ -38,7 +39,7 @@ fi
 def write(assignment, path, secret):
     """The zip to upload under "Configure Autograder"."""
     texts = {
-        "setup.sh": SETUP.format(requirements=" ".join(f"'{r}'" for r in bundle.requirements())),
+        "setup.sh": SETUP.format(requirements=shlex.join(bundle.requirements())),
         "run_autograder": RUN.format(name=assignment.name),
         bundle.SECRET: secret + "\n",
     }

@@ -1,6 +1,7 @@
 """PrairieLearn: a question that is graded externally, and /grade/results/results.json."""
 
 import json
+import shlex
 import uuid
 from pathlib import Path
 
@@ -51,7 +52,7 @@ def write(assignment, path, secret):
             "enableNetworking": True,
         },
     }
-    name, needed = assignment.name, " ".join(f"'{r}'" for r in bundle.requirements())
+    name, needed = assignment.name, shlex.join(bundle.requirements())
     texts = {
         "info.json": json.dumps(info, indent=4) + "\n",
         "question.html": QUESTION.format(title=assignment.title),
