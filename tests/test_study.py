@@ -437,25 +437,22 @@ def test_a_page_names_its_command_and_tells_a_trial(tmp_path, monkeypatch):
     fail("reproduce", file, *options, says="mine.png")
 
 
-@pytest.mark.slow
-def test_an_experiment_from_its_searches_to_the_page(tmp_path, monkeypatch):
-    """It goes on from what is there, and looks up what was found; all numbers of the page are in the JSON."""
+@pytest.fixture
+def trial(tmp_path, monkeypatch):
+    """(options of a trial on a synthetic table of the digits, the folder that it writes to)."""
     from bnas.study import experiments
 
     monkeypatch.setitem(experiments.QUICK, "limit", 96)
     write_table(tmp_path / "table", datasets=("digits",))
     out = tmp_path / "out"
-    options = (
-        "--quick",
-        "--dataset",
-        "digits",
-        "--workers",
-        "0",
-        "-o",
-        out,
-        "--table",
-        tmp_path / "table",
-    )
+    where = ("-o", out, "--table", tmp_path / "table")
+    return ("--quick", "--dataset", "digits", "--workers", "0", *where), out
+
+
+@pytest.mark.slow
+def test_an_experiment_from_its_searches_to_the_page(tmp_path, trial):
+    """It goes on from what is there, and looks up what was found; all numbers of the page are in the JSON."""
+    options, out = trial
     page = succeed("reproduce", "strategies", *options)
     assert (out / "strategies.png").read_bytes().startswith(b"\x89PNG")
     assert (out / "strategies.md").read_text() in page
@@ -482,23 +479,8 @@ def test_an_experiment_from_its_searches_to_the_page(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["ranking", "optima"])
-def test_the_other_experiments_from_their_searches_to_the_page(tmp_path, monkeypatch, name):
-    from bnas.study import experiments
-
-    monkeypatch.setitem(experiments.QUICK, "limit", 96)
-    write_table(tmp_path / "table", datasets=("digits",))
-    out = tmp_path / "out"
-    options = (
-        "--quick",
-        "--dataset",
-        "digits",
-        "--workers",
-        "0",
-        "-o",
-        out,
-        "--table",
-        tmp_path / "table",
-    )
+def test_the_other_experiments_from_their_searches_to_the_page(trial, name):
+    options, out = trial
     page = succeed("reproduce", name, *options)
     assert (out / f"{name}.md").read_text() in page
     assert (out / f"{name}.png").read_bytes().startswith(b"\x89PNG")
