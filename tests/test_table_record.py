@@ -7,7 +7,7 @@ from bnas.tabular import architectures, files, landscape, load
 from bnas.tabular.entries import entries, train_entry
 
 PAGE = ROOT / "docs" / "table.md"
-DATASETS = ("digits",)
+DATASETS = ("digits", "fashion")
 
 
 @pytest.fixture(scope="module")
@@ -73,11 +73,11 @@ def test_two_seeds_rank_alike_and_convolutions_do_not_explain_it(found):
 
 
 @pytest.mark.slow
-def test_a_training_of_the_table_is_one_of_this_code(table):
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_a_training_of_the_table_is_one_of_this_code(table, dataset):
     """To the bit only on the same processor; elsewhere rounding grows over the steps."""
-    name = "digits-233-binary-1"
-    found = train_entry(entries("digits")[name])
-    losses = table.datasets["digits"]["binary_loss"][233, 1]
-    assert found["loss"][0] == pytest.approx(losses[0], rel=0.02)
-    accuracy = table.query(233, "digits", seed=1).test_accuracy
-    assert found["test"][-1] / 364 == pytest.approx(accuracy, abs=0.05)
+    found = train_entry(entries(dataset)[f"{dataset}-233-binary-1"])
+    arrays = table.datasets[dataset]
+    assert found["loss"][0] == pytest.approx(arrays["binary_loss"][233, 1, 0], rel=0.02)
+    accuracy = table.query(233, dataset, seed=1).test_accuracy
+    assert found["test"][-1] / arrays["test_images"] == pytest.approx(accuracy, abs=0.05)
