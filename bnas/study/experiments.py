@@ -41,7 +41,7 @@ LOOKED_INTO = {"ranking": ("dcp", "bnas", "darts", "shared"), "optima": ("dcp",)
 QUICK = {"rounds": 1, "parent_epochs": 1, "child_epochs": 1, "samples": 20, "limit": 256}
 QUICK_SEEDS = 2
 # Seconds of a search on one core of the machine of docs/study.md, for the forecast.
-SECONDS = {"digits": 30, "fashion": 90}
+SECONDS = {"digits": 18, "fashion": 45}
 
 
 @dataclass(frozen=True)
