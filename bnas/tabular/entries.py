@@ -16,7 +16,7 @@ from bnas.tabular.space import OPERATIONS, architectures
 from bnas.train import Training
 
 SEEDS = {"binary": (0, 1, 2), "real": (0,)}  # of the trainings in each precision
-# Chosen by a pilot of 24 architectures: see docs/table.md.
+# Chosen by pilots of 20 and 24 architectures: see docs/table.md.
 SETTINGS = {
     "digits": {"channels": 8, "layers": 3, "epochs": 8, "batch_size": 32, "lr": 0.02},
     "fashion": {"channels": 8, "layers": 3, "epochs": 3, "batch_size": 64, "lr": 0.04},
