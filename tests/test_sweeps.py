@@ -92,11 +92,14 @@ def test_a_job_here_computes_on_one_thread(tmp_path, two_threads):
     assert (found["numba"], found["blas"], found["process"]) == (1, 1, os.getpid())
 
 
-@pytest.mark.slow
-def test_the_environment_is_as_it_was(tmp_path, monkeypatch):
+@pytest.mark.parametrize("how", [SLOW_PROCESSES, SLOW_DASK])
+def test_the_environment_is_as_it_was(tmp_path, monkeypatch, how):
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.delenv("NUMBA_NUM_THREADS", raising=False)
     before = dict(os.environ)
-    run_jobs(WORK, numbered(1), tmp_path, workers=1, scheduler="processes")
+    jobs = numbered(2, log=str(tmp_path / "log"))
+    jobs["job1"]["die"] = "once"  # its worker is started anew
+    assert run_jobs(WORK, jobs, tmp_path, **how) == Counts(2, 0, 0)
     assert dict(os.environ) == before
 
 

@@ -159,17 +159,15 @@ def refuse_within_worker():
 
 @contextmanager
 def _environment():
-    """Processes started in the body get ENVIRONMENT."""
-    before = {name: os.environ.get(name) for name in ENVIRONMENT}
+    """Processes started in the body get ENVIRONMENT; after it our own is as it was, whatever was set."""
+    before = dict(os.environ)
     os.environ.update(ENVIRONMENT)
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+        for name in set(os.environ) - set(before):
+            del os.environ[name]
+        os.environ.update(before)
 
 
 @contextmanager
@@ -209,6 +207,9 @@ class Dask:
         with ExitStack() as stack:
             where = self.where
             if isinstance(where, int):
+                # To the end: Dask sets variables here at each start of a worker, and leaves them set.
+                # With NUMBA_NUM_THREADS among them, Numba would refuse to compile here from then on.
+                stack.enter_context(_environment())
                 stack.enter_context(_local_settings())
                 with ctrl_c_blocked():
                     where = stack.enter_context(
@@ -277,8 +278,7 @@ def _local_settings():
     """What Dask is to read, as long as there is a LocalCluster of ours; a context manager."""
     import dask
 
-    settings = {  # Dask alone forgets Numba
-        **{f"distributed.nanny.pre-spawn-environ.{name}": 1 for name in ENVIRONMENT},
+    settings = {
         "distributed.scheduler.allowed-failures": ATTEMPTS - 1,
         # A worker has one job at a time: what waits for a worker that dies is not taken for its killer.
         "distributed.scheduler.worker-saturation": 1.0,
