@@ -6,6 +6,8 @@ sliding window sees, `_fold` is its adjoint and adds everything back. Arrays are
 `padding`, `dilation` and `kernel` are pairs (height, width).
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 WORD = 64  # bits in a packed word
@@ -93,6 +95,20 @@ def xnor_matmul(a, b, bits):
     return (bits - 2 * differing.sum(axis=2, dtype=np.int64)).astype(np.int32)
 
 
+class Signs(NamedTuple):
+    """The signs of weights: int32 (Cout, Cin / groups, Kh, Kw), groups, and beta (Cout,), mean|w|."""
+
+    signs: np.ndarray
+    groups: int
+    beta: np.ndarray
+
+
+def pack_weights(w, groups):
+    """The signs of floats w (Cout, Cin / groups, Kh, Kw), for `packed_xnor_conv2d`; `beta` is their mean|w|."""
+    beta = np.abs(w).reshape(len(w), -1).mean(axis=1)
+    return Signs(np.where(w > 0, 1, -1).astype(np.int32), groups, beta)
+
+
 def xnor_conv2d(x, w, beta, stride, padding, dilation, groups):
     """The 1-bit convolution: sign(x) * sign(w), times beta if given (Eq. 4.22).
 
@@ -100,9 +116,13 @@ def xnor_conv2d(x, w, beta, stride, padding, dilation, groups):
     -> (N, Cout, Ho, Wo). Without beta: int32, exact. With it: beta's dtype, each integer converted and
     multiplied. A padded tap adds 0. sign is +1 above 0, otherwise -1.
     """
+    return packed_xnor_conv2d(x, pack_weights(w, groups), beta, stride, padding, dilation)
+
+
+def packed_xnor_conv2d(x, weights, beta, stride, padding, dilation):
+    """`xnor_conv2d` with what `pack_weights` has made of the weights."""
     x_sign = np.where(x > 0, 1, -1).astype(np.int32)
-    w_sign = np.where(w > 0, 1, -1).astype(np.int32)
-    y = conv2d(x_sign, w_sign, None, stride, padding, dilation, groups)
+    y = conv2d(x_sign, weights.signs, None, stride, padding, dilation, weights.groups)
     # β multiplies the finished integer: inside the sum, ±β would cancel to ±eps instead of 0.
     return y if beta is None else y.astype(beta.dtype) * beta[:, None, None]
 

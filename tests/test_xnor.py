@@ -17,6 +17,7 @@ from helpers.twins import (
 from hypothesis import given
 from hypothesis import strategies as st
 
+import bnas.functional as F
 from bnas import kernels, reference
 from bnas.kernels import threads, tiles
 from bnas.kernels.packing import packed_planes
@@ -189,6 +190,25 @@ def test_beta_multiplies_the_finished_integers(window, kind, dtype, seed):
         dots = reference.xnor_conv2d(x, w, None, *rest, groups)
         assert y.dtype == dtype
         assert y.tobytes() == (dots.astype(dtype) * scale[:, None, None]).tobytes()
+
+
+@pytest.mark.parametrize("groups", [1, 3])
+@pytest.mark.parametrize("kernel", [(1, 1), (2, 2), (3, 3), (5, 5)])
+@pytest.mark.parametrize("channels", [1, 2, 14, 15, 64, 70, 200])
+def test_packed_weights_have_the_mean_that_numpy_has(channels, kernel, groups):
+    """To the bit, so that it makes no difference who computes beta."""
+    for dtype in (np.float32, np.float64):
+        w = normal(channels, 6, channels, *kernel, dtype=dtype)
+        got = kernels.pack_weights(w, groups).beta
+        assert got.dtype == dtype and got.tobytes() == F.channel_scale(w).tobytes()
+
+
+@pytest.mark.parametrize(
+    "shape, groups", [((4, 2, 3), 1), ((4, 2, 3, 3), 3), ((0, 2, 3, 3), 1), ((4, 2, 3, 3), 0)]
+)
+def test_pack_weights_refuses(shape, groups):
+    with pytest.raises(ValueError, match="pack_weights: expected w"):
+        kernels.pack_weights(np.ones(shape, np.float32), groups)
 
 
 @some

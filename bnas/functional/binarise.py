@@ -8,10 +8,10 @@ import math
 
 import numpy as np
 
-from bnas.autodiff import Function
+from bnas.autodiff import Function, Tensor
 from bnas.backend import kernels
 from bnas.config import SURROGATES
-from bnas.functional.arguments import as_tensor
+from bnas.functional.arguments import as_images, as_tensor
 from bnas.functional.conv import (
     conv_arguments,
     convolution_cases,
@@ -80,17 +80,20 @@ class XnorConv2d(Function):
 
     Backward, with z = β ∘ dy (Eqs. 4.34, 4.35): dx = (z ⊗ᵀ sign w) 1_{|x| <= 1},
     dw = (z ⊗ sign x) 1_{|w| <= 1}, dβ_o = Σ dy (sign x ⊙ sign w).
+    Without β it is mean|w|, a constant in the backward.
     Shapes: x (N, Cin, H, W), w (Cout, Cin/groups, Kh, Kw), β (Cout,), y (N, Cout, Ho, Wo).
     Kinks of the surrogate: ±1. gradient: surrogate for x and w, exact for β.
     """
 
     @staticmethod
     def forward(ctx, x, w, beta, window, groups):
+        weights = kernels().pack_weights(w, groups)
+        beta = weights.beta if beta is None else beta
         ctx.x, ctx.w, ctx.beta, ctx.window, ctx.groups = x, w, beta, window, groups
-        settings = window.stride, window.padding, window.dilation, groups
+        settings = window.stride, window.padding, window.dilation
         if not ctx.needs[2]:
-            return kernels().xnor_conv2d(x, w, beta, *settings)
-        ctx.dot = kernels().xnor_conv2d(x, w, None, *settings)  # dβ is a sum over it
+            return kernels().packed_xnor_conv2d(x, weights, beta, *settings)
+        ctx.dot = kernels().packed_xnor_conv2d(x, weights, None, *settings)  # dβ is a sum over it
         return ctx.dot.astype(x.dtype) * beta[:, None, None]
 
     @staticmethod
@@ -117,8 +120,10 @@ class XnorConv2d(Function):
         bits_x, bits_w = sign(x), sign(w)
         dot = correlate(bits_x, bits_w, window, groups)
         clipped_x, clipped_w = np.clip(x, -1, 1), np.clip(w, -1, 1)
+        closed = channel_scale(w)
 
         def function(x, w, beta):
+            beta = closed if beta is None else beta
             by_x = correlate(np.clip(x, -1, 1) - clipped_x, bits_w, window, groups)
             by_w = correlate(bits_x, np.clip(w, -1, 1) - clipped_w, window, groups)
             return beta[:, None, None] * (dot + by_x + by_w)
@@ -226,10 +231,25 @@ def xnor_conv2d(x, w, beta=None, stride=1, padding=0, dilation=1, groups=1):
         Tensor (N, Cout, Ho, Wo). Before β it is an integer, exact for any number of channels.
     """
     x, w, window, groups = conv_arguments(x, w, stride, padding, dilation, groups, "xnor_conv2d")
-    beta = as_tensor(channel_scale(w.data) if beta is None else beta, "xnor_conv2d")
-    if beta.shape != (w.shape[0],):
-        raise ValueError(f"xnor_conv2d: beta must have shape ({w.shape[0]},), got {beta.shape}")
+    if beta is not None:
+        beta = as_tensor(beta, "xnor_conv2d")
+        if beta.shape != (w.shape[0],):
+            raise ValueError(f"xnor_conv2d: beta must have shape ({w.shape[0]},), got {beta.shape}")
     return XnorConv2d.apply(x, w, beta, window=window, groups=groups)
+
+
+def packed_xnor_conv2d(x, weights, beta=None, stride=1, padding=0, dilation=1):
+    """`xnor_conv2d` with weights that `bnas.backend.kernels().pack_weights` has packed; nothing is recorded.
+
+    x: Tensor (N, Cin, H, W); beta: array (Cout,) or None, the closed form -> Tensor (N, Cout, Ho, Wo).
+    """
+    x, beta = as_images(x, "xnor_conv2d"), weights.beta if beta is None else beta
+    if x.dtype != beta.dtype:
+        raise TypeError(
+            f"xnor_conv2d: x is {x.dtype} and the weights are {beta.dtype}; convert one of them, with "
+            "Tensor(x, dtype=...) or layer.astype(...)"
+        )
+    return Tensor(kernels().packed_xnor_conv2d(x.data, weights, beta, stride, padding, dilation))
 
 
 def reconstruction_loss(w, beta=None, *more):
@@ -269,6 +289,10 @@ def gradient_cases(draw):
         ],
         "XnorConv2d": [
             case._replace(inputs=(*case.inputs[:2], positive(len(case.inputs[1]))))
+            for case in convolution_cases(draw)
+        ]
+        + [
+            case._replace(name=f"{case.name}, closed form", inputs=(*case.inputs[:2], None))
             for case in convolution_cases(draw)
         ],
         "ReconstructionLoss": [

@@ -17,7 +17,7 @@ from bnas.kernels.depthwise import (
 from bnas.kernels.norm import batch_norm, batch_norm_dx
 from bnas.kernels.packing import pack_bits, unpack_bits
 from bnas.kernels.pooling import avg_pool2d, avg_pool2d_dx, max_pool2d, max_pool2d_dx
-from bnas.kernels.xnor import xnor_conv2d, xnor_matmul
+from bnas.kernels.xnor import pack_weights, packed_xnor_conv2d, xnor_conv2d, xnor_matmul
 
 __all__ = [
     "avg_pool2d",
@@ -31,6 +31,8 @@ __all__ = [
     "max_pool2d",
     "max_pool2d_dx",
     "pack_bits",
+    "pack_weights",
+    "packed_xnor_conv2d",
     "unpack_bits",
     "xnor_conv2d",
     "xnor_matmul",

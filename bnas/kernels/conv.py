@@ -89,7 +89,7 @@ def conv2d(x, w, bias, stride, padding, dilation, groups):
     Raises:
         ValueError: as `xnor_conv2d` does.
     """
-    window, size = require_convolution("conv2d", x, w, stride, padding, dilation, groups)
+    window, size = require_convolution("conv2d", x, w.shape, stride, padding, dilation, groups)
     (n, c, h, width), (c_out, per_group) = x.shape, w.shape[:2]
     site = sites((h, width), window)
     planes = ready(x)

@@ -66,7 +66,7 @@ def _pack_pixel(x, at, channels, pixels):
 
 
 @jit
-def _pack_image(x, at, channels, places, planes, offset):
+def pack_image(x, at, channels, places, planes, offset):
     """Pack the signs of up to 64 channels of one image into one plane of words.
 
     x (flat): the image starts at x[at], channel after channel. places (pixels,): the index of each pixel's
@@ -84,6 +84,10 @@ def _pack_image(x, at, channels, places, planes, offset):
     while p + 8 <= pixels:
         scatter(_pack_eight(x, at + p, channels, pixels), planes, places, p, offset, 8, spare)
         p += 8
+    if p < pixels and pixels >= 8:  # the last eight: some of them once more
+        p = pixels - 8
+        scatter(_pack_eight(x, at + p, channels, pixels), planes, places, p, offset, 8, spare)
+        return
     while p < pixels:
         planes[places[p] + offset] = _pack_pixel(x, at + p, channels, pixels)
         p += 1
@@ -96,7 +100,7 @@ def _pack(x, channels, places, plane, planes, first, end):
     for task in range(first, end):
         group, j = divmod(task, words)
         at = (group * channels + j * WORD) * places.size
-        _pack_image(x, at, min(WORD, channels - j * WORD), places, planes, task * plane)
+        pack_image(x, at, min(WORD, channels - j * WORD), places, planes, task * plane)
 
 
 def packed_planes(x, groups, margin=(0, 0)):

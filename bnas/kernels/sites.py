@@ -108,22 +108,22 @@ def sites(size, window, margin=None):
     )
 
 
-def require_convolution(operation, x, w, stride, padding, dilation, groups):
+def require_convolution(operation, x, w_shape, stride, padding, dilation, groups):
     """(Window, (height, width) of the output) of a convolution; ValueError unless its arguments fit."""
-    if x.ndim != 4 or w.ndim != 4 or groups < 1 or 0 in w.shape:
+    if x.ndim != 4 or len(w_shape) != 4 or groups < 1 or 0 in w_shape:
         raise ValueError(
             f"{operation}: expected x (N, Cin, H, W) and w (Cout, Cin / groups, Kh, Kw), "
-            f"got {x.shape} and {w.shape}, {groups} groups"
+            f"got {x.shape} and {w_shape}, {groups} groups"
         )
-    if w.shape[1] * groups != x.shape[1] or w.shape[0] % groups:
+    if w_shape[1] * groups != x.shape[1] or w_shape[0] % groups:
         raise ValueError(
-            f"{operation}: x {x.shape} has no {groups} groups of {w.shape[1]} channels for w {w.shape}"
+            f"{operation}: x {x.shape} has no {groups} groups of {w_shape[1]} channels for w {w_shape}"
         )
     if min(*stride, *dilation) < 1 or min(padding) < 0:
         raise ValueError(
             f"{operation}: stride and dilation must be at least 1 and padding at least 0, got "
             f"{stride}, {dilation}, {padding}"
         )
-    window = Window(w.shape[2:], stride, padding, dilation)
+    window = Window(w_shape[2:], stride, padding, dilation)
     window = fitted(window, x.shape, operation, x.dtype.itemsize)
     return window, window.out_size(x.shape[2:])

@@ -52,7 +52,7 @@ def _same(llvm_type, value):
     return ir.Constant(llvm_type, [value] * llvm_type.count)
 
 
-def _call(builder, name, result, arguments):
+def call(builder, name, result, arguments):
     """Call one of LLVM's own functions, such as llvm.ctpop.v8i64."""
     kind = ir.FunctionType(result, [a.type for a in arguments])
     return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), arguments)
@@ -89,7 +89,7 @@ _operator(operator.truediv, None, "fdiv")
 # ------------------------------------------------------------------------------------- in and out
 
 
-def _pointer(context, builder, array_type, array, index, vector, count=None):
+def pointer(context, builder, array_type, array, index, vector, count=None):
     """The address of array[index] as that of a vector, of which `count` lanes (all) will be used."""
     array = context.make_array(array_type)(context, builder, array)
     if config.BOUNDSCHECK:
@@ -103,19 +103,19 @@ def _pointer(context, builder, array_type, array, index, vector, count=None):
     return builder.bitcast(address, context.get_value_type(vector).as_pointer())
 
 
-def _is_flat(array):
+def is_flat(array):
     return isinstance(array, types.Array) and array.ndim == 1 and array.layout == "C"
 
 
 @intrinsic
 def load(typingctx, array, index):
     """The vector array[index], array[index + 1], ..."""
-    if not _is_flat(array):
+    if not is_flat(array):
         return None
     vector = Vector(array.dtype)
 
     def codegen(context, builder, sig, args):
-        address = _pointer(context, builder, sig.args[0], *args, vector)
+        address = pointer(context, builder, sig.args[0], *args, vector)
         return builder.load(address, align=array.dtype.bitwidth // 8)
 
     return vector(array, types.intp), codegen
@@ -124,12 +124,12 @@ def load(typingctx, array, index):
 @intrinsic
 def element(typingctx, array, index):
     """array[index], without the instructions that let Python's negative indices count from the end."""
-    if not _is_flat(array):
+    if not is_flat(array):
         return None
     one = Vector(array.dtype, 1)
 
     def codegen(context, builder, sig, args):
-        address = _pointer(context, builder, sig.args[0], *args, one)
+        address = pointer(context, builder, sig.args[0], *args, one)
         address = builder.bitcast(address, context.get_value_type(array.dtype).as_pointer())
         return builder.load(address, align=array.dtype.bitwidth // 8)
 
@@ -139,11 +139,11 @@ def element(typingctx, array, index):
 @intrinsic
 def latest(typingctx, array, index):
     """array[index], int64, as other threads have left it: read from memory each time."""
-    if not _is_flat(array) or array.dtype != types.int64:
+    if not is_flat(array) or array.dtype != types.int64:
         return None
 
     def codegen(context, builder, sig, args):
-        address = _pointer(context, builder, sig.args[0], *args, Vector(types.int64, 1))
+        address = pointer(context, builder, sig.args[0], *args, Vector(types.int64, 1))
         address = builder.bitcast(address, context.get_value_type(types.int64).as_pointer())
         return builder.load_atomic(address, "acquire", 8)
 
@@ -153,11 +153,11 @@ def latest(typingctx, array, index):
 @intrinsic
 def store(typingctx, array, index, vector):
     """array[index], array[index + 1], ... = vector"""
-    if not _is_flat(array):
+    if not is_flat(array):
         return None
 
     def codegen(context, builder, sig, args):
-        address = _pointer(context, builder, sig.args[0], *args[:2], vector)
+        address = pointer(context, builder, sig.args[0], *args[:2], vector)
         builder.store(args[2], address, align=array.dtype.bitwidth // 8)
 
     return types.void(array, types.intp, vector), codegen
@@ -166,15 +166,15 @@ def store(typingctx, array, index, vector):
 @intrinsic
 def store_first(typingctx, array, index, vector, count):
     """As `store`, but only the first `count` lanes."""
-    if not _is_flat(array):
+    if not is_flat(array):
         return None
 
     def codegen(context, builder, sig, args):
         array, index, x, count = args
-        address = _pointer(context, builder, sig.args[0], array, index, vector, count)
+        address = pointer(context, builder, sig.args[0], array, index, vector, count)
         align = ir.Constant(ir.IntType(32), vector.lane.bitwidth // 8)
         arguments = [x, address, align, _first(builder, count, vector.lanes)]
-        _call(builder, f"llvm.masked.store.{_kind(vector)}.p0", ir.VoidType(), arguments)
+        call(builder, f"llvm.masked.store.{type_name(vector)}.p0", ir.VoidType(), arguments)
 
     return types.void(array, types.intp, vector, types.intp), codegen
 
@@ -182,7 +182,7 @@ def store_first(typingctx, array, index, vector, count):
 @intrinsic
 def load_even(typingctx, array, index):
     """The vector array[index], array[index + 2], array[index + 4], ..., reading no further than that."""
-    if not _is_flat(array):
+    if not is_flat(array):
         return None
     vector = Vector(array.dtype)
 
@@ -195,8 +195,8 @@ def load_even(typingctx, array, index):
 def _load_even(context, builder, array_type, array, index, vector):
     lanes, align = vector.lanes, vector.lane.bitwidth // 8
     later = builder.add(index, ir.Constant(index.type, lanes - 1))
-    low = _pointer(context, builder, array_type, array, index, vector)
-    high = _pointer(context, builder, array_type, array, later, vector)
+    low = pointer(context, builder, array_type, array, index, vector)
+    high = pointer(context, builder, array_type, array, later, vector)
     wanted = [*range(0, lanes, 2), *range(lanes + 1, 2 * lanes, 2)]
     wanted = ir.Constant(ir.VectorType(ir.IntType(32), lanes), wanted)
     low, high = (builder.load(address, align=align) for address in (low, high))
@@ -206,12 +206,12 @@ def _load_even(context, builder, array_type, array, index, vector):
 @intrinsic
 def load_first(typingctx, array, index, count):
     """As `load`, but only the first `count` lanes; the others are 0."""
-    if not _is_flat(array):
+    if not is_flat(array):
         return None
     vector = Vector(array.dtype)
 
     def codegen(context, builder, sig, args):
-        address = _pointer(context, builder, sig.args[0], *args[:2], vector, args[2])
+        address = pointer(context, builder, sig.args[0], *args[:2], vector, args[2])
         return _masked_load(
             context, builder, vector, address, _first(builder, args[2], vector.lanes)
         )
@@ -223,7 +223,7 @@ def _masked_load(context, builder, vector, address, mask):
     llvm_type = context.get_value_type(vector)
     align = ir.Constant(ir.IntType(32), vector.lane.bitwidth // 8)
     arguments = [address, align, mask, _same(llvm_type, 0.0 if _is_float(vector) else 0)]
-    return _call(builder, f"llvm.masked.load.{_kind(vector)}.p0", llvm_type, arguments)
+    return call(builder, f"llvm.masked.load.{type_name(vector)}.p0", llvm_type, arguments)
 
 
 def _first(builder, count, lanes):
@@ -231,10 +231,10 @@ def _first(builder, count, lanes):
     numbers = ir.VectorType(ir.IntType(32), lanes)
     each = ir.Constant(numbers, list(range(lanes)))
     count = builder.trunc(count, numbers.element)
-    return builder.icmp_signed("<", each, _spread(builder, count, numbers))
+    return builder.icmp_signed("<", each, spread(builder, count, numbers))
 
 
-def _kind(vector):
+def type_name(vector):
     """LLVM's name of a vector type, as in v16f32."""
     return f"v{vector.lanes}{'f' if _is_float(vector) else 'i'}{vector.lane.bitwidth}"
 
@@ -246,12 +246,12 @@ def broadcast(typingctx, number):
 
     def codegen(context, builder, sig, args):
         llvm_type = context.get_value_type(vector)
-        return _spread(builder, args[0], llvm_type)
+        return spread(builder, args[0], llvm_type)
 
     return vector(number), codegen
 
 
-def _spread(builder, number, llvm_type):
+def spread(builder, number, llvm_type):
     first = ir.Constant(ir.IntType(32), 0)
     one = builder.insert_element(ir.Constant(llvm_type, ir.Undefined), number, first)
     lanes = _same(ir.VectorType(ir.IntType(32), llvm_type.count), 0)
@@ -261,19 +261,34 @@ def _spread(builder, number, llvm_type):
 @intrinsic
 def sign_bits(typingctx, array, index, k):
     """Bit k of lane i is 1 where array[index + i] > 0, all else 0: 8 lanes of uint64, from floats."""
-    if not _is_flat(array):
+    if not is_flat(array):
         return None
     words, numbers = Vector(types.uint64), Vector(array.dtype, 8)
 
     def codegen(context, builder, sig, args):
-        address = _pointer(context, builder, sig.args[0], *args[:2], numbers)
+        address = pointer(context, builder, sig.args[0], *args[:2], numbers)
         x = builder.load(address, align=array.dtype.bitwidth // 8)
         positive = builder.fcmp_ordered(">", x, _same(x.type, 0.0))
         llvm_type = context.get_value_type(words)
         bit = builder.shl(ir.Constant(ir.IntType(64), 1), args[2])
-        return builder.select(positive, _spread(builder, bit, llvm_type), _same(llvm_type, 0))
+        return builder.select(positive, spread(builder, bit, llvm_type), _same(llvm_type, 0))
 
     return words(array, types.intp, types.uint64), codegen
+
+
+@intrinsic
+def magnitudes(typingctx, array, index):
+    """|array[index + i]| in lane i: 8 lanes, from floats."""
+    if not is_flat(array):
+        return None
+    numbers = Vector(array.dtype, 8)
+
+    def codegen(context, builder, sig, args):
+        address = pointer(context, builder, sig.args[0], *args, numbers)
+        x = builder.load(address, align=array.dtype.bitwidth // 8)
+        return call(builder, f"llvm.fabs.{type_name(numbers)}", x.type, [x])
+
+    return numbers(array, types.intp), codegen
 
 
 @intrinsic
@@ -282,20 +297,20 @@ def store_signs(typingctx, array, index, source, start, count):
 
     array int8 or int16; source float32 or float64; count at most 16.
     """
-    if not (_is_flat(array) and _is_flat(source)):
+    if not (is_flat(array) and is_flat(source)):
         return None
     numbers, signs = Vector(source.dtype, 16), Vector(array.dtype, 16)
 
     def codegen(context, builder, sig, args):
         array, index, source, start, count = args
         mask = _first(builder, count, 16)
-        address = _pointer(context, builder, sig.args[2], source, start, numbers, count)
+        address = pointer(context, builder, sig.args[2], source, start, numbers, count)
         x = _masked_load(context, builder, numbers, address, mask)
         sign_type = context.get_value_type(signs)
         positive = builder.fcmp_ordered(">", x, _same(x.type, 0.0))
         sign = builder.select(positive, _same(sign_type, 1), _same(sign_type, -1))
         sign = builder.select(mask, sign, _same(sign_type, 0))
-        address = _pointer(context, builder, sig.args[0], array, index, signs)
+        address = pointer(context, builder, sig.args[0], array, index, signs)
         builder.store(sign, address, align=signs.lane.bitwidth // 8)
 
     return types.void(array, types.intp, source, types.intp, types.intp), codegen
@@ -304,12 +319,12 @@ def store_signs(typingctx, array, index, source, start, count):
 @intrinsic
 def load_int32(typingctx, array, index):
     """16 neighbours in an array of smaller integers, widened to int32."""
-    if not _is_flat(array):
+    if not is_flat(array):
         return None
     vector, wide = Vector(array.dtype, 16), Vector(types.int32)
 
     def codegen(context, builder, sig, args):
-        address = _pointer(context, builder, sig.args[0], *args, vector)
+        address = pointer(context, builder, sig.args[0], *args, vector)
         x = builder.load(address, align=vector.lane.bitwidth // 8)
         return builder.sext(x, context.get_value_type(wide))
 
@@ -319,7 +334,7 @@ def load_int32(typingctx, array, index):
 @intrinsic
 def load_even_int32(typingctx, array, index):
     """As `load_int32`, of every second number from array[index] on."""
-    if not _is_flat(array):
+    if not is_flat(array):
         return None
     vector, wide = Vector(array.dtype, 16), Vector(types.int32)
 
@@ -335,11 +350,11 @@ def load_even_int32(typingctx, array, index):
 
 @intrinsic
 def popcount(typingctx, x):
-    """The number of ones in every lane of uint64."""
+    """The number of ones in a uint64, or in every lane of a vector of them."""
+    kind = f"v{x.lanes}i{x.lane.bitwidth}" if isinstance(x, Vector) else f"i{x.bitwidth}"
 
     def codegen(context, builder, sig, args):
-        name = f"llvm.ctpop.v{x.lanes}i{x.lane.bitwidth}"
-        return _call(builder, name, args[0].type, args)
+        return call(builder, f"llvm.ctpop.{kind}", args[0].type, args)
 
     return x(x), codegen
 
@@ -352,7 +367,7 @@ def bits_below(typingctx, a, b, k):
     def codegen(context, builder, sig, args):
         a, b, k = args
         less, llvm_type = builder.icmp_signed("<", a, b), context.get_value_type(words)
-        bit = _spread(builder, builder.shl(ir.Constant(k.type, 1), k), llvm_type)
+        bit = spread(builder, builder.shl(ir.Constant(k.type, 1), k), llvm_type)
         halves = []
         for start in (0, 8):
             lanes = ir.Constant(ir.VectorType(ir.IntType(32), 8), list(range(start, start + 8)))
@@ -376,7 +391,7 @@ def carry(typingctx, ones, partial, total):
         if "+avx512f" in context.codegen().magic_tuple()[2]:
             table = ir.Constant(ir.IntType(32), 0b01110100)  # of the bits (ones, partial, total)
             name = "llvm.x86.avx512.pternlog.q.512"
-            return _call(builder, name, ones.type, [*args, table])
+            return call(builder, name, ones.type, [*args, table])
         differ = builder.xor(builder.xor(ones, total), _same(ones.type, -1))
         return builder.xor(ones, builder.and_(partial, differ))
 
@@ -388,7 +403,7 @@ def multiply_add(typingctx, x, y, z):
     """x y + z in every lane of floats, rounded once."""
 
     def codegen(context, builder, sig, args):
-        return _call(builder, f"llvm.fma.v{x.lanes}f{x.lane.bitwidth}", args[0].type, args)
+        return call(builder, f"llvm.fma.v{x.lanes}f{x.lane.bitwidth}", args[0].type, args)
 
     return x(x, x, x), codegen
 
@@ -400,7 +415,7 @@ def clamp(typingctx, x, floor):
     def codegen(context, builder, sig, args):
         if not _is_float(x):
             return args[0]
-        floors = _spread(builder, args[1], args[0].type)
+        floors = spread(builder, args[1], args[0].type)
         return builder.select(builder.fcmp_ordered("<", args[0], floors), floors, args[0])
 
     return x(x, floor), codegen
@@ -493,8 +508,6 @@ def scaled_like(typingctx, array, x, scale):
         if not _is_float(wanted):
             return args[1]
         llvm_type = context.get_value_type(wanted)
-        return builder.fmul(
-            builder.sitofp(args[1], llvm_type), _spread(builder, args[2], llvm_type)
-        )
+        return builder.fmul(builder.sitofp(args[1], llvm_type), spread(builder, args[2], llvm_type))
 
     return wanted(array, x, scale), codegen

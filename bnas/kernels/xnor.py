@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bnas.kernels.jit import jit
-from bnas.kernels.packing import pack_bits, packed_planes
+from bnas.kernels.packing import WORD, packed_planes
 from bnas.kernels.panels import PANEL, ROWS, fill_panel, tiled
 from bnas.kernels.planes import floats, ready
 from bnas.kernels.sites import Sites, require_convolution, sites
@@ -24,8 +24,9 @@ from bnas.kernels.vectors import (
     store,
     store_first,
 )
+from bnas.kernels.weights import pack_dense
 from bnas.kernels.windows import POINT
-from bnas.kernels.xnor_depthwise import MOST_TAPS, xnor_depthwise
+from bnas.kernels.xnor_depthwise import MOST_TAPS, DepthwiseWeights, pack_depthwise, xnor_depthwise
 
 CACHED = 96  # rows of 32 words, 256 bytes, of all panels that are filled together: half the first-level cache
 WORTH = 64  # of a word operation, in the multiply-adds that `run_tasks` counts
@@ -99,15 +100,15 @@ def _conv(planes, weights, offsets, beta, site, where, y, first_task, end_task):
         task += last - number
 
 
-def border_offsets(words, outside, channels):
+def border_offsets(ones, outside, channels):
     """For every border class and output channel: the offset in dot = offset - 2 count.
 
-    words (..., Cout, T, words), outside (classes, T) -> int32 (..., classes, Cout). The bits of a tap
+    ones (groups, Cout, T), outside (classes, T) -> int32 (groups, classes, Cout). The bits of a tap
     outside the image are all 0, so each 1 of its weights was counted and must be taken back.
     """
-    ones = np.bitwise_count(words).sum(axis=-1, dtype=np.int64)
     inside = channels * (~outside).sum(axis=1)
-    return (inside[:, None] + 2 * (outside @ ones.swapaxes(-1, -2))).astype(np.int32)
+    back = outside.astype(np.float64) @ ones.swapaxes(-1, -2)  # exact, and quicker than of integers
+    return (inside[:, None] + 2 * back).astype(np.int32)
 
 
 class Product(NamedTuple):
@@ -131,11 +132,15 @@ def prepare(w, size, window, groups, margin=None):
 
     window: a Window whose kernel is (Kh, Kw). margin: that of the packed images, by default the padding.
     """
-    site = sites(size, window, margin)
-    words = pack_bits(w).reshape(groups, w.shape[0] // groups, site.taps.size, -1)
-    where = site.taps[:, None] + np.arange(words.shape[3]) * site.plane
-    tiles = tiled(words.reshape(*words.shape[:2], -1)).reshape(-1)
-    return Product(site, where.reshape(-1), tiles, border_offsets(words, site.outside, w.shape[1]))
+    return lay_out(pack_dense(w, groups), sites(size, window, margin))
+
+
+def lay_out(weights, site):
+    """The Product of packed `Weights` for images that have these Sites."""
+    channels = weights.shape[1]
+    where = site.taps[:, None] + np.arange(-(-channels // WORD)) * site.plane
+    offsets = border_offsets(weights.ones, site.outside, channels)
+    return Product(site, where.reshape(-1), weights.tiles, offsets)
 
 
 def multiply(product, planes, beta=None):
@@ -198,6 +203,21 @@ def xnor_matmul(a, b, bits):
     return multiply(product, ready(b).reshape(-1)).reshape(m, n)
 
 
+def pack_weights(w, groups):
+    """The signs of floats w (Cout, Cin / groups, Kh, Kw), for `packed_xnor_conv2d`; `beta` is their mean|w|.
+
+    Raises:
+        ValueError: w has not 4 axes, no weights, or its channels do not divide into the groups.
+    """
+    if w.ndim != 4 or groups < 1 or 0 in w.shape or len(w) % groups:
+        raise ValueError(
+            f"pack_weights: expected w (Cout, Cin / groups, Kh, Kw) with Cout a multiple of {groups} groups, "
+            f"got {w.shape}"
+        )
+    depthwise = w.shape[1] == 1 and groups > 1 and w[0].size < MOST_TAPS
+    return (pack_depthwise if depthwise else pack_dense)(w, groups)
+
+
 def xnor_conv2d(x, w, beta, stride, padding, dilation, groups):
     """The 1-bit convolution: sign(x) * sign(w), times beta if given (Eq. 4.22).
 
@@ -209,17 +229,24 @@ def xnor_conv2d(x, w, beta, stride, padding, dilation, groups):
         ValueError: shapes that do not fit, stride or dilation below 1, negative padding, a window
             larger than the padded image.
     """
-    window, size = require_convolution("xnor_conv2d", x, w, stride, padding, dilation, groups)
-    if beta is not None and beta.shape != w.shape[:1]:
-        raise ValueError(f"xnor_conv2d: beta must have shape {w.shape[:1]}, got {beta.shape}")
+    require_convolution("xnor_conv2d", x, w.shape, stride, padding, dilation, groups)
+    return packed_xnor_conv2d(x, pack_weights(w, groups), beta, stride, padding, dilation)
+
+
+def packed_xnor_conv2d(x, weights, beta, stride, padding, dilation):
+    """`xnor_conv2d` with what `pack_weights` has made of the weights."""
+    shape, groups = weights.shape, weights.groups
+    window, size = require_convolution("xnor_conv2d", x, shape, stride, padding, dilation, groups)
+    if beta is not None and beta.shape != shape[:1]:
+        raise ValueError(f"xnor_conv2d: beta must have shape {shape[:1]}, got {beta.shape}")
     if beta is not None and beta.dtype != np.float32:
-        dot = xnor_conv2d(x, w, None, stride, padding, dilation, groups)
+        dot = packed_xnor_conv2d(x, weights, None, stride, padding, dilation)
         return dot.astype(beta.dtype) * beta[:, None, None]
     if not x.size:  # no images, or nothing but padding
-        return np.zeros((len(x), len(w), *size), np.int32 if beta is None else beta.dtype)
+        return np.zeros((len(x), shape[0], *size), np.int32 if beta is None else beta.dtype)
     x = floats(x)
-    if w.shape[1] == 1 and groups > 1 and w[0].size < MOST_TAPS:
-        return xnor_depthwise(x, w, beta, window)
-    product = prepare(w, x.shape[2:], window, groups)
+    if isinstance(weights, DepthwiseWeights):
+        return xnor_depthwise(x, weights, beta, window)
+    product = lay_out(weights, sites(x.shape[2:], window))
     y = multiply(product, packed_planes(x, groups, padding), beta)
-    return y.reshape(x.shape[0], w.shape[0], *size)
+    return y.reshape(x.shape[0], shape[0], *size)

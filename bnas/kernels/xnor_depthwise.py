@@ -7,11 +7,12 @@ addition at the end for all negative weights together. `planes` says how the win
 """
 
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
 from bnas.kernels.jit import jit
-from bnas.kernels.planes import dense_size, geometry, padded_size, ready
+from bnas.kernels.planes import dense_size, floats, geometry, padded_size, ready
 from bnas.kernels.threads import run_tasks
 from bnas.kernels.vectors import (
     broadcast,
@@ -116,17 +117,42 @@ def _dense_geometry(x_shape, window):
     return geometry(x_shape, window._replace(stride=(1, 1)))
 
 
-def xnor_depthwise(x, w, beta, window):
-    """`xnor_conv2d` with one input channel to a group and a Window: int32, or float32 after the scale."""
-    g, stride = _dense_geometry(x.shape, window), window.stride
+class DepthwiseWeights(NamedTuple):
+    """The signs of weights with one input channel to a group.
+
+    Attributes:
+        shape: of the weights, (Cout, 1, Kh, Kw).
+        groups: how many.
+        beta: (Cout,) floats, mean|w|.
+        flips: int8, or int16 where sums are larger, (Cout, taps): 0 of a positive weight, -1 of the others.
+    """
+
+    shape: tuple
+    groups: int
+    beta: np.ndarray
+    flips: np.ndarray
+
+
+def pack_depthwise(w, groups):
+    """The `DepthwiseWeights` of w (Cout, 1, Kh, Kw), of any real dtype."""
+    w = floats(w)
     taps = w.shape[2] * w.shape[3]
     sign = np.int8 if taps < 128 else np.int16  # the sum is at most the number of taps
-    seen = g.taps[:, 0] * w.shape[3] + g.taps[:, 1]  # without taps that only ever see padding
-    flips = np.where(w > 0, sign(0), sign(-1)).reshape(w.shape[0], taps)[:, seen]
-    negatives = -flips.sum(axis=1, dtype=sign)
+    beta = np.add.reduce(np.abs(w).reshape(len(w), taps), axis=1) / taps
+    flips = np.where(w > 0, sign(0), sign(-1)).reshape(len(w), taps)
+    return DepthwiseWeights(w.shape, groups, beta.astype(w.dtype, copy=False), flips)
+
+
+def xnor_depthwise(x, weights, beta, window):
+    """`xnor_conv2d` with `DepthwiseWeights` and a Window: int32, or float32 after the scale."""
+    g, stride = _dense_geometry(x.shape, window), window.stride
+    outputs, taps = weights.flips.shape
+    seen = g.taps[:, 0] * window.kernel[1] + g.taps[:, 1]  # without taps that only ever see padding
+    flips = weights.flips[:, seen]
+    negatives = -flips.sum(axis=1, dtype=flips.dtype)
     size = -(-g.out_h // stride[0]), -(-g.out_w // stride[1])
-    y = np.empty((x.shape[0], w.shape[0], *size), np.int32 if beta is None else np.float32)
-    beta = np.ones(w.shape[0], np.float32) if beta is None else ready(beta)
+    y = np.empty((x.shape[0], outputs, *size), np.int32 if beta is None else np.float32)
+    beta = np.ones(outputs, np.float32) if beta is None else ready(beta)
     if y.size:
         run_tasks(
             _depthwise,

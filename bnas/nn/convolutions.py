@@ -5,9 +5,13 @@ import math
 import numpy as np
 
 import bnas.functional as F
+from bnas.autodiff import is_grad_enabled
+from bnas.backend import kernels
 from bnas.config import BETAS, SURROGATES
 from bnas.functional.arguments import pair, require_memory, require_sizes
+from bnas.functional.binarise import packed_xnor_conv2d
 from bnas.kernels.windows import Window
+from bnas.nn.kept import Kept
 from bnas.nn.module import Module, Parameter
 from bnas.random import generator
 
@@ -94,6 +98,8 @@ class XnorConv2d(Convolution):
 
     `binary_weights = False` leaves the weights real and binarises the inputs alone: the first of the
     two stages in which a 1-bit network can be trained. `temperature` is that of the tanh surrogate.
+
+    Where nothing is recorded (`no_grad`) the packed weights are kept until the weights change.
     """
 
     def __init__(
@@ -121,8 +127,13 @@ class XnorConv2d(Convolution):
         self.beta = Parameter(F.channel_scale(self.weight.data)) if beta == "learned" else None
         self.surrogate, self.temperature = surrogate, 1.0
         self.binary_weights = True
+        self._packed = Kept()
 
     def forward(self, x):
+        if not is_grad_enabled() and self.binary_weights and type(self.weight) is Parameter:
+            weights = self._packed.of(self.weight, kernels().pack_weights, self.groups)
+            beta = None if self.beta is None else self.beta.data
+            return packed_xnor_conv2d(x, weights, beta, *self.window[1:4])
         if not self.binary_weights:
             bits = F.sign_ste(x, self.surrogate, self.temperature)
             return F.conv2d(bits, self.weight, None, *self.settings())

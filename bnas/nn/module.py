@@ -14,12 +14,29 @@ from bnas.nn.states import require_alike
 
 
 class Parameter(Tensor):
-    """A Tensor that a Module learns."""
+    """A Tensor that a Module learns.
 
-    __slots__ = ()
+    uses: how often its array was handed out, by whatever way, and so perhaps written to; see `nn.kept`.
+    """
+
+    __slots__ = ("uses",)
 
     def __init__(self, data, *, dtype=None):
+        self.uses = 0
         super().__init__(data, requires_grad=True, dtype=dtype)
+
+    @property
+    def _data(self):
+        self.uses += 1
+        return _ARRAY.__get__(self)
+
+    @_data.setter
+    def _data(self, array):
+        self.uses += 1
+        _ARRAY.__set__(self, array)
+
+
+_ARRAY = Tensor._data  # where a Tensor has its array
 
 
 class Module:
