@@ -17,7 +17,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bnas.fused.kernels.depthwise import correlate, tap_sums
 from bnas.fused.kernels.lanes import plane_moments, split
+from bnas.fused.kernels.pointwise import pointwise, pointwise_sums
 from bnas.fused.kernels.tables import reading_table, returning_table
 from bnas.kernels.buffers import empty
 from bnas.kernels.jit import jit
@@ -26,8 +28,6 @@ from bnas.kernels.threads import run_tasks
 from bnas.kernels.vectors import (
     broadcast,
     clamp,
-    element,
-    lane_sum,
     load,
     multiply_add,
     select_greater,
@@ -36,13 +36,8 @@ from bnas.kernels.vectors import (
 from bnas.kernels.windows import fitted
 
 GROUP = 4  # channels that go through a backward together
-START, NEXT = (
-    np.int64(0),
-    np.int64(1),
-)  # a literal 0 or 1 would be a type, and compiled for, of its own
-CHUNK = (
-    64  # pixels over which a pointwise gradient sums in registers: 4 planes of that fit the cache
-)
+# A literal 0 or 1 would be a type, and compiled for, of its own.
+START, NEXT = np.int64(0), np.int64(1)
 
 
 class Unit(NamedTuple):
@@ -143,152 +138,6 @@ def _activate(x, at, norm, c, binary, table, planes, target):
 
 
 @jit(allocates=False)
-def _correlate(planes, origin, table, weights, first_weight, out, target):
-    """out = Σ_t w_t (what tap t sees), one plane; four neighbouring outputs share a weight's load."""
-    lanes = 64 // planes.itemsize
-    zero = broadcast(planes.dtype.type(0))
-    step, stride = table.read_step * lanes, table.write_step * lanes
-    for row in range(table.first.size):
-        start, end, count = table.starts[row], table.starts[row + 1], table.count[row]
-        to, here = target + table.first[row] * lanes, origin
-        j = 0
-        while j + 4 <= count:
-            a, b, c, d = zero, zero, zero, zero
-            for t in range(start, end):
-                w = broadcast(element(weights, first_weight + element(table.tap, t)))
-                at = here + element(table.at, t) * lanes
-                a = multiply_add(load(planes, at), w, a)
-                b = multiply_add(load(planes, at + step), w, b)
-                c = multiply_add(load(planes, at + 2 * step), w, c)
-                d = multiply_add(load(planes, at + 3 * step), w, d)
-            store(out, to, a)
-            store(out, to + stride, b)
-            store(out, to + 2 * stride, c)
-            store(out, to + 3 * stride, d)
-            to, here, j = to + 4 * stride, here + 4 * step, j + 4
-        while j < count:
-            a = zero
-            for t in range(start, end):
-                w = broadcast(element(weights, first_weight + element(table.tap, t)))
-                a = multiply_add(load(planes, here + element(table.at, t) * lanes), w, a)
-            store(out, to, a)
-            to, here, j = to + stride, here + step, j + 1
-
-
-@jit(forceinline=True)
-def _add(array, index, vector):
-    store(array, index, load(array, index) + vector)
-
-
-@jit(allocates=False)
-def _tap_sums(planes, origin, dense, first, pitch, table, totals, sums, target):
-    """sums[target + t] += Σ (output gradient) · (what tap t sees), one plane; see `_correlate`.
-
-    dense[first...]: the gradient, `pitch` pixels from row to row; forward table are one for each row.
-    totals: scratch, a vector for each tap.
-    """
-    lanes = 64 // planes.itemsize
-    zero = broadcast(planes.dtype.type(0))
-    step = table.read_step * lanes
-    for i in range(0, totals.size, lanes):
-        store(totals, i, zero)
-    for row in range(table.first.size):
-        start, end, count = table.starts[row], table.starts[row + 1], table.count[row]
-        dy = first + row * pitch * lanes
-        t = start
-        while t + 4 <= end:
-            a, b, c, d = zero, zero, zero, zero
-            at0 = origin + element(table.at, t) * lanes
-            at1 = origin + element(table.at, t + 1) * lanes
-            at2 = origin + element(table.at, t + 2) * lanes
-            at3 = origin + element(table.at, t + 3) * lanes
-            for j in range(count):
-                g = load(dense, dy + j * lanes)
-                a = multiply_add(g, load(planes, at0 + j * step), a)
-                b = multiply_add(g, load(planes, at1 + j * step), b)
-                c = multiply_add(g, load(planes, at2 + j * step), c)
-                d = multiply_add(g, load(planes, at3 + j * step), d)
-            _add(totals, element(table.tap, t) * lanes, a)
-            _add(totals, element(table.tap, t + 1) * lanes, b)
-            _add(totals, element(table.tap, t + 2) * lanes, c)
-            _add(totals, element(table.tap, t + 3) * lanes, d)
-            t += 4
-        while t < end:
-            a, at0 = zero, origin + element(table.at, t) * lanes
-            for j in range(count):
-                g = load(dense, dy + j * lanes)
-                a = multiply_add(g, load(planes, at0 + j * step), a)
-            _add(totals, element(table.tap, t) * lanes, a)
-            t += 1
-    for i in range(totals.size // lanes):
-        sums[target + i] += lane_sum(load(totals, i * lanes))
-
-
-@jit(allocates=False)
-def _pointwise(
-    x, plane, weights, row, column, inputs, outputs, rows, columns, y, start, pitch, pixels
-):
-    """y[o] = Σ_c weights[o row + c column] x[c] for every pixel.
-
-    x: `inputs` dense planes, `plane` apart. y: from `start` on, `outputs` planes of `pixels`, `pitch`
-    from row to row. Four outputs share a pixel's load.
-    """
-    lanes = 64 // x.itemsize
-    zero = broadcast(x.dtype.type(0))
-    for h in range(rows):
-        for w in range(columns):
-            at = (h * columns + w) * lanes
-            to = start + (h * pitch + w) * lanes
-            for o in range(0, outputs - 3, 4):
-                a, b, c, d = zero, zero, zero, zero
-                v = o * row
-                for k in range(inputs):
-                    value, u = load(x, at + k * plane), v + k * column
-                    a = multiply_add(value, broadcast(element(weights, u)), a)
-                    b = multiply_add(value, broadcast(element(weights, u + row)), b)
-                    c = multiply_add(value, broadcast(element(weights, u + 2 * row)), c)
-                    d = multiply_add(value, broadcast(element(weights, u + 3 * row)), d)
-                target = to + o * pixels
-                store(y, target, a)
-                store(y, target + pixels, b)
-                store(y, target + 2 * pixels, c)
-                store(y, target + 3 * pixels, d)
-            for o in range(outputs // 4 * 4, outputs):
-                a = zero
-                for k in range(inputs):
-                    weight = broadcast(element(weights, o * row + k * column))
-                    a = multiply_add(load(x, at + k * plane), weight, a)
-                store(y, to + o * pixels, a)
-
-
-@jit(allocates=False)
-def _pointwise_sums(dy, x, plane, outputs, inputs, pixels, sums, target, row):
-    """sums[target + o row + c] += Σ dy[o] x[c], two by two; an odd last one is computed twice."""
-    lanes = 64 // x.itemsize
-    zero = broadcast(x.dtype.type(0))
-    for begin in range(0, pixels, CHUNK):
-        first, end = begin * lanes, min(begin + CHUNK, pixels) * lanes
-        for o in range(0, outputs, 2):
-            other = min(o + 1, outputs - 1)
-            for c in range(0, inputs, 2):
-                last = min(c + 1, inputs - 1)
-                p, q, r, s = zero, zero, zero, zero
-                for i in range(first, end, lanes):
-                    g, h = load(dy, o * plane + i), load(dy, other * plane + i)
-                    a, b = load(x, c * plane + i), load(x, last * plane + i)
-                    p, q = multiply_add(g, a, p), multiply_add(g, b, q)
-                    r, s = multiply_add(h, a, r), multiply_add(h, b, s)
-                to = target + o * row + c
-                sums[to] += lane_sum(p)
-                if last > c:
-                    sums[to + 1] += lane_sum(q)
-                if other > o:
-                    sums[to + row] += lane_sum(r)
-                    if last > c:
-                        sums[to + row + 1] += lane_sum(s)
-
-
-@jit(allocates=False)
 def _signs(d, at, pixels, scale, out):
     """out = sign(d scale) for a dense plane."""
     lanes = 64 // d.itemsize
@@ -317,11 +166,11 @@ def _forward_blocks(x, norm, unit, table, z, sums, squares, first, end):
         for c in range(channels):
             at = (block * channels + c) * image
             _activate(source, at, norm, c, unit.binary, table, padded, START)
-            _correlate(padded, START, table, unit.depthwise, c * taps, dense, c * plane)
+            correlate(padded, START, table, unit.depthwise, c * taps, dense, c * plane)
             if unit.inner.size:
                 _signs(dense, c * plane, pixels, unit.inner[c], dense)
         start = block * outputs * pixels * lanes
-        _pointwise(
+        pointwise(
             dense,
             plane,
             unit.pointwise,
@@ -477,11 +326,11 @@ def _backward_blocks(
             for k in range(together if learns or unit.inner.size else 0):
                 at, into = (block * channels + c + k) * image, k * forward.plane * lanes
                 _activate(x, at, norm, c + k, unit.binary, forward, padded, into)
-                _correlate(padded, into, forward, unit.depthwise, (c + k) * taps, dense, k * plane)
+                correlate(padded, into, forward, unit.depthwise, (c + k) * taps, dense, k * plane)
                 if unit.inner.size and learns:
                     _signs(dense, k * plane, pixels, unit.inner[c + k], signs)
             if learns:
-                _pointwise_sums(
+                pointwise_sums(
                     dz,
                     signs if unit.inner.size else dense,
                     plane,
@@ -492,7 +341,7 @@ def _backward_blocks(
                     block * outputs * channels + c,
                     channels,
                 )
-            _pointwise(
+            pointwise(
                 dz,
                 plane,
                 unit.pointwise[c:],
@@ -523,7 +372,7 @@ def _backward_blocks(
                         start,
                     )
                 if learns:
-                    _tap_sums(
+                    tap_sums(
                         padded,
                         k * forward.plane * lanes,
                         returned,
@@ -534,7 +383,7 @@ def _backward_blocks(
                         ddepthwise,
                         (block * channels + c + k) * taps,
                     )
-                _correlate(
+                correlate(
                     returned, k * padded_plane, backward, unit.depthwise, (c + k) * taps, spread, 0
                 )
                 _through_activation(x, at, image // lanes, norm, c + k, slope, spread, dx, add)

@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+DILATIONS = 1, 2  # for which sums in registers are compiled
+
 
 class TapTable(NamedTuple):
     """Rows of outputs that read the same taps; positions are in pixels.
@@ -26,6 +28,9 @@ class TapTable(NamedTuple):
         plane: pixels of a plane, with the margins, an odd number: planes of a power of two would all
             lie in the same few lines of a cache.
         outputs: pixels of an output plane.
+        columns, dilation: of tables without a stride whose outputs see a row of the kernel whole: its taps, 3
+            or 5, and the pixels from what one reads to what the next does, up to 2 (negative if backwards).
+            Of others 0, 0.
     """
 
     first: np.ndarray
@@ -41,6 +46,8 @@ class TapTable(NamedTuple):
     pitch: int
     plane: int
     outputs: int
+    columns: int
+    dilation: int
 
 
 def _table(rows, columns, kernel_width, size, out_width, read_step, write_step):
@@ -69,9 +76,18 @@ def _table(rows, columns, kernel_width, size, out_width, read_step, write_step):
             starts.append(len(at))
     arrays = (np.array(values, np.int64) for values in (first, counts, starts, at, tap))
     outputs = len(rows) * out_width
-    return TapTable(
-        *arrays, read_step, write_step, height, width, left, pitch, height * pitch | 1, outputs
-    )
+    plane = height * pitch | 1
+    sizes = read_step, write_step, height, width, left, pitch, plane, outputs
+    return TapTable(*arrays, *sizes, *_neighbours(columns, kernel_width, read_step, write_step))
+
+
+def _neighbours(columns, kernel_width, read_step, write_step):
+    """(columns, dilation) of a TapTable; arguments as of `_table`."""
+    taps = columns[0][2] if columns else []
+    if kernel_width not in (3, 5) or len(taps) < kernel_width or not read_step == write_step == 1:
+        return 0, 0
+    dilation = taps[1][1] - taps[0][1]
+    return (kernel_width, dilation) if abs(dilation) in DILATIONS else (0, 0)
 
 
 @lru_cache(maxsize=256)

@@ -1,0 +1,101 @@
+"""Steps of sliding windows whose vectors stay in registers: a vector that is loaded serves several products.
+
+Neighbouring outputs of a window read mostly the same pixels. A loop over taps loads each of them again for
+every tap, and then waits for loads, not for multiplications. Here a few outputs and one row of taps are one
+step, unrolled when it is compiled, in which every pixel is loaded once. Sums are accumulated in the order of
+the plain loop, so the results have the same bits.
+
+`vectors` says what a vector is. Tuples of them, unlike arrays, are kept in registers.
+"""
+
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic
+
+from bnas.kernels.vectors import Vector, call, is_flat, pointer, spread, type_name
+
+
+def _literal(number):
+    return number.literal_value if isinstance(number, types.IntegerLiteral) else None
+
+
+def _loader(context, builder, array_type, array, index, distance, vector):
+    """A function of i that gives the vector array[index + i distance], loading each only once."""
+    loaded = {}
+
+    def load(i):
+        if i not in loaded:
+            at = builder.add(index, builder.mul(distance, ir.Constant(distance.type, i)))
+            address = pointer(context, builder, array_type, array, at, vector)
+            loaded[i] = builder.load(address, align=vector.lane.bitwidth // 8)
+        return loaded[i]
+
+    return load
+
+
+def _fused(builder, vector, x, y, z):
+    """x y + z, rounded once."""
+    return call(builder, f"llvm.fma.{type_name(vector)}", z.type, [x, y, z])
+
+
+def _unpack(builder, tuple_):
+    return [builder.extract_value(tuple_, i) for i in range(tuple_.type.count)]
+
+
+def _pack(builder, tuple_, values):
+    for i, value in enumerate(values):
+        tuple_ = builder.insert_value(tuple_, value, i)
+    return tuple_
+
+
+@intrinsic(prefer_literal=True)
+def slide(typingctx, planes, at, distance, weights, first, totals, taps):
+    """totals[p] + Σ_t weights[first + t] planes[at + (p + t) distance], a tuple as `totals` is.
+
+    taps: a literal. distance: elements from one output to the next, and from one tap to the next.
+    """
+    count = _literal(taps)
+    if count is None or not (is_flat(planes) and is_flat(weights)):
+        return None
+    vector, one = Vector(planes.dtype), Vector(planes.dtype, 1)
+
+    def codegen(context, builder, sig, args):
+        planes, at, distance, weights, first, totals, _ = args
+        pixel = _loader(context, builder, sig.args[0], planes, at, distance, vector)
+        sums, llvm_type = _unpack(builder, totals), context.get_value_type(vector)
+        for t in range(count):
+            place = builder.add(first, ir.Constant(first.type, t))
+            address = pointer(context, builder, sig.args[3], weights, place, one)
+            number = builder.bitcast(address, llvm_type.element.as_pointer())
+            w = spread(builder, builder.load(number), llvm_type)
+            sums = [_fused(builder, vector, pixel(p + t), w, s) for p, s in enumerate(sums)]
+        return _pack(builder, totals, sums)
+
+    return totals(planes, types.intp, types.intp, weights, types.intp, totals, taps), codegen
+
+
+@intrinsic(prefer_literal=True)
+def slide_sums(typingctx, planes, at, gradient, first, totals, outputs, dilation):
+    """totals[t] + Σ_p gradient[first + p] planes[at + p + t dilation], in vectors; a tuple as `totals` is.
+
+    outputs and dilation: literals.
+    """
+    count, apart = _literal(outputs), _literal(dilation)
+    if count is None or apart is None or not (is_flat(planes) and is_flat(gradient)):
+        return None
+    vector = Vector(planes.dtype)
+
+    def codegen(context, builder, sig, args):
+        planes, at, gradient, first, totals, *_ = args
+        next_one = ir.Constant(at.type, vector.lanes)
+        pixel = _loader(context, builder, sig.args[0], planes, at, next_one, vector)
+        dy = _loader(context, builder, sig.args[2], gradient, first, next_one, vector)
+        sums = _unpack(builder, totals)
+        for p in range(count):
+            sums = [
+                _fused(builder, vector, dy(p), pixel(p + t * apart), s) for t, s in enumerate(sums)
+            ]
+        return _pack(builder, totals, sums)
+
+    arguments = planes, types.intp, gradient, types.intp, totals, outputs, dilation
+    return totals(*arguments), codegen
