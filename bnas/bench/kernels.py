@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from bnas import kernels, reference
+import bnas.functional as F
+from bnas import kernels, nn, reference
+from bnas.autodiff import Tensor, no_grad
 from bnas.bench.peak import popcounts
 from bnas.bench.races import ours, row, table
 from bnas.bench.timing import race
-from bnas.kernels.packing import packed_planes
-from bnas.kernels.windows import Window
-from bnas.kernels.xnor import multiply, prepare
+from bnas.kernels.packing import WORD
 from bnas.packed.fold import fold
 from bnas.packed.kernels import depthwise_to_bits
 from bnas.packed.plan import Plan
@@ -106,29 +106,53 @@ CONV_PEERS = ["torch f32", "torch f32 last", "torch bf16", "torch int8"]
 
 
 def conv(threads, torch, quick):
-    """1-bit 3×3 convolution of floats, ResNet-18's shapes."""
+    """1-bit 3×3 convolution by a layer, ResNet-18's shapes."""
     rows = []
+    for name, x, w, work in _convolutions(quick):
+        layer = nn.XnorConv2d(*w.shape[:2], 3, padding=1).eval()
+        layer.weight.data = w.copy()
+        rows.append(_conv_row(name, x, w, work, layer, threads, torch, quick))
+    note = (
+        "nn.XnorConv2d in evaluation. Batch x channels x pixels, as many channels out. Floats in and out: "
+        "packing of the images, conversion and beta are included; the layer packs its weights at the first "
+        "call. 'last' is channels_last; int8 has int8 in and out."
+    )
+    return table("1-bit 3x3 convolution", note, threads, rows, CONV_PEERS)
+
+
+def conv_new_weights(threads, torch, quick):
+    """1-bit 3×3 convolution whose weights are new at every call."""
+    rows = []
+    for name, x, w, work in _convolutions(quick):
+
+        def call(x, w=Tensor(w)):
+            return F.xnor_conv2d(x, w, padding=1)
+
+        rows.append(_conv_row(name, x, w, work, call, threads, torch, quick))
+    note = "F.xnor_conv2d under no_grad: packing of the weights and beta, mean|w|, are included."
+    return table(
+        "1-bit 3x3 convolution, weights new at every call", note, threads, rows, CONV_PEERS
+    )
+
+
+def _convolutions(quick):
+    """(name, images, weights, word operations) of ResNet-18's shapes."""
     for batch in (1, 8):
         for channels, height in RESNET[:1] if quick else RESNET:
             x, w = normal(batch, channels, height, height), normal(channels, channels, 3, 3)
-            beta = np.abs(w).mean(axis=(1, 2, 3))
-            product = prepare(w, x.shape[2:], Window((3, 3), padding=ONE), 1)
+            words = 9 * -(-channels // WORD)
+            yield f"{batch} x {channels} x {height}²", x, w, batch * height**2 * channels * words
 
-            def call():
-                return multiply(product, packed_planes(x, 1, ONE), beta)
 
-            contenders = {ours(threads): call}
-            if torch:
-                contenders |= _torch_conv(x, w, padding=1)
-            work = batch * height**2 * channels * product.where.size
-            name = f"{batch} x {channels} x {height}²"
-            rows.append(row(name, contenders, threads, quick, work, call))
-    note = (
-        "Batch x channels x pixels, as many channels out. Floats in and out: packing of the images, "
-        "conversion and beta are included; weights are packed ahead. 'last' is channels_last; int8 has "
-        "int8 in and out."
-    )
-    return table("1-bit 3x3 convolution", note, threads, rows, CONV_PEERS)
+def _conv_row(name, x, w, work, convolve, threads, torch, quick):
+    images = Tensor(x)
+
+    def call():
+        with no_grad():
+            return convolve(images)
+
+    contenders = {ours(threads): call} | (_torch_conv(x, w, padding=1) if torch else {})
+    return row(name, contenders, threads, quick, work, call)
 
 
 DEPTHWISE = ((1, 64, 32, 3), (8, 64, 32, 3), (8, 64, 32, 5), (64, 16, 32, 3), (64, 16, 32, 5))
@@ -196,5 +220,5 @@ def packing(threads, torch, quick):
     return table("Packing", note, threads, rows, ["NumPy"])
 
 
-TABLES = (matmul, conv, depthwise, depthwise_bits, packing)
+TABLES = (matmul, conv, conv_new_weights, depthwise, depthwise_bits, packing)
 ONE_THREAD_ONLY = (depthwise_bits,)

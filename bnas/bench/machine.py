@@ -12,7 +12,7 @@ import numpy as np
 
 from bnas import __version__
 
-PACKAGES = ("numpy", "numba", "llvmlite", "scipy", "threadpoolctl", "torch")
+PACKAGES = ("numpy", "numba", "llvmlite", "scipy", "threadpoolctl", "torch", "onnxruntime")
 # Instruction sets that 1-bit kernels or their peers can use, in LLVM's spelling.
 FEATURES = (
     "popcnt",

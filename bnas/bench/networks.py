@@ -1,5 +1,6 @@
 """Races of whole networks: packed against their real-valued twins in PyTorch, and how they start."""
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from bnas.packed import PackedNetwork
 from bnas.space import BINARY, PUBLISHED, REAL, Network, parse_genotype
 
 SHAPE, CLASSES, CELLS = (3, 32, 32), 10, 8
-PEERS = ["torch f32", "torch f32 last", "torch bf16"]
+PEERS = ["onnx f32", "onnx int8", "torch f32", "torch f32 last", "torch bf16"]
 # bnas search --parent-epochs 3 --child-epochs 3 --tau 4
 FOUND = """
 Genotype(
@@ -48,20 +49,23 @@ def network(threads, torch, quick):
                 for precision in (BINARY, REAL)
             )
             packed = PackedNetwork.pack(binary, SHAPE, np.zeros(3), np.ones(3))
-            for batch in (1, 32):
+            for batch in (1, 32) if quick else (1, 8, 32):
                 images = rng.standard_normal((batch, *SHAPE)).astype(np.float32)
                 contenders = {
                     ours(threads): lambda: packed(images),
                     "unpacked": lambda: _logits(binary, images),
                 }
+                if has_onnx():
+                    contenders |= _onnx(real, images, threads)
                 if torch:
                     contenders |= _torch(real, images)
                 label = f"{name}, {channels} channels, batch {batch}"
                 rows.append(row(label, contenders, threads, quick))
     note = (
         "8 cells, 3x32x32, random weights. 'found' comes from a search on the digits. 'unpacked' is our own "
-        "training graph of the same 1-bit network. The twins compute real convolutions of the same "
-        "shapes in eager mode, batch norm by itself."
+        "training graph of the same 1-bit network. The twins compute real convolutions of the same shapes: "
+        "ONNX Runtime with batch norms folded, in int8 with logits some per cent off; PyTorch in eager mode, "
+        "batch norm by itself."
     )
     return table("Packed network", note, threads, rows, PEERS, "ms")
 
@@ -69,6 +73,19 @@ def network(threads, torch, quick):
 def _logits(network, images):
     with nn.evaluating(network), no_grad():
         return network(images).data
+
+
+def has_onnx():
+    """Whether ONNX Runtime is installed, and the package that makes its files."""
+    return all(importlib.util.find_spec(name) for name in ("onnx", "onnxruntime"))
+
+
+def _onnx(network, images, threads):
+    from bnas.bench.onnx_network import OnnxInt8Network, OnnxNetwork
+
+    size = network, images.shape[1:], threads
+    twins = {"onnx f32": OnnxNetwork(*size), "onnx int8": OnnxInt8Network(*size)}
+    return {label: lambda twin=twin: twin(images) for label, twin in twins.items()}
 
 
 def _torch(network, images):
