@@ -11,7 +11,7 @@ from bnas.kernels.jit import jit
 from bnas.kernels.sites import PANEL
 from bnas.kernels.vectors import load, load_even, store
 
-__all__ = ["PANEL", "ROWS", "fill_panel", "gather", "tiled"]
+__all__ = ["PANEL", "ROWS", "fill_panel", "tiled"]
 
 ROWS = 4  # output channels in a tile
 
@@ -53,18 +53,3 @@ def fill_panel(planes, at, site, first, where, panel, target=0):
                 start = at + site.base[first + i]
                 for k in range(where.size):
                     panel[target + k * PANEL + i] = planes[start + where[k]]
-
-
-@jit(forceinline=True)
-def gather(planes, base, first, step, offset, spare):
-    """One vector of what `fill_panel` copies, for elements that are used only once.
-
-    step: the entry of `Sites.steps` for output pixel `first`; spare (a vector's length) is scratch.
-    """
-    if step == 1:
-        return load(planes, base[first] + offset)
-    if step == 2:
-        return load_even(planes, base[first] + offset)
-    for i in range(64 // planes.itemsize):
-        spare[i] = planes[base[first + i] + offset]
-    return load(spare, 0)

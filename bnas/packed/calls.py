@@ -32,6 +32,15 @@ class Floats(NamedTuple):
         """How many panels an image has."""
         return -(-self.size[0] * self.size[1] // PANEL)
 
+    @property
+    def image(self):
+        """The distance from one image to the next."""
+        return self.panels * self.pitch
+
+    def index(self, pixels):
+        """Where each of the pixels of an image is, from `at` on, in the first channel."""
+        return pixels // PANEL * self.pitch + pixels % PANEL
+
     def part(self, first, count):
         """The same images, `count` channels from `first` on."""
         return self._replace(at=self.at + first * PANEL, channels=count)
@@ -92,7 +101,10 @@ class Calls:
 
     def _floats(self, use, channels, size):
         pitch, panels = channels * PANEL, self.images * -(-size[0] * size[1] // PANEL)
-        return Floats(self._buffer(use, panels * pitch, np.float32), 0, pitch, channels, size)
+        # Kernels read whole vectors, so up to a panel too far.
+        return Floats(
+            self._buffer(use, panels * pitch + PANEL, np.float32), 0, pitch, channels, size
+        )
 
     def _bit_buffer(self, use, channels, size, margin):
         """Bits with a margin of zeros. No other shape shares the buffer, so kernels leave the margin alone."""
@@ -128,7 +140,7 @@ class Calls:
             self._floats("images", channels, tuple(size)),
             self.input.reshape(n, channels, -1),
         )
-        panels = x.buffer.reshape(n, x.panels, channels, PANEL)
+        panels = x.buffer[:-PANEL].reshape(n, x.panels, channels, PANEL)
         whole = pixels // PANEL
         if whole:
             source = images[:, :, : whole * PANEL].reshape(n, channels, whole, PANEL)
@@ -143,7 +155,6 @@ class Calls:
             self._whole_conv(layer, x, target)
             return
         if layer.window == POINT:
-            sums = self._buffer("sums", ROWS * PANEL, np.float32)
             for first, group, w, part in _groups(layer, target):
                 self._call(
                     kernels.pointwise,
@@ -159,22 +170,56 @@ class Calls:
                     part.buffer,
                     part.at,
                     part.pitch,
-                    sums,
                 )
+            return
+        if layer.window.kernel == (1, 1) and self._pick_conv(layer, x, target):
             return
         planes, inner = self._planes("spread", x.channels, x.size, layer.window.padding)
         self._call(
             kernels.spread_panels,
             x.buffer,
             x.at,
-            x.pitch,
+            x.image,
             x.channels,
-            inner.interior,
+            _runs(x.index(np.arange(inner.interior.size)), inner.interior, 1),
             inner.plane,
             self.images,
             planes,
         )
         self._window_conv(layer, planes, x.size, target)
+
+    def _pick_conv(self, layer, x, target):
+        """A 1×1 convolution of every so many pixels, none of them in the margin; False if it is no such."""
+        rows, cols = (seen[:, 0] for seen in layer.window.seen(x.size))
+        if min(rows[0], cols[0]) < 0 or rows[-1] >= x.size[0] or cols[-1] >= x.size[1]:
+            return False
+        source, step = x.index((rows[:, None] * x.size[1] + cols).ravel()), _step(layer.window)
+        starts = range(0, source.size, PANEL)
+        lanes = np.arange(PANEL)
+        runs = [_runs(source[i : i + PANEL], lanes[: source.size - i], step) for i in starts]
+        table = np.zeros((len(runs), max(map(len, runs)), 3), np.int64)
+        for row, panel in zip(table, runs):
+            row[: len(panel)] = panel
+        for first, group, w, part in _groups(layer, target):
+            self._call(
+                kernels.pick_conv,
+                x.buffer,
+                x.at + first * PANEL,
+                x.image,
+                table,
+                step,
+                w.shape[1],
+                _floor(layer),
+                tiled(w.reshape(len(w), -1)),
+                layer.scale[group],
+                layer.shift[group],
+                self.images,
+                part.buffer,
+                part.at,
+                part.pitch,
+                self._buffer("real panel", w.shape[1] * PANEL, np.float32),
+            )
+        return True
 
     def _whole_conv(self, layer, x, target):
         """A convolution whose window is the whole image; its weights in vectors of 16 output channels."""
@@ -218,7 +263,6 @@ class Calls:
                 part.at,
                 part.pitch,
                 self._buffer("real panel", where.size * PANEL, np.float32),
-                self._buffer("sums", ROWS * PANEL, np.float32),
             )
 
     def _planes(self, use, channels, size, margin):
@@ -228,12 +272,17 @@ class Calls:
         return self._buffer(use, self.images * channels * inner.plane, np.float32), inner
 
     def _copy(self, x, target, add):
+        ones, zeros = np.ones(x.channels, np.float32), np.zeros(x.channels, np.float32)
+        self._scale(x, ones, zeros, target, add)
+
+    def _scale(self, x, scale, shift, target, add):
         self._call(
-            kernels.add_panels,
+            kernels.scale_panels,
             x.buffer,
             x.at,
             x.pitch,
-            x.channels,
+            scale,
+            shift,
             self.images * x.panels,
             target.buffer,
             target.at,
@@ -264,20 +313,38 @@ class Calls:
             window, counted = layer.window, layer.counted
         site, inner = sites(x.size, window), _interior(x.size, window.padding)
         divisors = valid_taps(x.size, window).astype(np.float32).ravel()
-        divisors = np.pad(divisors, (0, -divisors.size % PANEL), constant_values=1)
+        divisors = np.pad(divisors, (0, PANEL), constant_values=1)
         if counted:
             divisors[:] = site.taps.size
         nothing = -np.inf if layer.kind == "max" else 0
         use = "pool", nothing, x.size, window.padding
-        plane = self._buffer(use, inner.plane, np.float32, nothing)
-        before = x.buffer, x.at, x.pitch, inner.interior, site
-        after = layer.scale, layer.shift, self.images, target.buffer, target.at, target.pitch
+        plane = self._buffer(use, inner.plane + PANEL, np.float32, nothing)
+        spread = _runs(x.index(np.arange(inner.interior.size)), inner.interior, 1)
+        before = x.buffer, x.at, x.image, spread
         if layer.kind == "mean":
-            self._call(kernels.mean_pool, *before, divisors, *after, plane)
+            after = layer.scale, layer.shift, self.images, target.buffer, target.at, target.pitch
+            self._call(kernels.mean_pool, *before, site, divisors, *after, plane)
             return
-        spare = self._buffer("spare", 16, np.float32)
-        mean = int(layer.kind == "avg")
-        self._call(kernels.pool, *before, mean, divisors, *after, add, plane, spare)
+        step, pixels = _step(window), np.arange(site.pixels)
+        outputs = _runs(site.base[: site.pixels], target.index(pixels), step)
+        first = np.cumsum(outputs[:, 2]) - outputs[:, 2]
+        self._call(
+            kernels.pool,
+            *before,
+            site.taps,
+            step,
+            np.column_stack([outputs, first]),
+            int(layer.kind == "avg"),
+            divisors,
+            layer.scale,
+            layer.shift,
+            self.images,
+            target.buffer,
+            target.at,
+            target.image,
+            add,
+            plane,
+        )
 
     def _head(self, model, x):
         self.logits = np.empty((self.images, len(model.w)), np.float32)
@@ -413,6 +480,25 @@ def _groups(layer, target):
     for g in range(layer.groups):
         group = slice(g * outputs, (g + 1) * outputs)
         yield g * inputs, group, layer.w[group], target.part(g * outputs, outputs)
+
+
+def _step(window):
+    """2 if neighbouring outputs read every second pixel, else 1; runs of others have one pixel."""
+    return 2 if window.stride[1] == 2 else 1
+
+
+def _runs(source, target, step):
+    """Pixels (sources and targets, int64) as runs for `kernels.floats.copy_runs`: int64 (n, 3)."""
+    breaks = (np.diff(source) != step) | (np.diff(target) != 1)
+    ends = [*np.flatnonzero(breaks) + 1, source.size]
+    return np.array(
+        [
+            (source[i], target[i], min(16, end - i))
+            for start, end in zip([0, *ends], ends)
+            for i in range(start, end, 16)
+        ],
+        np.int64,
+    ).reshape(-1, 3)
 
 
 def _signs(w):

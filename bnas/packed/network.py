@@ -14,7 +14,7 @@ from bnas.packed.plan import Plan
 from bnas.packed.steps import fold_module
 from bnas.space.network import Network
 
-CHUNK = 8  # images that are computed together: their states fit the second-level cache
+CHUNK = 8  # images that are computed together at most: their states fit the second-level cache
 
 
 class PackedNetwork:
@@ -80,20 +80,20 @@ class PackedNetwork:
         """
         images = self._checked(images)
         logits = np.empty((len(images), len(self.model.w)), np.float32)
-        starts = range(0, len(images), CHUNK)
+        size = min(CHUNK, -(-len(images) // numba.get_num_threads()))
+        starts = range(0, len(images), max(size, 1))
         threads = min(numba.get_num_threads(), len(starts))
-        size = min(CHUNK, len(images))
         plans = self._take_plans(size, threads)
         free = SimpleQueue()
         for plan in plans:
             free.put(plan)
 
         def work(start):
-            part, plan = images[start : start + CHUNK], free.get()
+            part, plan = images[start : start + size], free.get()
             try:
                 plan.input[: len(part)] = part
                 plan.run()
-                logits[start : start + CHUNK] = plan.logits[: len(part)]
+                logits[start : start + size] = plan.logits[: len(part)]
             finally:
                 free.put(plan)
 

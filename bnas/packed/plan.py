@@ -63,7 +63,7 @@ class Plan(Calls):
         first = _out_size(cell.edges[0], inputs[0].size)
         channels = inputs[0].channels
         out = self._floats(use, len(cell.concat) * channels, first)
-        states, bits = inputs, {}
+        states, made = inputs, {}
         for node in range(len(cell.edges) // 2):
             number = node + 2
             if number in cell.concat:
@@ -72,29 +72,43 @@ class Plan(Calls):
                 target = self._floats(f"state {number}", channels, first)
             for edge in (2 * node, 2 * node + 1):
                 source = cell.predecessors[edge]
-                self._edge(cell, edge, states[source], target, bits, edge % 2)
+                self._edge(cell, edge, states[source], target, made, edge % 2)
             states.append(target)
         return out
 
-    def _edge(self, cell, edge, x, target, bits, add):
-        """One edge into a node: each of its branches computes its part of the channels."""
+    def _edge(self, cell, edge, x, target, made, add):
+        """One edge into a node: each of its branches computes its part of the channels.
+
+        made: what several edges from one state read, its bits or its pooling before a batch norm.
+        """
         source, first = cell.predecessors[edge], 0
         for branch in cell.edges[edge]:
-            if isinstance(branch[0], BitConv) and source not in bits:
-                bits[source] = self._pack(x, f"bits {source}", _margin(cell, source))
+            layer = branch[0]
             channels = x.channels if len(cell.edges[edge]) == 1 else branch[-1].w.shape[0]
             part = target.part(first, channels)
-            self._branch(branch, x, bits.get(source), part, add)
+            if isinstance(layer, BitConv):
+                if source not in made:
+                    made[source] = self._pack(x, f"bits {source}", _margin(cell, source))
+                self._bit_convs(branch, made[source], part, add)
+            elif isinstance(layer, PackedPool) and _poolings(cell, source, layer) > 1:
+                key = source, layer.kind, layer.stride
+                if key not in made:
+                    made[key] = self._floats(("pooled", *key), channels, target.size)
+                    ones, zeros = np.ones(channels, np.float32), np.zeros(channels, np.float32)
+                    self._pool(layer._replace(scale=ones, shift=zeros), x, made[key])
+                self._scale(made[key], layer.scale, layer.shift, part, add)
+            else:
+                self._branch(layer, x, part, add)
             first += channels
 
-    def _branch(self, branch, x, bits, target, add):
-        layer = branch[0]
-        if isinstance(layer, BitConv):
-            for i, conv in enumerate(branch[:-1]):
-                following = branch[i + 1].window.padding
-                bits = self._bits_to_bits(conv, bits, following, f"between {i % 2}")
-            self._bits_to_floats(branch[-1], bits, target, add)
-        elif isinstance(layer, PackedPool):
+    def _bit_convs(self, branch, bits, target, add):
+        for i, conv in enumerate(branch[:-1]):
+            following = branch[i + 1].window.padding
+            bits = self._bits_to_bits(conv, bits, following, f"between {i % 2}")
+        self._bits_to_floats(branch[-1], bits, target, add)
+
+    def _branch(self, layer, x, target, add):
+        if isinstance(layer, PackedPool):
             self._pool(layer, x, target, add)
         elif isinstance(layer, PackedSkip):
             self._copy(x, target, add)
@@ -190,6 +204,16 @@ def _out_size(branches, size):
         elif isinstance(layer, (PackedPool, PackedZero)):
             size = tuple(-(-n // layer.stride) for n in size)
     return size
+
+
+def _poolings(cell, state, layer):
+    """How many edges from a state do the same pooling."""
+    return sum(
+        source == state
+        and isinstance(branches[0][0], PackedPool)
+        and branches[0][0][:2] == layer[:2]
+        for branches, source in zip(cell.edges, cell.predecessors)
+    )
 
 
 def _margin(cell, state):

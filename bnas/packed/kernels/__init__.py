@@ -12,12 +12,13 @@ from bnas.packed.kernels.bits import (
     pack_panels,
 )
 from bnas.packed.kernels.floats import (
-    add_panels,
     affine,
     classify,
     mean_pool,
+    pick_conv,
     pointwise,
     pool,
+    scale_panels,
     spread_panels,
     whole_conv,
     window_conv,
@@ -25,7 +26,6 @@ from bnas.packed.kernels.floats import (
 
 __all__ = [
     "COUNTERS",
-    "add_panels",
     "affine",
     "classify",
     "conv_to_bits",
@@ -33,8 +33,10 @@ __all__ = [
     "depthwise_to_bits",
     "mean_pool",
     "pack_panels",
+    "pick_conv",
     "pointwise",
     "pool",
+    "scale_panels",
     "spread_panels",
     "whole_conv",
     "window_conv",

@@ -13,10 +13,22 @@ buffer with another start. `add` is 1 to add to what the target holds, and 0 to 
 
 import numpy as np
 
-from bnas.kernels.conv import multiply_tile
 from bnas.kernels.jit import jit
-from bnas.kernels.panels import PANEL, ROWS, fill_panel, gather
-from bnas.kernels.vectors import broadcast, load, maximum, multiply_add, store
+from bnas.kernels.panels import PANEL, ROWS, fill_panel
+from bnas.kernels.vectors import (
+    broadcast,
+    clamp,
+    element,
+    larger,
+    load,
+    load_even,
+    load_first,
+    maximum,
+    multiply_add,
+    select_unordered,
+    store,
+    store_first,
+)
 
 
 @jit(forceinline=True)
@@ -29,38 +41,111 @@ def put(y, at, left, right, add):
 
 
 @jit(forceinline=True)
-def _scale_rows(sums, rows, o, scale, shift, y, at):
-    """y = scale sum + shift for the rows of a tile, each step rounded by itself."""
-    for row in range(rows):
-        a, b = broadcast(scale[o + row]), broadcast(shift[o + row])
-        left, right = load(sums, row * PANEL) * a + b, load(sums, row * PANEL + 16) * a + b
-        put(y, at + (o + row) * PANEL, left, right, 0)
+def _add_product(rows, x0, x1, tiles, w):
+    """32 pixels times the weights of four output channels, from tiles[w] on, added to their sums."""
+    r0, r1, r2, r3 = rows
+    w0, w1 = broadcast(element(tiles, w)), broadcast(element(tiles, w + 1))
+    w2, w3 = broadcast(element(tiles, w + 2)), broadcast(element(tiles, w + 3))
+    return (
+        (multiply_add(x0, w0, r0[0]), multiply_add(x1, w0, r0[1])),
+        (multiply_add(x0, w1, r1[0]), multiply_add(x1, w1, r1[1])),
+        (multiply_add(x0, w2, r2[0]), multiply_add(x1, w2, r2[1])),
+        (multiply_add(x0, w3, r3[0]), multiply_add(x1, w3, r3[1])),
+    )
+
+
+@jit(forceinline=True)
+def _scale_row(sums, o, scale, shift, y, at):
+    """y = scale sum + shift for output channel o, if there is one; each step rounded by itself."""
+    if o < scale.size:
+        a, b = broadcast(scale[o]), broadcast(shift[o])
+        store(y, at + o * PANEL, sums[0] * a + b)
+        store(y, at + o * PANEL + 16, sums[1] * a + b)
+
+
+@jit(forceinline=True)
+def _scale_rows(rows, o, scale, shift, y, at):
+    _scale_row(rows[0], o, scale, shift, y, at)
+    _scale_row(rows[1], o + 1, scale, shift, y, at)
+    _scale_row(rows[2], o + 2, scale, shift, y, at)
+    _scale_row(rows[3], o + 3, scale, shift, y, at)
 
 
 @jit(allocates=False)
-def pointwise(x, x_at, x_pitch, inputs, floor, tiles, scale, shift, panels, y, y_at, y_pitch, sums):
+def _multiply(panel, at, length, floor, tiles, scale, shift, y, target):
+    """32 pixels, panel (length, 32) from index `at` on, times all weights, as `tiled`; scaled to y[target...].
+
+    Two tiles at a time, whose sums stay in registers to the end.
+    """
+    zero = broadcast(np.float32(0))
+    nothing = ((zero, zero), (zero, zero), (zero, zero), (zero, zero))
+    for o in range(0, scale.size - ROWS, 2 * ROWS):
+        upper, lower, w = nothing, nothing, o * length
+        for k in range(length):
+            x0 = clamp(load(panel, at + PANEL * k), floor)
+            x1 = clamp(load(panel, at + PANEL * k + 16), floor)
+            upper = _add_product(upper, x0, x1, tiles, w + ROWS * k)
+            lower = _add_product(lower, x0, x1, tiles, w + ROWS * (length + k))
+        _scale_rows(upper, o, scale, shift, y, target)
+        _scale_rows(lower, o + ROWS, scale, shift, y, target)
+    if (scale.size - 1) // ROWS % 2 == 0:  # an odd number of tiles
+        rows, o = nothing, (scale.size - 1) // ROWS * ROWS
+        for k in range(length):
+            x0 = clamp(load(panel, at + PANEL * k), floor)
+            x1 = clamp(load(panel, at + PANEL * k + 16), floor)
+            rows = _add_product(rows, x0, x1, tiles, o * length + ROWS * k)
+        _scale_rows(rows, o, scale, shift, y, target)
+
+
+@jit(allocates=False)
+def pointwise(x, x_at, x_pitch, inputs, floor, tiles, scale, shift, panels, y, y_at, y_pitch):
     """1×1 convolution, then scale and shift. Inputs are at least `floor`: 0 for a ReLU, or -inf."""
-    for panel in range(panels):
-        source, target = x_at + panel * x_pitch, y_at + panel * y_pitch
-        for o in range(0, scale.size, ROWS):
-            multiply_tile(x, source, inputs, floor, tiles, o * inputs, sums)
-            _scale_rows(sums, min(ROWS, scale.size - o), o, scale, shift, y, target)
+    for i in range(panels):
+        source, target = x_at + i * x_pitch, y_at + i * y_pitch
+        _multiply(x, source, inputs, floor, tiles, scale, shift, y, target)
 
 
 @jit(allocates=False)
-def window_conv(
-    planes, site, where, floor, tiles, scale, shift, images, y, y_at, y_pitch, panel, sums
-):
+def window_conv(planes, site, where, floor, tiles, scale, shift, images, y, y_at, y_pitch, panel):
     """Convolution of planes with a margin, (images, channels, plane), to panels; else as `pointwise`."""
-    length, panels = where.size, site.classes.shape[0]
-    stored = planes.size // images
+    panels, stored = site.classes.shape[0], planes.size // images
     for task in range(images * panels):
         image, number = divmod(task, panels)
         fill_panel(planes, image * stored, site, number * PANEL, where, panel)
-        for o in range(0, scale.size, ROWS):
-            multiply_tile(panel, 0, length, floor, tiles, o * length, sums)
-            rows = min(ROWS, scale.size - o)
-            _scale_rows(sums, rows, o, scale, shift, y, y_at + task * y_pitch)
+        target = y_at + task * y_pitch
+        _multiply(panel, 0, where.size, floor, tiles, scale, shift, y, target)
+
+
+@jit(allocates=False)
+def pick_conv(
+    x,
+    x_at,
+    x_image,
+    runs,
+    step,
+    inputs,
+    floor,
+    tiles,
+    scale,
+    shift,
+    images,
+    y,
+    y_at,
+    y_pitch,
+    panel,
+):
+    """1×1 convolution of every `step`-th pixel, of which no output sees the margin; else as `pointwise`.
+
+    runs (panels, n, 3): for each panel of outputs the runs of its pixels, see `copy_runs`.
+    """
+    panels = runs.shape[0]
+    for task in range(images * panels):
+        image, number = divmod(task, panels)
+        at = x_at + image * x_image
+        for c in range(inputs):
+            copy_runs(x, at + c * PANEL, runs[number], step, panel, c * PANEL)
+        target = y_at + task * y_pitch
+        _multiply(panel, 0, inputs, floor, tiles, scale, shift, y, target)
 
 
 @jit(allocates=False)
@@ -90,35 +175,40 @@ def whole_conv(
 
 
 @jit(forceinline=True)
-def _spread(x, at, pitch, places, planes, target):
-    """Copy one channel of an image from panels into a plane, pixel p to planes[target + places[p]]."""
-    pixels = places.size
-    for first in range(0, pixels, 16):
-        source = at + first // PANEL * pitch + first % PANEL
-        if first + 16 <= pixels and places[first + 15] - places[first] == 15:
-            store(planes, target + places[first], load(x, source))
-        else:
-            for i in range(min(16, pixels - first)):
-                planes[target + places[first + i]] = x[source + i]
+def _pick(x, at, step):
+    return load(x, at) if step == 1 else load_even(x, at)
 
 
 @jit(allocates=False)
-def spread_panels(x, x_at, x_pitch, channels, places, plane, images, planes):
-    """Copy panels into planes with a margin, (images, channels, plane)."""
-    panels = -(-places.size // PANEL)
+def copy_runs(x, at, runs, step, y, target):
+    """Copy runs of pixels, int64 (n, 3): from every `step`-th (1 or 2) of x from runs[i, 0] on, to y from
+    runs[i, 1] on, runs[i, 2] of them, at most 16."""
+    for i in range(runs.shape[0]):
+        value, there, count = _pick(x, at + runs[i, 0], step), target + runs[i, 1], runs[i, 2]
+        if count == 16:
+            store(y, there, value)
+        else:
+            store_first(y, there, value, count)
+
+
+@jit(allocates=False)
+def spread_panels(x, x_at, x_image, channels, runs, plane, images, planes):
+    """Copy panels into planes with a margin, (images, channels, plane); runs: see `copy_runs`."""
     for image in range(images):
         for c in range(channels):
-            at = x_at + image * panels * x_pitch + c * PANEL
-            _spread(x, at, x_pitch, places, planes, (image * channels + c) * plane)
+            at = x_at + image * x_image + c * PANEL
+            copy_runs(x, at, runs, 1, planes, (image * channels + c) * plane)
 
 
 @jit(allocates=False)
-def add_panels(x, x_at, x_pitch, channels, panels, y, y_at, y_pitch, add):
-    """Copy images in panels to y, or add them to y."""
+def scale_panels(x, x_at, x_pitch, scale, shift, panels, y, y_at, y_pitch, add):
+    """y = scale x + shift of images in panels, or added to y, each step rounded by itself."""
     for panel in range(panels):
         source, target = x_at + panel * x_pitch, y_at + panel * y_pitch
-        for i in range(0, channels * PANEL, PANEL):
-            put(y, target + i, load(x, source + i), load(x, source + i + 16), add)
+        for c in range(scale.size):
+            a, b, i = broadcast(scale[c]), broadcast(shift[c]), c * PANEL
+            left, right = load(x, source + i) * a + b, load(x, source + i + 16) * a + b
+            put(y, target + i, left, right, add)
 
 
 @jit(allocates=False)
@@ -137,25 +227,13 @@ def affine(x, x_at, x_pitch, scale, shift, slope, panels, y, y_at, y_pitch):
 
 @jit(allocates=False)
 def mean_pool(
-    x,
-    x_at,
-    x_pitch,
-    places,
-    site,
-    divisors,
-    scale,
-    shift,
-    images,
-    y,
-    y_at,
-    y_pitch,
-    plane,
+    x, x_at, x_image, runs, site, divisors, scale, shift, images, y, y_at, y_pitch, plane
 ):
     """As `pool` for averages, but summed in float64: for windows as large as images."""
-    panels_in, panels, taps = -(-places.size // PANEL), site.classes.shape[0], site.taps.size
+    panels, taps = site.classes.shape[0], site.taps.size
     for task in range(images * scale.size):
         image, c = divmod(task, scale.size)
-        _spread(x, x_at + image * panels_in * x_pitch + c * PANEL, x_pitch, places, plane, 0)
+        copy_runs(x, x_at + image * x_image + c * PANEL, runs, 1, plane, 0)
         for p in range(site.pixels):
             total = 0.0
             for t in range(taps):
@@ -165,13 +243,38 @@ def mean_pool(
             y[y_at + block * y_pitch + c * PANEL + p % PANEL] = mean * scale[c] + shift[c]
 
 
+@jit(forceinline=True)
+def _sum_taps(plane, at, step, taps):
+    total = _pick(plane, at + taps[0], step)
+    for t in range(1, taps.size):
+        total = total + _pick(plane, at + taps[t], step)
+    return total
+
+
+@jit(forceinline=True)
+def _largest_tap(plane, at, step, taps):
+    """NaN where a tap is NaN; `larger` keeps only one that comes last."""
+    best = _pick(plane, at + taps[0], step)
+    nan = select_unordered(best, best, best, broadcast(np.float32(0)))
+    for t in range(1, taps.size - 1, 2):
+        a, b = _pick(plane, at + taps[t], step), _pick(plane, at + taps[t + 1], step)
+        best = larger(larger(best, a), b)
+        nan = select_unordered(a, b, a + b, nan)
+    if taps.size % 2 == 0:
+        a = _pick(plane, at + taps[taps.size - 1], step)
+        best, nan = larger(best, a), select_unordered(a, a, a, nan)
+    return select_unordered(nan, nan, nan, best)
+
+
 @jit(allocates=False)
 def pool(
     x,
     x_at,
-    x_pitch,
-    places,
-    site,
+    x_image,
+    runs,
+    taps,
+    step,
+    outputs,
     mean,
     divisors,
     scale,
@@ -179,37 +282,30 @@ def pool(
     images,
     y,
     y_at,
-    y_pitch,
+    y_image,
     add,
     plane,
-    spare,
 ):
     """Pooling, then scale and shift: the maximum of each window, or the mean if `mean` is 1.
 
-    places: the index of each pixel of x in `plane`, scratch whose margin changes no result (-inf or 0).
-    divisors float32 (pixels, filled up): how many pixels each mean has. spare (16,) is scratch.
+    runs: how a channel of x is copied (see `copy_runs`) to `plane`, scratch whose margin changes no result
+    (-inf or 0). outputs int64 (n, 4): runs of output pixels: the index in the plane of the window's first tap,
+    the index in y, how many, and the first of their `divisors`, float32: how many pixels each mean has.
     """
-    panels_in, panels, taps = -(-places.size // PANEL), site.classes.shape[0], site.taps.size
-    base, offsets = site.base, site.taps
     for task in range(images * scale.size):
         image, c = divmod(task, scale.size)
-        _spread(x, x_at + image * panels_in * x_pitch + c * PANEL, x_pitch, places, plane, 0)
-        a, b = broadcast(scale[c]), broadcast(shift[c])
-        for first in range(0, panels * PANEL, 16):
-            step = site.steps[1, first // 8]
-            total = gather(plane, base, first, step, offsets[0], spare)
+        copy_runs(x, x_at + image * x_image + c * PANEL, runs, 1, plane, 0)
+        a, b, start = broadcast(scale[c]), broadcast(shift[c]), y_at + image * y_image + c * PANEL
+        for i in range(outputs.shape[0]):
+            at, target, count = outputs[i, 0], start + outputs[i, 1], outputs[i, 2]
             if mean:
-                for t in range(1, taps):
-                    total = total + gather(plane, base, first, step, offsets[t], spare)
-                total = total / load(divisors, first)
+                value = _sum_taps(plane, at, step, taps) / load(divisors, outputs[i, 3])
             else:
-                for t in range(1, taps):
-                    value = gather(plane, base, first, step, offsets[t], spare)
-                    total = maximum(total, value)
-            block = image * panels + first // PANEL
-            target = y_at + block * y_pitch + c * PANEL + first % PANEL
-            value = total * a + b
-            store(y, target, load(y, target) + value if add else value)
+                value = _largest_tap(plane, at, step, taps)
+            value = value * a + b
+            if add:
+                value = load_first(y, target, count) + value
+            store_first(y, target, value, count)
 
 
 @jit(allocates=False)
