@@ -83,11 +83,22 @@ class Calls:
     def __init__(self, images, shape):
         self.images, self.calls, self.bits, self._buffers = images, [], {}, {}
         self.input = np.zeros((images, *shape), np.float32)
+        self._copies = []  # (array, part of the input that is copied there)
 
-    def run(self):
-        """Compute `logits` from `input`."""
-        for kernel, arguments in self.calls:
-            kernel(*arguments)
+    def _ready(self):
+        """Write the program, when all calls are known."""
+        instructions = [kernels.instruction(*call) for call in self.calls]
+        ends = np.cumsum([0, *map(len, instructions)])
+        self._program = np.array([word for words in instructions for word in words], np.int64)
+        self._starts = ends[:-1].astype(np.int64)
+
+    def run(self, calls=None):
+        """Compute `logits` from `input`; or make only some calls, a range of neighbouring ones."""
+        calls = calls or range(len(self.calls))
+        if calls.start == 0:
+            for target, source in self._copies:
+                np.copyto(target, source)
+        kernels.run(self._program, self._starts, calls.start, calls.stop)
 
     def _call(self, kernel, *arguments):
         self.calls.append((kernel, arguments))
@@ -130,7 +141,7 @@ class Calls:
         planes, _ = self._planes("input", channels, size, margin)
         rows, cols = (slice(m, m + n) for m, n in zip(margin, size))
         padded = planes.reshape(self.images, channels, *(n + 2 * m for n, m in zip(size, margin)))
-        self._call(np.copyto, padded[:, :, rows, cols], self.input)
+        self._copies.append((padded[:, :, rows, cols], self.input))
         self._window_conv(layer, planes, size, target)
 
     def _image_panels(self):
@@ -144,10 +155,10 @@ class Calls:
         whole = pixels // PANEL
         if whole:
             source = images[:, :, : whole * PANEL].reshape(n, channels, whole, PANEL)
-            self._call(np.copyto, panels[:, :whole], source.swapaxes(1, 2))
+            self._copies.append((panels[:, :whole], source.swapaxes(1, 2)))
         if pixels % PANEL:
             rest = images[:, :, whole * PANEL :]
-            self._call(np.copyto, panels[:, whole, :, : pixels % PANEL], rest)
+            self._copies.append((panels[:, whole, :, : pixels % PANEL], rest))
         return x
 
     def _real_conv(self, layer, x, target):

@@ -120,8 +120,8 @@ class PackedNetwork:
         plan = Plan(self.model, max(len(images), 1), self.shape)
         plan.input[: len(images)] = images
         found = {}
-        for number, (kernel, arguments) in enumerate(plan.calls, start=1):
-            kernel(*arguments)
+        for number in range(1, len(plan.calls) + 1):
+            plan.run(range(number - 1, number))
             for name, (calls, parts) in plan.bits.items():
                 if calls == number:
                     channels = [bits.unpack(plan.images)[: len(images)] for bits in parts]

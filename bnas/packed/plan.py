@@ -31,17 +31,23 @@ class Plan(Calls):
     Attributes:
         input: float32 (images, C, H, W); write the images here.
         logits: float32 (images, classes); read the results here.
-        calls: what `run` does, (kernel, arguments) in order.
+        calls: the kernel calls that `run` makes, (kernel, arguments) in order.
         bits: {name of a 1-bit convolution: (number of calls after which its input is complete, list of the
             Bits that hold its channels)}.
     """
 
     def __init__(self, model, images, shape):
         super().__init__(images, shape)
+        self._model = model
         if isinstance(model, PackedSteps):
             self._head(model, self._steps(model.steps))
         else:
             self._head(model, self._cells(model))
+        self._ready()
+
+    def __reduce__(self):
+        """A copy, by copy.deepcopy or pickle, is a new plan: a program holds addresses."""
+        return Plan, (self._model, self.images, self.input.shape[1:])
 
     # Cells
 

@@ -1,7 +1,7 @@
 """The kernels of packed networks, as `bnas.packed.plan` calls them.
 
-`floats` computes with real numbers, `bits` holds the 1-bit layers. They have no twins in NumPy: the tests
-compare a packed network with the network that it comes from, bit by bit.
+`floats` computes with real numbers, `bits` holds the 1-bit layers, `program` runs all calls of a plan as one.
+They have no twins in NumPy: the tests compare a packed network with the network that it comes from, bit by bit.
 """
 
 from bnas.packed.kernels.bits import (
@@ -23,6 +23,7 @@ from bnas.packed.kernels.floats import (
     whole_conv,
     window_conv,
 )
+from bnas.packed.kernels.program import instruction, run
 
 __all__ = [
     "COUNTERS",
@@ -31,11 +32,13 @@ __all__ = [
     "conv_to_bits",
     "conv_to_floats",
     "depthwise_to_bits",
+    "instruction",
     "mean_pool",
     "pack_panels",
     "pick_conv",
     "pointwise",
     "pool",
+    "run",
     "scale_panels",
     "spread_panels",
     "whole_conv",
