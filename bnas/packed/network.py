@@ -1,7 +1,5 @@
 """The packed network: what users of trained 1-bit networks load, save and call."""
 
-from queue import SimpleQueue
-
 import numba
 import numpy as np
 
@@ -13,8 +11,6 @@ from bnas.packed.fold import fold
 from bnas.packed.plan import Plan
 from bnas.packed.steps import fold_module
 from bnas.space.network import Network
-
-CHUNK = 8  # images that are computed together at most: their states fit the second-level cache
 
 
 class PackedNetwork:
@@ -30,13 +26,14 @@ class PackedNetwork:
         mean, std: of each channel of raw images (pixels 0 to 255), for their normalisation.
         genotype: the text of the architecture, "" for none.
 
-    A call uses several threads, on chunks of images. Any number of threads may call an instance at a time.
+    A call uses several threads, with an image each at a time: its states fit the second-level cache. Any number
+    of threads may call an instance at a time.
     """
 
     def __init__(self, model, shape, mean, std, genotype):
         self.model, self.shape = model, tuple(shape)
         self.mean, self.std, self.genotype = np.asarray(mean), np.asarray(std), genotype
-        self._idle = {}  # {images: plans for so many that no call has}
+        self._idle = []  # plans for one image that no call has
 
     @classmethod
     def pack(cls, network, shape, mean, std, genotype=""):
@@ -80,30 +77,25 @@ class PackedNetwork:
         """
         images = self._checked(images)
         logits = np.empty((len(images), len(self.model.w)), np.float32)
-        size = min(CHUNK, -(-len(images) // numba.get_num_threads()))
-        starts = range(0, len(images), max(size, 1))
-        threads = min(numba.get_num_threads(), len(starts))
-        plans = self._take_plans(size, threads)
-        free = SimpleQueue()
-        for plan in plans:
-            free.put(plan)
+        numbers = iter(range(len(images)))  # which threads share: each takes the next image
 
-        def work(start):
-            part, plan = images[start : start + size], free.get()
-            try:
-                plan.input[: len(part)] = part
+        def work(plan):
+            for i in numbers:
+                plan.input[0] = images[i]
                 plan.run()
-                logits[start : start + size] = plan.logits[: len(part)]
-            finally:
-                free.put(plan)
+                logits[i] = plan.logits[0]
 
-        if threads > 1:
-            list(pool(threads).map(work, starts))
-        else:
-            for start in starts:
-                work(start)
-        # After Ctrl-C or an error threads may still write into the plans, and no other call gets them.
-        self._idle[size].extend(plans)
+        plans = self._take_plans(max(1, min(numba.get_num_threads(), len(images))))
+        try:
+            others = [pool(len(plans) - 1).submit(work, plan) for plan in plans[1:]]
+            work(plans[0])
+            for other in others:
+                other.cancel() or other.result()
+        finally:  # after Ctrl-C or an error, too, the others end soon
+            for _ in numbers:
+                pass
+        # In that case they may still write into the plans, and no other call gets them.
+        self._idle.extend(plans)
         return logits
 
     def predict(self, images):
@@ -140,12 +132,12 @@ class PackedNetwork:
             return normalise(images, self.mean, self.std)
         return images
 
-    def _take_plans(self, images, count):
-        """`count` plans for so many images, the caller's alone; what there is not is made on this thread."""
-        idle, plans = self._idle.setdefault(images, []), []
+    def _take_plans(self, count):
+        """`count` plans for an image, the caller's alone; what there is not is made on this thread."""
+        plans = []
         while len(plans) < count:
             try:
-                plans.append(idle.pop())
+                plans.append(self._idle.pop())
             except IndexError:
-                plans.append(Plan(self.model, images, self.shape))
+                plans.append(Plan(self.model, 1, self.shape))
         return plans
