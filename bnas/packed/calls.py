@@ -392,10 +392,23 @@ class Calls:
         self.bits[layer.name] = len(self.calls), [bits]
         return prepare(_signs(layer.w), bits.size, layer.window, layer.groups, bits.margin)
 
-    def _scratch(self, length):
-        """A panel, and the counts of a tile."""
-        panel = self._buffer("panel", length * PANEL, np.uint64)
-        return panel, self._buffer("counts", ROWS * PANEL, np.int32)
+    def _halves(self, product, channels):
+        """Which halves of a product's words hold any of the channels, and the weights of these.
+
+        As int32: where they begin in a panel of words, and tiles (Cout / 4 H 4,).
+        """
+        words, per_tap = product.where.size, -(-channels // WORD)
+        number = np.arange(2 * words)
+        number = number[number % (2 * per_tap) * (WORD // 2) < channels]
+        tiles = product.tiles.view(np.int32).reshape(-1, words, ROWS, 2).swapaxes(2, 3)
+        tiles = tiles.reshape(-1, 2 * words, ROWS)[:, number]
+        return number // 2 * (2 * PANEL) + number % 2, np.ascontiguousarray(tiles).reshape(-1)
+
+    def _panel(self, words):
+        """A panel of words, as uint64 and as int32, and one of their halves."""
+        panel = self._buffer("panel", words * PANEL, np.uint64)
+        halves = self._buffer("halves", 2 * words * PANEL, np.int32)
+        return (panel, panel.view(np.int32)), halves
 
     def _spare(self):
         return self._buffer("spare words", 8, np.uint64)
@@ -409,21 +422,19 @@ class Calls:
         limits = (offsets - least) // 2 + 1
         flips = _words(~layer.finish.rising)
         if layer.groups == 1:
-            panel, counts = self._scratch(product.where.size)
             self._call(
                 kernels.conv_to_bits,
                 bits.buffer,
                 product.site,
                 product.where,
-                product.tiles,
+                *self._halves(product, layer.w.shape[1]),
                 limits[None].astype(np.int32),
                 flips,
                 self.images,
                 out.buffer,
                 out.plane,
                 out.places,
-                panel,
-                counts,
+                *self._panel(product.where.size),
                 self._spare(),
             )
         else:
@@ -450,7 +461,7 @@ class Calls:
 
     def _bits_to_floats(self, layer, bits, target, add):
         product, finish = self._prepared(layer, bits), layer.finish
-        self._conv_to_floats(product, bits, finish, target, add)
+        self._conv_to_floats(product, layer.w.shape[1], bits, finish, target, add)
 
     def _grouped_to_floats(self, layer, x, target, use):
         """A 1-bit convolution with groups, each of which has its channels packed and multiplied alone."""
@@ -463,25 +474,23 @@ class Calls:
         for bits, (_, group, w, part) in zip(packed, groups):
             finish = Rescale(*(array[group] for array in layer.finish))
             product = prepare(_signs(w), bits.size, layer.window, 1)
-            self._conv_to_floats(product, bits, finish, part, 0)
+            self._conv_to_floats(product, w.shape[1], bits, finish, part, 0)
 
-    def _conv_to_floats(self, product, bits, finish, target, add):
+    def _conv_to_floats(self, product, channels, bits, finish, target, add):
         self._call(
             kernels.conv_to_floats,
             bits.buffer,
             product.site,
             product.where,
-            product.tiles,
+            *self._halves(product, channels),
             product.offsets,
-            finish.beta,
-            finish.scale,
-            finish.shift,
+            finish,
             self.images,
             target.buffer,
             target.at,
             target.pitch,
             add,
-            *self._scratch(product.where.size),
+            *self._panel(product.where.size),
         )
 
 

@@ -12,15 +12,18 @@ import numpy as np
 from bnas.kernels.jit import jit
 from bnas.kernels.packing import WORD, scatter
 from bnas.kernels.panels import PANEL, ROWS, fill_panel
-from bnas.kernels.tiles import count_tile
 from bnas.kernels.vectors import (
     bits_below,
     broadcast,
     carry,
+    element,
     load,
+    load_even,
+    popcount,
     scaled_like,
     select_equal,
     sign_bits,
+    store,
 )
 from bnas.kernels.xnor import sixteen
 from bnas.packed.kernels.floats import put
@@ -57,38 +60,109 @@ def _scatter_four(words, planes, places, first, target, spare):
     scatter(words[3], planes, places, first + 24, target, min(left - 24, 8), spare)
 
 
+@jit(forceinline=True)
+def _fill_halves(planes, at, site, first, where, halves, panel, narrow):
+    """What 32 output pixels from `first` on read, as int32 (H, 32) in `narrow`: the words' used halves.
+
+    panel: scratch for the words, as uint64 and as int32; halves (H,): where in the latter each half begins.
+    """
+    fill_panel(planes, at, site, first, where, panel[0])
+    for h in range(halves.size):
+        store(narrow, h * PANEL, load_even(panel[1], halves[h]))
+        store(narrow, h * PANEL + 16, load_even(panel[1], halves[h] + 32))
+
+
+@jit(forceinline=True)
+def _count_row(counts, x0, x1, word):
+    w = broadcast(word)
+    return counts[0] + popcount(x0 ^ w), counts[1] + popcount(x1 ^ w)
+
+
+@jit(forceinline=True)
+def _count_tile(narrow, length, tiles, tile):
+    """How many bits differ between 32 pixels and four rows of weights: for each row two vectors of int32.
+
+    As `bnas.kernels.tiles`, but of halves of words: their counts need no narrowing, which for the few words of
+    these layers would take as long as the counting.
+    """
+    zero = broadcast(np.int32(0))
+    r0, r1, r2, r3 = (zero, zero), (zero, zero), (zero, zero), (zero, zero)
+    for h in range(length):
+        x0, x1 = load(narrow, h * PANEL), load(narrow, h * PANEL + 16)
+        w = tile + ROWS * h
+        r0 = _count_row(r0, x0, x1, element(tiles, w))
+        r1 = _count_row(r1, x0, x1, element(tiles, w + 1))
+        r2 = _count_row(r2, x0, x1, element(tiles, w + 2))
+        r3 = _count_row(r3, x0, x1, element(tiles, w + 3))
+    return r0, r1, r2, r3
+
+
+@jit(forceinline=True)
+def _set_bits(words, counts, limits, o, here, start, end):
+    """Flip bit o % 64 of the words of 32 pixels where a count is below the limit of output channel o, if there
+    is one."""
+    a, b, c, d = words
+    if o < limits.shape[2]:
+        bit = np.uint64(o % WORD)
+        u, v = bits_below(counts[0], sixteen(limits, 0, o, here[0], start, end), bit)
+        w, x = bits_below(counts[1], sixteen(limits, 0, o, here[1], start, end), bit)
+        a, b, c, d = a ^ u, b ^ v, c ^ w, d ^ x
+    return a, b, c, d
+
+
 @jit(allocates=False)
 def conv_to_bits(
-    planes, site, where, tiles, limits, flips, images, out, out_plane, places, panel, counts, spare
+    planes,
+    site,
+    where,
+    halves,
+    tiles,
+    limits,
+    flips,
+    images,
+    out,
+    out_plane,
+    places,
+    panel,
+    narrow,
+    spare,
 ):
     """1-bit convolution, bits to bits: out bit = (count < limits[0, class, channel]) ^ flip.
 
-    limits int32 (1, classes, Cout); flips uint64 (words of out,); places: the index of each output pixel
-    in a plane of `out`. panel, counts and spare are scratch.
+    tiles int32 (Cout / 4 H 4,), limits int32 (1, classes, Cout); flips uint64 (words of out,); places: the
+    index of each output pixel in a plane of `out`. halves, panel and narrow: see `_fill_halves`; spare is scratch.
     """
-    length, channels, panels = where.size, limits.shape[2], site.classes.shape[0]
-    stored, out_words = planes.size // images, flips.size
+    channels, panels = limits.shape[2], site.classes.shape[0]
+    stored, out_words, length = planes.size // images, flips.size, halves.size
     for task in range(images * panels):
         image, number = divmod(task, panels)
         first = number * PANEL
-        fill_panel(planes, image * stored, site, first, where, panel)
-        left, right = load(site.border, first), load(site.border, first + 16)
+        _fill_halves(planes, image * stored, site, first, where, halves, panel, narrow)
+        here = load(site.border, first), load(site.border, first + 16)
         start, end = site.classes[number, 0], site.classes[number, 1]
         for j in range(out_words):
             flip = broadcast(flips[j])
-            a, b, c, d = flip, flip, flip, flip
+            words = flip, flip, flip, flip
             for o in range(j * WORD, min((j + 1) * WORD, channels), ROWS):
-                count_tile(panel, 0, tiles, o * length, length, counts)
-                for row in range(min(ROWS, channels - o)):
-                    bit = np.uint64(o + row - j * WORD)
-                    limit = sixteen(limits, 0, o + row, left, start, end)
-                    u, v = bits_below(load(counts, row * PANEL), limit, bit)
-                    a, b = a ^ u, b ^ v
-                    limit = sixteen(limits, 0, o + row, right, start, end)
-                    u, v = bits_below(load(counts, row * PANEL + 16), limit, bit)
-                    c, d = c ^ u, d ^ v
+                r0, r1, r2, r3 = _count_tile(narrow, length, tiles, o * length)
+                words = _set_bits(words, r0, limits, o, here, start, end)
+                words = _set_bits(words, r1, limits, o + 1, here, start, end)
+                words = _set_bits(words, r2, limits, o + 2, here, start, end)
+                words = _set_bits(words, r3, limits, o + 3, here, start, end)
             target = (image * out_words + j) * out_plane
-            _scatter_four((a, b, c, d), out, places, first, target, spare)
+            _scatter_four(words, out, places, first, target, spare)
+
+
+@jit(forceinline=True)
+def _put_row(counts, o, offsets, here, start, end, affine, y, at, add):
+    """y = (beta dot) scale + shift for output channel o, if there is one, each step rounded by itself."""
+    beta, scale, shift = affine
+    if o < beta.size:
+        a, b, n0, n1 = broadcast(scale[o]), broadcast(shift[o]), counts[0], counts[1]
+        dot0 = sixteen(offsets, 0, o, here[0], start, end) - n0 - n0
+        dot1 = sixteen(offsets, 0, o, here[1], start, end) - n1 - n1
+        left, right = scaled_like(y, dot0, beta[o]) * a + b, scaled_like(y, dot1, beta[o]) * a + b
+        put(y, at + o * PANEL, left, right, add)
 
 
 @jit(allocates=False)
@@ -96,37 +170,34 @@ def conv_to_floats(
     planes,
     site,
     where,
+    halves,
     tiles,
     offsets,
-    beta,
-    scale,
-    shift,
+    affine,
     images,
     y,
     y_at,
     y_pitch,
     add,
     panel,
-    counts,
+    narrow,
 ):
-    """1-bit convolution, bits to floats: y = (beta dot) scale + shift, each step rounded by itself."""
-    length, channels, panels = where.size, beta.size, site.classes.shape[0]
+    """1-bit convolution, bits to floats: y = (beta dot) scale + shift; affine: (beta, scale, shift), else as
+    `conv_to_bits`."""
+    length, channels, panels = halves.size, affine[0].size, site.classes.shape[0]
     stored = planes.size // images
     for task in range(images * panels):
         image, number = divmod(task, panels)
-        first = number * PANEL
-        fill_panel(planes, image * stored, site, first, where, panel)
-        here, there = load(site.border, first), load(site.border, first + 16)
+        first, at = number * PANEL, y_at + task * y_pitch
+        _fill_halves(planes, image * stored, site, first, where, halves, panel, narrow)
+        here = load(site.border, first), load(site.border, first + 16)
         start, end = site.classes[number, 0], site.classes[number, 1]
         for o in range(0, channels, ROWS):
-            count_tile(panel, 0, tiles, o * length, length, counts)
-            for row in range(min(ROWS, channels - o)):
-                a, b, s = broadcast(scale[o + row]), broadcast(shift[o + row]), beta[o + row]
-                n0, n1 = load(counts, row * PANEL), load(counts, row * PANEL + 16)
-                dot0 = sixteen(offsets, 0, o + row, here, start, end) - n0 - n0
-                dot1 = sixteen(offsets, 0, o + row, there, start, end) - n1 - n1
-                left, right = scaled_like(y, dot0, s) * a + b, scaled_like(y, dot1, s) * a + b
-                put(y, y_at + task * y_pitch + (o + row) * PANEL, left, right, add)
+            r0, r1, r2, r3 = _count_tile(narrow, length, tiles, o * length)
+            _put_row(r0, o, offsets, here, start, end, affine, y, at, add)
+            _put_row(r1, o + 1, offsets, here, start, end, affine, y, at, add)
+            _put_row(r2, o + 2, offsets, here, start, end, affine, y, at, add)
+            _put_row(r3, o + 3, offsets, here, start, end, affine, y, at, add)
 
 
 @jit(forceinline=True)

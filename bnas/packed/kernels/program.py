@@ -51,15 +51,17 @@ _TYPES = {
     "W": _array(types.uint64),
     "V": _array(types.uint64, 3),
 }
+_TYPES["A"] = types.UniTuple(_TYPES["F"], 3)
+_TYPES["P"] = types.Tuple([_TYPES["W"], _TYPES["n"]])
 _TYPES["S"] = types.NamedTuple([_TYPES[c] for c in "iiIIJInJ"] + [_array(types.boolean, 2)], Sites)
 
 # For each kernel, whose number is its place here, the types of its arguments.
 SIGNATURES = {
     pointwise: "FiiifFFFiFii",
     pool: "FiiJIiJiFFFiFiiiF",
-    conv_to_floats: "WSIWNFFFiFiiiWn",
+    conv_to_floats: "WSIInNAiFiiiPn",
     depthwise_to_bits: "WSWJWVWiWiIWW",
-    conv_to_bits: "WSIWNWiWiIWnW",
+    conv_to_bits: "WSIInNWiWiIPnW",
     pack_panels: "FiiiIiiWW",
     scale_panels: "FiiFFiFiii",
     pick_conv: "FiiKiifFFFiFiiF",
@@ -86,7 +88,7 @@ def instruction(kernel, arguments):
 
 
 def _words(value, kind):
-    if isinstance(kind, types.NamedTuple):
+    if isinstance(kind, types.BaseTuple):
         return [word for pair in zip(value, kind.types, strict=True) for word in _words(*pair)]
     if isinstance(kind, types.Array):
         fits = value.dtype == str(kind.dtype) and value.ndim == kind.ndim
