@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bnas.kernels.buffers import ALIGNMENT
 from bnas.kernels.packing import WORD, pack_bits, unpack_bits
 from bnas.kernels.panels import PANEL, ROWS, tiled
 from bnas.kernels.planes import valid_taps
@@ -104,10 +105,15 @@ class Calls:
         self.calls.append((kernel, arguments))
 
     def _buffer(self, use, size, dtype, fill=0):
-        """The buffer of `size` elements for this use: made at the first request, filled with `fill`."""
+        """The buffer of `size` elements for this use: made at the first request, filled with `fill`.
+
+        It is aligned, so that no vector of a panel straddles two cache lines.
+        """
         key = use, size, np.dtype(dtype)
         if key not in self._buffers:
-            self._buffers[key] = np.full(size, fill, dtype)
+            memory = np.full(size + ALIGNMENT // key[2].itemsize, fill, dtype)
+            start = -memory.ctypes.data % ALIGNMENT // memory.itemsize
+            self._buffers[key] = memory[start : start + size]
         return self._buffers[key]
 
     def _floats(self, use, channels, size):
