@@ -460,7 +460,8 @@ class Calls:
                 out.buffer,
                 out.plane,
                 out.places,
-                self._buffer("panel", site.taps.size * PANEL, np.uint64),
+                self._buffer("eight", site.taps.size * 8, np.uint64),
+                np.arange(site.taps.size) * 8,
                 self._spare(),
             )
         return out

@@ -222,30 +222,33 @@ def _ripple(counter, start, bits):
 
 
 @jit(forceinline=True)
-def _differ(panel, t, p, weights, at):
+def _differ(x, at, offsets, t, weights, first):
     """For 8 pixels, the bits of 64 channels in which tap t differs from the weights."""
-    return load(panel, t * PANEL + p) ^ broadcast(weights[at + t])
+    return load(x, at + offsets[t]) ^ broadcast(weights[first + t])
 
 
 @jit(forceinline=True)
-def _count_taps(panel, p, taps, weights, at):
+def _count_taps(x, at, offsets, weights, first):
     """How many taps differ, for 8 pixels of 64 channels at once: six vectors of counter bits.
+
+    Tap t of the first pixel is x[at + offsets[t]], its weights are weights[first + t].
 
     Counter bit k of all 512 sums is one vector. Eight taps go through seven full adders, a tree that
     ends in one carry worth 8; a square of an odd number is a multiple of 8 plus 1.
     """
+    taps = offsets.size
     zero = broadcast(np.uint64(0))
     counter = (zero, zero, zero, zero, zero, zero)
     t = 0
     while t + 8 <= taps:
-        d0 = _differ(panel, t, p, weights, at)
-        d1 = _differ(panel, t + 1, p, weights, at)
-        d2 = _differ(panel, t + 2, p, weights, at)
-        d3 = _differ(panel, t + 3, p, weights, at)
-        d4 = _differ(panel, t + 4, p, weights, at)
-        d5 = _differ(panel, t + 5, p, weights, at)
-        d6 = _differ(panel, t + 6, p, weights, at)
-        d7 = _differ(panel, t + 7, p, weights, at)
+        d0 = _differ(x, at, offsets, t, weights, first)
+        d1 = _differ(x, at, offsets, t + 1, weights, first)
+        d2 = _differ(x, at, offsets, t + 2, weights, first)
+        d3 = _differ(x, at, offsets, t + 3, weights, first)
+        d4 = _differ(x, at, offsets, t + 4, weights, first)
+        d5 = _differ(x, at, offsets, t + 5, weights, first)
+        d6 = _differ(x, at, offsets, t + 6, weights, first)
+        d7 = _differ(x, at, offsets, t + 7, weights, first)
         ones, a = _full_add(counter[0], d0, d1)
         ones, b = _full_add(ones, d2, d3)
         ones, c = _full_add(ones, d4, d5)
@@ -256,7 +259,7 @@ def _count_taps(panel, p, taps, weights, at):
         counter = _ripple((ones, twos, fours, counter[3], counter[4], counter[5]), 3, eights)
         t += 8
     while t < taps:
-        bits = _differ(panel, t, p, weights, at)
+        bits = _differ(x, at, offsets, t, weights, first)
         counter = _ripple(counter, 0, bits)
         t += 1
     return counter
@@ -276,6 +279,7 @@ def depthwise_to_bits(
     out_plane,
     places,
     panel,
+    eights,
     spare,
 ):
     """1-bit depthwise convolution, bits to bits, for 64 channels at once.
@@ -283,27 +287,42 @@ def depthwise_to_bits(
     weights uint64 (words T,); border: site.border as uint64, ranges int64 (pixels / 8, 2): the lowest
     class of every 8 pixels, and one past the highest. limits uint64 (classes, words, COUNTERS): bit k
     of the limits of 64 channels. Out bit = (count < limit) ^ flip.
+    panel (T 8,) is scratch for 8 pixels that are no neighbours, eights (T,) where in it each tap begins.
     """
-    taps, panels, words = site.taps.size, site.classes.shape[0], flips.size
-    for task in range(images * words * panels):
-        plane, number = divmod(task, panels)
-        j = plane % words
-        flip = broadcast(flips[j])
-        first = number * PANEL
-        fill_panel(planes, plane * site.plane, site, first, site.taps, panel)
-        for p in range(0, min(PANEL, site.pixels - first), 8):
-            start, end = ranges[(first + p) // 8, 0], ranges[(first + p) // 8, 1]
-            c0, c1, c2, c3, c4, c5 = _count_taps(panel, p, taps, weights, j * taps)
-            below, here = broadcast(np.uint64(0)), load(border, first + p)
-            below = _compare(c0, limits, j, 0, here, start, end, below)
-            below = _compare(c1, limits, j, 1, here, start, end, below)
-            below = _compare(c2, limits, j, 2, here, start, end, below)
-            below = _compare(c3, limits, j, 3, here, start, end, below)
-            if taps + 1 >= 16:  # else neither counts nor limits have more bits
-                below = _compare(c4, limits, j, 4, here, start, end, below)
-                below = _compare(c5, limits, j, 5, here, start, end, below)
-            count = min(site.pixels - first - p, 8)
-            scatter(below ^ flip, out, places, first + p, plane * out_plane, count, spare)
+    taps, words, vectors = site.taps.size, flips.size, -(-site.pixels // 8)
+    for task in range(images * words * vectors):
+        plane, number = divmod(task, vectors)
+        j, first = plane % words, number * 8
+        if site.steps[0, number] == 1:
+            x, at, offsets = planes, plane * site.plane + site.base[first], site.taps
+        else:
+            x, at, offsets = panel, 0, eights
+            _copy_eight(planes, plane * site.plane, site, first, panel)
+        c0, c1, c2, c3, c4, c5 = _count_taps(x, at, offsets, weights, j * taps)
+        start, end = ranges[number, 0], ranges[number, 1]
+        below, here = broadcast(np.uint64(0)), load(border, first)
+        below = _compare(c0, limits, j, 0, here, start, end, below)
+        below = _compare(c1, limits, j, 1, here, start, end, below)
+        below = _compare(c2, limits, j, 2, here, start, end, below)
+        below = _compare(c3, limits, j, 3, here, start, end, below)
+        if taps + 1 >= 16:  # else neither counts nor limits have more bits
+            below = _compare(c4, limits, j, 4, here, start, end, below)
+            below = _compare(c5, limits, j, 5, here, start, end, below)
+        words_out = below ^ broadcast(flips[j])
+        count = min(site.pixels - first, 8)
+        scatter(words_out, out, places, first, plane * out_plane, count, spare)
+
+
+@jit(forceinline=True)
+def _copy_eight(planes, at, site, first, panel):
+    """What 8 output pixels from `first` on read, tap after tap; the image begins at planes[at]."""
+    step = site.steps[0, first // 8]
+    for t in range(site.taps.size):
+        if step == 2:
+            store(panel, t * 8, load_even(planes, at + site.base[first] + site.taps[t]))
+        else:
+            for i in range(8):
+                panel[t * 8 + i] = planes[at + site.base[first + i] + site.taps[t]]
 
 
 @jit(forceinline=True)

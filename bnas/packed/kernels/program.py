@@ -60,7 +60,7 @@ SIGNATURES = {
     pointwise: "FiiifFFFiFii",
     pool: "FiiJIiJiFFFiFiiiF",
     conv_to_floats: "WSIInNAiFiiiPn",
-    depthwise_to_bits: "WSWJWVWiWiIWW",
+    depthwise_to_bits: "WSWJWVWiWiIWIW",
     conv_to_bits: "WSIInNWiWiIPnW",
     pack_panels: "FiiiIiiWW",
     scale_panels: "FiiFFiFiii",
