@@ -255,7 +255,7 @@ def test_a_twin_of_lenet_learns_the_digits_and_is_packed(tmp_path):
 
 def test_a_run_allocates_nothing():
     network, shape = written()
-    plan = Plan(pack(network, shape).model, 8, shape)
+    plan = Plan(pack(network, shape).model, shape)
     plan.run()
     _nrt_python.memsys_enable_stats()
     try:

@@ -1,89 +1,29 @@
 """The layers of a packed network as kernel calls, into buffers that are laid out beforehand.
 
-Everything that does not depend on the images is done here, once: weights are laid out for the size of the
+Everything that does not depend on an image's pixels is done here, once: weights are laid out for the size of
 images, and every result is assigned a buffer. `plan` says which layer follows which.
 """
-
-from typing import NamedTuple
 
 import numpy as np
 
 from bnas.kernels.buffers import ALIGNMENT
-from bnas.kernels.packing import WORD, pack_bits, unpack_bits
+from bnas.kernels.packing import WORD, pack_bits
 from bnas.kernels.panels import PANEL, ROWS, tiled
 from bnas.kernels.planes import valid_taps
 from bnas.kernels.sites import sites
 from bnas.kernels.windows import POINT, Window
 from bnas.kernels.xnor import prepare
 from bnas.packed import kernels
+from bnas.packed.images import Bits, Floats, interior, runs
 from bnas.packed.layers import PackedPool, Rescale
-
-
-class Floats(NamedTuple):
-    """Real-valued images in panels of 32 pixels, flat: panel i begins at buffer[at + i pitch]."""
-
-    buffer: np.ndarray
-    at: int
-    pitch: int
-    channels: int
-    size: tuple
-
-    @property
-    def panels(self):
-        """How many panels an image has."""
-        return -(-self.size[0] * self.size[1] // PANEL)
-
-    @property
-    def image(self):
-        """The distance from one image to the next."""
-        return self.panels * self.pitch
-
-    def index(self, pixels):
-        """Where each of the pixels of an image is, from `at` on, in the first channel."""
-        return pixels // PANEL * self.pitch + pixels % PANEL
-
-    def part(self, first, count):
-        """The same images, `count` channels from `first` on."""
-        return self._replace(at=self.at + first * PANEL, channels=count)
-
-
-class Bits(NamedTuple):
-    """Packed images in a flat buffer: planes of words (images, words, plane), with a margin of zeros."""
-
-    buffer: np.ndarray
-    channels: int
-    size: tuple
-    margin: tuple
-
-    @property
-    def words(self):
-        return -(-self.channels // WORD)
-
-    @property
-    def places(self):
-        return _interior(self.size, self.margin).interior
-
-    @property
-    def plane(self):
-        return _interior(self.size, self.margin).plane
-
-    def unpack(self, images):
-        """As bool (images, C, H, W)."""
-        words = self.buffer.reshape(images, self.words, self.plane)[:, :, self.places]
-        words = words.transpose(0, 2, 1).reshape(images, 1, *self.size, self.words)
-        return unpack_bits(np.ascontiguousarray(words), self.channels, np.int8) > 0
-
-
-def _interior(size, margin):
-    return sites(size, POINT, margin)
 
 
 class Calls:
     """Kernel calls in order, and the buffers that they read and write; see `bnas.packed.plan.Plan`."""
 
-    def __init__(self, images, shape):
-        self.images, self.calls, self.bits, self._buffers = images, [], {}, {}
-        self.input = np.zeros((images, *shape), np.float32)
+    def __init__(self, shape):
+        self.calls, self.bits, self._buffers = [], {}, {}
+        self.input = np.zeros(shape, np.float32)
         self._copies = []  # (array, part of the input that is copied there)
 
     def _ready(self):
@@ -117,7 +57,7 @@ class Calls:
         return self._buffers[key]
 
     def _floats(self, use, channels, size):
-        pitch, panels = channels * PANEL, self.images * -(-size[0] * size[1] // PANEL)
+        pitch, panels = channels * PANEL, -(-size[0] * size[1] // PANEL)
         # Kernels read whole vectors, so up to a panel too far.
         return Floats(
             self._buffer(use, panels * pitch + PANEL, np.float32), 0, pitch, channels, size
@@ -125,7 +65,7 @@ class Calls:
 
     def _bit_buffer(self, use, channels, size, margin):
         """Bits with a margin of zeros. No other shape shares the buffer, so kernels leave the margin alone."""
-        size_in_words = self.images * -(-channels // WORD) * _interior(size, margin).plane
+        size_in_words = -(-channels // WORD) * interior(size, margin).plane
         use = use, channels, size, margin
         return Bits(self._buffer(use, size_in_words, np.uint64), channels, size, margin)
 
@@ -141,30 +81,23 @@ class Calls:
         return out
 
     def _stem(self, layer, target):
-        """A convolution that reads the NCHW input."""
-        size = self.input.shape[2:]
-        channels, margin = self.input.shape[1], layer.window.padding
+        """A convolution that reads the input."""
+        channels, size, margin = len(self.input), self.input.shape[1:], layer.window.padding
         planes, _ = self._planes("input", channels, size, margin)
         rows, cols = (slice(m, m + n) for m, n in zip(margin, size))
-        padded = planes.reshape(self.images, channels, *(n + 2 * m for n, m in zip(size, margin)))
-        self._copies.append((padded[:, :, rows, cols], self.input))
+        padded = planes.reshape(channels, *(n + 2 * m for n, m in zip(size, margin)))
+        self._copies.append((padded[:, rows, cols], self.input))
         self._window_conv(layer, planes, size, target)
 
     def _image_panels(self):
-        """The NCHW input in panels."""
-        (n, channels, *size), pixels = self.input.shape, self.input[0, 0].size
-        x, images = (
-            self._floats("images", channels, tuple(size)),
-            self.input.reshape(n, channels, -1),
-        )
-        panels = x.buffer[:-PANEL].reshape(n, x.panels, channels, PANEL)
-        whole = pixels // PANEL
-        if whole:
-            source = images[:, :, : whole * PANEL].reshape(n, channels, whole, PANEL)
-            self._copies.append((panels[:, :whole], source.swapaxes(1, 2)))
-        if pixels % PANEL:
-            rest = images[:, :, whole * PANEL :]
-            self._copies.append((panels[:, whole, :, : pixels % PANEL], rest))
+        """The input in panels."""
+        channels = len(self.input)
+        x = self._floats("image", channels, self.input.shape[1:])
+        image = self.input.reshape(channels, -1)
+        panels = x.buffer[:-PANEL].reshape(x.panels, channels, PANEL)
+        for panel, start in zip(panels, range(0, image.shape[1], PANEL)):
+            pixels = image[:, start : start + PANEL]
+            self._copies.append((panel[:, : pixels.shape[1]], pixels))
         return x
 
     def _real_conv(self, layer, x, target):
@@ -183,7 +116,7 @@ class Calls:
                     tiled(w.reshape(len(w), -1)),
                     layer.scale[group],
                     layer.shift[group],
-                    self.images * x.panels,
+                    x.panels,
                     part.buffer,
                     part.at,
                     part.pitch,
@@ -196,11 +129,9 @@ class Calls:
             kernels.spread_panels,
             x.buffer,
             x.at,
-            x.image,
             x.channels,
-            _runs(x.index(np.arange(inner.interior.size)), inner.interior, 1),
+            runs(x.index(np.arange(inner.interior.size)), inner.interior, 1),
             inner.plane,
-            self.images,
             planes,
         )
         self._window_conv(layer, planes, x.size, target)
@@ -211,18 +142,16 @@ class Calls:
         if min(rows[0], cols[0]) < 0 or rows[-1] >= x.size[0] or cols[-1] >= x.size[1]:
             return False
         source, step = x.index((rows[:, None] * x.size[1] + cols).ravel()), _step(layer.window)
-        starts = range(0, source.size, PANEL)
-        lanes = np.arange(PANEL)
-        runs = [_runs(source[i : i + PANEL], lanes[: source.size - i], step) for i in starts]
-        table = np.zeros((len(runs), max(map(len, runs)), 3), np.int64)
-        for row, panel in zip(table, runs):
+        starts, lanes = range(0, source.size, PANEL), np.arange(PANEL)
+        panels = [runs(source[i : i + PANEL], lanes[: source.size - i], step) for i in starts]
+        table = np.zeros((len(panels), max(map(len, panels)), 3), np.int64)
+        for row, panel in zip(table, panels):
             row[: len(panel)] = panel
         for first, group, w, part in _groups(layer, target):
             self._call(
                 kernels.pick_conv,
                 x.buffer,
                 x.at + first * PANEL,
-                x.image,
                 table,
                 step,
                 w.shape[1],
@@ -230,7 +159,6 @@ class Calls:
                 tiled(w.reshape(len(w), -1)),
                 layer.scale[group],
                 layer.shift[group],
-                self.images,
                 part.buffer,
                 part.at,
                 part.pitch,
@@ -254,10 +182,8 @@ class Calls:
             np.ascontiguousarray(w.reshape(-1, 16, w.shape[1]).swapaxes(1, 2)).reshape(-1),
             layer.scale,
             layer.shift,
-            self.images,
             target.buffer,
             target.at,
-            target.pitch,
             self._buffer("spare", 16, np.float32),
         )
 
@@ -275,7 +201,6 @@ class Calls:
                 tiled(w.reshape(len(w), -1)),
                 layer.scale[group],
                 layer.shift[group],
-                self.images,
                 part.buffer,
                 part.at,
                 part.pitch,
@@ -284,9 +209,9 @@ class Calls:
 
     def _planes(self, use, channels, size, margin):
         """Planes of floats with a margin of zeros, and their Sites."""
-        inner = _interior(size, margin)
+        inner = interior(size, margin)
         use = use, channels, size, margin
-        return self._buffer(use, self.images * channels * inner.plane, np.float32), inner
+        return self._buffer(use, channels * inner.plane, np.float32), inner
 
     def _copy(self, x, target, add):
         ones, zeros = np.ones(x.channels, np.float32), np.zeros(x.channels, np.float32)
@@ -300,7 +225,7 @@ class Calls:
             x.pitch,
             scale,
             shift,
-            self.images * x.panels,
+            x.panels,
             target.buffer,
             target.at,
             target.pitch,
@@ -316,7 +241,7 @@ class Calls:
             layer.scale,
             layer.shift,
             layer.slope,
-            self.images * x.panels,
+            x.panels,
             target.buffer,
             target.at,
             target.pitch,
@@ -328,7 +253,7 @@ class Calls:
             window, counted = Window((3, 3), (layer.stride,) * 2, (1, 1)), False
         else:
             window, counted = layer.window, layer.counted
-        site, inner = sites(x.size, window), _interior(x.size, window.padding)
+        site, inner = sites(x.size, window), interior(x.size, window.padding)
         divisors = valid_taps(x.size, window).astype(np.float32).ravel()
         divisors = np.pad(divisors, (0, PANEL), constant_values=1)
         if counted:
@@ -336,14 +261,14 @@ class Calls:
         nothing = -np.inf if layer.kind == "max" else 0
         use = "pool", nothing, x.size, window.padding
         plane = self._buffer(use, inner.plane + PANEL, np.float32, nothing)
-        spread = _runs(x.index(np.arange(inner.interior.size)), inner.interior, 1)
-        before = x.buffer, x.at, x.image, spread
+        spread = runs(x.index(np.arange(inner.interior.size)), inner.interior, 1)
+        before = x.buffer, x.at, spread
         if layer.kind == "mean":
-            after = layer.scale, layer.shift, self.images, target.buffer, target.at, target.pitch
+            after = layer.scale, layer.shift, target.buffer, target.at, target.pitch
             self._call(kernels.mean_pool, *before, site, divisors, *after, plane)
             return
         step, pixels = _step(window), np.arange(site.pixels)
-        outputs = _runs(site.base[: site.pixels], target.index(pixels), step)
+        outputs = runs(site.base[: site.pixels], target.index(pixels), step)
         first = np.cumsum(outputs[:, 2]) - outputs[:, 2]
         self._call(
             kernels.pool,
@@ -355,25 +280,22 @@ class Calls:
             divisors,
             layer.scale,
             layer.shift,
-            self.images,
             target.buffer,
             target.at,
-            target.image,
             add,
             plane,
         )
 
     def _head(self, model, x):
-        self.logits = np.empty((self.images, len(model.w)), np.float32)
+        self.logits = np.empty(len(model.w), np.float32)
         self._call(
             kernels.classify,
             x.buffer,
             x.size[0] * x.size[1],
             model.w,
             model.bias,
-            self.images,
             np.empty(x.channels),
-            self.logits.reshape(-1),
+            self.logits,
         )
 
     # 1-bit layers
@@ -388,7 +310,6 @@ class Calls:
             x.channels,
             bits.places,
             bits.plane,
-            self.images,
             bits.buffer,
             self._spare(),
         )
@@ -436,7 +357,6 @@ class Calls:
                 *self._halves(product, layer.w.shape[1]),
                 limits[None].astype(np.int32),
                 flips,
-                self.images,
                 out.buffer,
                 out.plane,
                 out.places,
@@ -456,7 +376,6 @@ class Calls:
                 _depthwise_words(layer.w),
                 _sliced(limits, site.taps.size),
                 flips,
-                self.images,
                 out.buffer,
                 out.plane,
                 out.places,
@@ -492,7 +411,6 @@ class Calls:
             *self._halves(product, channels),
             product.offsets,
             finish,
-            self.images,
             target.buffer,
             target.at,
             target.pitch,
@@ -512,20 +430,6 @@ def _groups(layer, target):
 def _step(window):
     """2 if neighbouring outputs read every second pixel, else 1; runs of others have one pixel."""
     return 2 if window.stride[1] == 2 else 1
-
-
-def _runs(source, target, step):
-    """Pixels (sources and targets, int64) as runs for `kernels.floats.copy_runs`: int64 (n, 3)."""
-    breaks = (np.diff(source) != step) | (np.diff(target) != 1)
-    ends = [*np.flatnonzero(breaks) + 1, source.size]
-    return np.array(
-        [
-            (source[i], target[i], min(16, end - i))
-            for start, end in zip([0, *ends], ends)
-            for i in range(start, end, 16)
-        ],
-        np.int64,
-    ).reshape(-1, 3)
 
 
 def _signs(w):

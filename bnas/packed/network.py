@@ -81,9 +81,9 @@ class PackedNetwork:
 
         def work(plan):
             for i in numbers:
-                plan.input[0] = images[i]
+                plan.input[:] = images[i]
                 plan.run()
-                logits[i] = plan.logits[0]
+                logits[i] = plan.logits
 
         plans = self._take_plans(max(1, min(numba.get_num_threads(), len(images))))
         try:
@@ -109,15 +109,20 @@ class PackedNetwork:
             InputError: as for a call.
         """
         images = self._checked(images)
-        plan = Plan(self.model, max(len(images), 1), self.shape)
-        plan.input[: len(images)] = images
-        found = {}
-        for number in range(1, len(plan.calls) + 1):
-            plan.run(range(number - 1, number))
-            for name, (calls, parts) in plan.bits.items():
-                if calls == number:
-                    channels = [bits.unpack(plan.images)[: len(images)] for bits in parts]
-                    found[name] = np.concatenate(channels, axis=1)
+        plan = Plan(self.model, self.shape)
+        found = {
+            name: np.empty(
+                (len(images), sum(bits.channels for bits in parts), *parts[0].size), bool
+            )
+            for name, (_, parts) in plan.bits.items()
+        }
+        for i, image in enumerate(images):
+            plan.input[:] = image
+            for number in range(len(plan.calls)):
+                for name, (calls, parts) in plan.bits.items():
+                    if calls == number:
+                        found[name][i] = np.concatenate([bits.unpack() for bits in parts])
+                plan.run(range(number, number + 1))
         return found
 
     def _checked(self, images):
@@ -139,5 +144,5 @@ class PackedNetwork:
             try:
                 plans.append(self._idle.pop())
             except IndexError:
-                plans.append(Plan(self.model, 1, self.shape))
+                plans.append(Plan(self.model, self.shape))
         return plans

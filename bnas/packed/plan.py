@@ -1,15 +1,16 @@
-"""The plan of a packed network for one batch size and image size: its buffers, and its kernel calls in order.
+"""The plan of a packed network for one size of images: its buffers, and its kernel calls in order.
 
-Everything that does not depend on the images is done when the plan is made: weights are laid out for the size
-of the images, and every result is assigned a buffer. A buffer is used again once its contents are no longer
-needed. Running a plan allocates nothing.
+A plan computes one image at a time. Everything that does not depend on its pixels is done when the plan is made:
+weights are laid out for its size, and every result is assigned a buffer. A buffer is used again once its contents
+are no longer needed. Running a plan allocates nothing.
 """
 
 from itertools import count
 
 import numpy as np
 
-from bnas.packed.calls import Calls, Floats
+from bnas.packed.calls import Calls
+from bnas.packed.images import Floats
 from bnas.packed.layers import (
     BitConv,
     PackedAffine,
@@ -26,18 +27,18 @@ from bnas.packed.layers import (
 
 
 class Plan(Calls):
-    """A packed network made ready for `images` images of `shape` (C, H, W).
+    """A packed network made ready for an image of `shape` (C, H, W).
 
     Attributes:
-        input: float32 (images, C, H, W); write the images here.
-        logits: float32 (images, classes); read the results here.
+        input: float32 (C, H, W); write the image here.
+        logits: float32 (classes,); read the results here.
         calls: the kernel calls that `run` makes, (kernel, arguments) in order.
         bits: {name of a 1-bit convolution: (number of calls after which its input is complete, list of the
             Bits that hold its channels)}.
     """
 
-    def __init__(self, model, images, shape):
-        super().__init__(images, shape)
+    def __init__(self, model, shape):
+        super().__init__(shape)
         self._model = model
         if isinstance(model, PackedSteps):
             self._head(model, self._steps(model.steps))
@@ -47,14 +48,14 @@ class Plan(Calls):
 
     def __reduce__(self):
         """A copy, by copy.deepcopy or pickle, is a new plan: a program holds addresses."""
-        return Plan, (self._model, self.images, self.input.shape[1:])
+        return Plan, (self._model, self.input.shape)
 
     # Cells
 
     def _cells(self, model):
         """The output of the last cell."""
         conv = model.stem[0][0]
-        size = conv.window.out_size(self.input.shape[2:])
+        size = conv.window.out_size(self.input.shape[1:])
         older = newer = self._floats("stem", conv.w.shape[0], size)
         self._stem(conv, newer)
         for i, cell in enumerate(model.cells):
@@ -152,7 +153,7 @@ class Plan(Calls):
         if isinstance(layer, BitConv):
             return self._bit_step(i, steps, made, slots)
         if isinstance(layer, RealConv):
-            size = made[sources[0]].size if sources[0] else self.input.shape[2:]
+            size = made[sources[0]].size if sources[0] else self.input.shape[1:]
             channels, size = layer.w.shape[0], layer.window.out_size(size)
         else:
             x = made[sources[0]]

@@ -3,8 +3,8 @@
 Between two 1-bit layers only the sign of a number is needed, so batch norm and sign together are a threshold
 on the count of differing bits: bit = (count < limit), inverted where the scale of a channel is negative.
 
-Packed images stand in planes of words with a margin of zeros, (images, words, plane), see `packing`; floats
-stand in panels, see `floats`. As there, kernels write into buffers that they are given, and run on one thread.
+A packed image stands in planes of words with a margin of zeros, (words, plane), see `packing`; floats stand in
+panels, see `floats`. As there, kernels write into buffers that they are given, and run on one thread.
 """
 
 import numpy as np
@@ -32,16 +32,15 @@ COUNTERS = 6  # bits of a count of taps: windows of up to 62 taps
 
 
 @jit(allocates=False)
-def pack_panels(x, x_at, x_pitch, channels, places, plane, images, planes, spare):
+def pack_panels(x, x_at, x_pitch, channels, places, plane, planes, spare):
     """Signs of floats in panels, as planes of bits; places: the index of each pixel in a plane."""
     words, panels = -(-channels // WORD), -(-places.size // PANEL)
-    for task in range(images * panels * words):
-        block, j = divmod(task, words)
-        image, number = divmod(block, panels)
-        target, first = (image * words + j) * plane, number * PANEL
+    for task in range(panels * words):
+        number, j = divmod(task, words)
+        target, first = j * plane, number * PANEL
         zero = broadcast(np.uint64(0))
         a, b, c, d = zero, zero, zero, zero
-        at = x_at + block * x_pitch + j * WORD * PANEL
+        at = x_at + number * x_pitch + j * WORD * PANEL
         for k in range(min(WORD, channels - j * WORD)):
             bit = np.uint64(k)
             a, b = a | sign_bits(x, at, bit), b | sign_bits(x, at + 8, bit)
@@ -61,12 +60,12 @@ def _scatter_four(words, planes, places, first, target, spare):
 
 
 @jit(forceinline=True)
-def _fill_halves(planes, at, site, first, where, halves, panel, narrow):
+def _fill_halves(planes, site, first, where, halves, panel, narrow):
     """What 32 output pixels from `first` on read, as int32 (H, 32) in `narrow`: the words' used halves.
 
     panel: scratch for the words, as uint64 and as int32; halves (H,): where in the latter each half begins.
     """
-    fill_panel(planes, at, site, first, where, panel[0])
+    fill_panel(planes, 0, site, first, where, panel[0])
     for h in range(halves.size):
         store(narrow, h * PANEL, load_even(panel[1], halves[h]))
         store(narrow, h * PANEL + 16, load_even(panel[1], halves[h] + 32))
@@ -119,7 +118,6 @@ def conv_to_bits(
     tiles,
     limits,
     flips,
-    images,
     out,
     out_plane,
     places,
@@ -132,15 +130,13 @@ def conv_to_bits(
     tiles int32 (Cout / 4 H 4,), limits int32 (1, classes, Cout); flips uint64 (words of out,); places: the
     index of each output pixel in a plane of `out`. halves, panel and narrow: see `_fill_halves`; spare is scratch.
     """
-    channels, panels = limits.shape[2], site.classes.shape[0]
-    stored, out_words, length = planes.size // images, flips.size, halves.size
-    for task in range(images * panels):
-        image, number = divmod(task, panels)
+    channels, length = limits.shape[2], halves.size
+    for number in range(site.classes.shape[0]):
         first = number * PANEL
-        _fill_halves(planes, image * stored, site, first, where, halves, panel, narrow)
+        _fill_halves(planes, site, first, where, halves, panel, narrow)
         here = load(site.border, first), load(site.border, first + 16)
         start, end = site.classes[number, 0], site.classes[number, 1]
-        for j in range(out_words):
+        for j in range(flips.size):
             flip = broadcast(flips[j])
             words = flip, flip, flip, flip
             for o in range(j * WORD, min((j + 1) * WORD, channels), ROWS):
@@ -149,8 +145,7 @@ def conv_to_bits(
                 words = _set_bits(words, r1, limits, o + 1, here, start, end)
                 words = _set_bits(words, r2, limits, o + 2, here, start, end)
                 words = _set_bits(words, r3, limits, o + 3, here, start, end)
-            target = (image * out_words + j) * out_plane
-            _scatter_four(words, out, places, first, target, spare)
+            _scatter_four(words, out, places, first, j * out_plane, spare)
 
 
 @jit(forceinline=True)
@@ -174,7 +169,6 @@ def conv_to_floats(
     tiles,
     offsets,
     affine,
-    images,
     y,
     y_at,
     y_pitch,
@@ -184,12 +178,10 @@ def conv_to_floats(
 ):
     """1-bit convolution, bits to floats: y = (beta dot) scale + shift; affine: (beta, scale, shift), else as
     `conv_to_bits`."""
-    length, channels, panels = halves.size, affine[0].size, site.classes.shape[0]
-    stored = planes.size // images
-    for task in range(images * panels):
-        image, number = divmod(task, panels)
-        first, at = number * PANEL, y_at + task * y_pitch
-        _fill_halves(planes, image * stored, site, first, where, halves, panel, narrow)
+    length, channels = halves.size, affine[0].size
+    for number in range(site.classes.shape[0]):
+        first, at = number * PANEL, y_at + number * y_pitch
+        _fill_halves(planes, site, first, where, halves, panel, narrow)
         here = load(site.border, first), load(site.border, first + 16)
         start, end = site.classes[number, 0], site.classes[number, 1]
         for o in range(0, channels, ROWS):
@@ -274,7 +266,6 @@ def depthwise_to_bits(
     weights,
     limits,
     flips,
-    images,
     out,
     out_plane,
     places,
@@ -289,15 +280,15 @@ def depthwise_to_bits(
     of the limits of 64 channels. Out bit = (count < limit) ^ flip.
     panel (T 8,) is scratch for 8 pixels that are no neighbours, eights (T,) where in it each tap begins.
     """
-    taps, words, vectors = site.taps.size, flips.size, -(-site.pixels // 8)
-    for task in range(images * words * vectors):
-        plane, number = divmod(task, vectors)
-        j, first = plane % words, number * 8
+    taps, vectors = site.taps.size, -(-site.pixels // 8)
+    for task in range(flips.size * vectors):
+        j, number = divmod(task, vectors)
+        at, first = j * site.plane, number * 8
         if site.steps[0, number] == 1:
-            x, at, offsets = planes, plane * site.plane + site.base[first], site.taps
+            x, at, offsets = planes, at + site.base[first], site.taps
         else:
+            _copy_eight(planes, at, site, first, panel)
             x, at, offsets = panel, 0, eights
-            _copy_eight(planes, plane * site.plane, site, first, panel)
         c0, c1, c2, c3, c4, c5 = _count_taps(x, at, offsets, weights, j * taps)
         start, end = ranges[number, 0], ranges[number, 1]
         below, here = broadcast(np.uint64(0)), load(border, first)
@@ -308,14 +299,13 @@ def depthwise_to_bits(
         if taps + 1 >= 16:  # else neither counts nor limits have more bits
             below = _compare(c4, limits, j, 4, here, start, end, below)
             below = _compare(c5, limits, j, 5, here, start, end, below)
-        words_out = below ^ broadcast(flips[j])
-        count = min(site.pixels - first, 8)
-        scatter(words_out, out, places, first, plane * out_plane, count, spare)
+        bits, count = below ^ broadcast(flips[j]), min(site.pixels - first, 8)
+        scatter(bits, out, places, first, j * out_plane, count, spare)
 
 
 @jit(forceinline=True)
 def _copy_eight(planes, at, site, first, panel):
-    """What 8 output pixels from `first` on read, tap after tap; the image begins at planes[at]."""
+    """What 8 output pixels from `first` on read, tap after tap; the plane begins at planes[at]."""
     step = site.steps[0, first // 8]
     for t in range(site.taps.size):
         if step == 2:

@@ -1,14 +1,14 @@
-"""Real-valued images in a packed network: convolution, pooling, sums and the classifier.
+"""A real-valued image in a packed network: convolution, pooling, sums and the classifier.
 
 The stem, the convolutions at the inputs of a cell, pooling and the sums in the nodes compute with float32.
 All kernels write into buffers that they are given and allocate nothing, and each runs on one thread: a packed
-network gives whole images to the threads.
+network gives each thread images of its own.
 
-Floats stand in panels of 32 pixels: (images, panels, channels, 32), flat, the last panel of an image filled
-up. A 1×1 convolution reads its panels as they lie there, and no two channels are a power of two apart, which
-would give them the same places in the cache. Of an argument x, `x_at` is the index at which the first panel
-begins and `x_pitch` the distance from one panel to the next, so that a part of the channels is the same
-buffer with another start. `add` is 1 to add to what the target holds, and 0 to replace it.
+Floats stand in panels of 32 pixels: (panels, channels, 32), flat, the last panel filled up. A 1×1 convolution
+reads its panels as they lie there, and no two channels are a power of two apart, which would give them the same
+places in the cache. Of an argument x, `x_at` is the index at which the first panel begins and `x_pitch` the
+distance from one panel to the next, so that a part of the channels is the same buffer with another start. `add`
+is 1 to add to what the target holds, and 0 to replace it.
 """
 
 import numpy as np
@@ -106,72 +106,45 @@ def pointwise(x, x_at, x_pitch, inputs, floor, tiles, scale, shift, panels, y, y
 
 
 @jit(allocates=False)
-def window_conv(planes, site, where, floor, tiles, scale, shift, images, y, y_at, y_pitch, panel):
-    """Convolution of planes with a margin, (images, channels, plane), to panels; else as `pointwise`."""
-    panels, stored = site.classes.shape[0], planes.size // images
-    for task in range(images * panels):
-        image, number = divmod(task, panels)
-        fill_panel(planes, image * stored, site, number * PANEL, where, panel)
-        target = y_at + task * y_pitch
+def window_conv(planes, site, where, floor, tiles, scale, shift, y, y_at, y_pitch, panel):
+    """Convolution of planes with a margin, (channels, plane), to panels; else as `pointwise`."""
+    for i in range(site.classes.shape[0]):
+        fill_panel(planes, 0, site, i * PANEL, where, panel)
+        target = y_at + i * y_pitch
         _multiply(panel, 0, where.size, floor, tiles, scale, shift, y, target)
 
 
 @jit(allocates=False)
-def pick_conv(
-    x,
-    x_at,
-    x_image,
-    runs,
-    step,
-    inputs,
-    floor,
-    tiles,
-    scale,
-    shift,
-    images,
-    y,
-    y_at,
-    y_pitch,
-    panel,
-):
+def pick_conv(x, x_at, runs, step, inputs, floor, tiles, scale, shift, y, y_at, y_pitch, panel):
     """1×1 convolution of every `step`-th pixel, of which no output sees the margin; else as `pointwise`.
 
     runs (panels, n, 3): for each panel of outputs the runs of its pixels, see `copy_runs`.
     """
-    panels = runs.shape[0]
-    for task in range(images * panels):
-        image, number = divmod(task, panels)
-        at = x_at + image * x_image
+    for i in range(runs.shape[0]):
         for c in range(inputs):
-            copy_runs(x, at + c * PANEL, runs[number], step, panel, c * PANEL)
-        target = y_at + task * y_pitch
-        _multiply(panel, 0, inputs, floor, tiles, scale, shift, y, target)
+            copy_runs(x, x_at + c * PANEL, runs[i], step, panel, c * PANEL)
+        _multiply(panel, 0, inputs, floor, tiles, scale, shift, y, y_at + i * y_pitch)
 
 
 @jit(allocates=False)
-def whole_conv(
-    x, x_at, x_pitch, inputs, pixels, floor, weights, scale, shift, images, y, y_at, y_pitch, sums
-):
+def whole_conv(x, x_at, x_pitch, inputs, pixels, floor, weights, scale, shift, y, y_at, sums):
     """A convolution whose window is the whole image, with one pixel of results, as Linear is; else as `pointwise`.
 
     weights (Cout / 16 K 16,), flat, K = inputs pixels: 16 output channels at a time, filled up; sums (16,) is
     scratch.
     """
-    outputs, panels = scale.size, -(-pixels // PANEL)
-    for image in range(images):
-        at = 0
-        for o in range(0, outputs, 16):
-            total = broadcast(np.float32(0))
-            for c in range(inputs):
-                for p in range(pixels):
-                    source = x_at + (image * panels + p // PANEL) * x_pitch + c * PANEL
-                    value = max(x[source + p % PANEL], floor)
-                    total = multiply_add(broadcast(value), load(weights, at), total)
-                    at += 16
-            store(sums, 0, total)
-            for i in range(min(16, outputs - o)):
-                target = y_at + image * y_pitch + (o + i) * PANEL
-                y[target] = sums[i] * scale[o + i] + shift[o + i]
+    at = 0
+    for o in range(0, scale.size, 16):
+        total = broadcast(np.float32(0))
+        for c in range(inputs):
+            for p in range(pixels):
+                source = x_at + p // PANEL * x_pitch + c * PANEL
+                value = max(x[source + p % PANEL], floor)
+                total = multiply_add(broadcast(value), load(weights, at), total)
+                at += 16
+        store(sums, 0, total)
+        for i in range(min(16, scale.size - o)):
+            y[y_at + (o + i) * PANEL] = sums[i] * scale[o + i] + shift[o + i]
 
 
 @jit(forceinline=True)
@@ -192,17 +165,15 @@ def copy_runs(x, at, runs, step, y, target):
 
 
 @jit(allocates=False)
-def spread_panels(x, x_at, x_image, channels, runs, plane, images, planes):
-    """Copy panels into planes with a margin, (images, channels, plane); runs: see `copy_runs`."""
-    for image in range(images):
-        for c in range(channels):
-            at = x_at + image * x_image + c * PANEL
-            copy_runs(x, at, runs, 1, planes, (image * channels + c) * plane)
+def spread_panels(x, x_at, channels, runs, plane, planes):
+    """Copy panels into planes with a margin, (channels, plane); runs: see `copy_runs`."""
+    for c in range(channels):
+        copy_runs(x, x_at + c * PANEL, runs, 1, planes, c * plane)
 
 
 @jit(allocates=False)
 def scale_panels(x, x_at, x_pitch, scale, shift, panels, y, y_at, y_pitch, add):
-    """y = scale x + shift of images in panels, or added to y, each step rounded by itself."""
+    """y = scale x + shift in panels, or added to y, each step rounded by itself."""
     for panel in range(panels):
         source, target = x_at + panel * x_pitch, y_at + panel * y_pitch
         for c in range(scale.size):
@@ -226,21 +197,17 @@ def affine(x, x_at, x_pitch, scale, shift, slope, panels, y, y_at, y_pitch):
 
 
 @jit(allocates=False)
-def mean_pool(
-    x, x_at, x_image, runs, site, divisors, scale, shift, images, y, y_at, y_pitch, plane
-):
+def mean_pool(x, x_at, runs, site, divisors, scale, shift, y, y_at, y_pitch, plane):
     """As `pool` for averages, but summed in float64: for windows as large as images."""
-    panels, taps = site.classes.shape[0], site.taps.size
-    for task in range(images * scale.size):
-        image, c = divmod(task, scale.size)
-        copy_runs(x, x_at + image * x_image + c * PANEL, runs, 1, plane, 0)
+    for c in range(scale.size):
+        copy_runs(x, x_at + c * PANEL, runs, 1, plane, 0)
         for p in range(site.pixels):
             total = 0.0
-            for t in range(taps):
+            for t in range(site.taps.size):
                 total += np.float64(plane[site.base[p] + site.taps[t]])
             mean = np.float32(total / np.float64(divisors[p]))
-            block = image * panels + p // PANEL
-            y[y_at + block * y_pitch + c * PANEL + p % PANEL] = mean * scale[c] + shift[c]
+            target = y_at + p // PANEL * y_pitch + c * PANEL + p % PANEL
+            y[target] = mean * scale[c] + shift[c]
 
 
 @jit(forceinline=True)
@@ -267,35 +234,16 @@ def _largest_tap(plane, at, step, taps):
 
 
 @jit(allocates=False)
-def pool(
-    x,
-    x_at,
-    x_image,
-    runs,
-    taps,
-    step,
-    outputs,
-    mean,
-    divisors,
-    scale,
-    shift,
-    images,
-    y,
-    y_at,
-    y_image,
-    add,
-    plane,
-):
+def pool(x, x_at, runs, taps, step, outputs, mean, divisors, scale, shift, y, y_at, add, plane):
     """Pooling, then scale and shift: the maximum of each window, or the mean if `mean` is 1.
 
     runs: how a channel of x is copied (see `copy_runs`) to `plane`, scratch whose margin changes no result
     (-inf or 0). outputs int64 (n, 4): runs of output pixels: the index in the plane of the window's first tap,
     the index in y, how many, and the first of their `divisors`, float32: how many pixels each mean has.
     """
-    for task in range(images * scale.size):
-        image, c = divmod(task, scale.size)
-        copy_runs(x, x_at + image * x_image + c * PANEL, runs, 1, plane, 0)
-        a, b, start = broadcast(scale[c]), broadcast(shift[c]), y_at + image * y_image + c * PANEL
+    for c in range(scale.size):
+        copy_runs(x, x_at + c * PANEL, runs, 1, plane, 0)
+        a, b, start = broadcast(scale[c]), broadcast(shift[c]), y_at + c * PANEL
         for i in range(outputs.shape[0]):
             at, target, count = outputs[i, 0], start + outputs[i, 1], outputs[i, 2]
             if mean:
@@ -309,23 +257,19 @@ def pool(
 
 
 @jit(allocates=False)
-def classify(x, pixels, weights, bias, images, means, logits):
-    """Linear classifier of the channels' means over the pixels: logits (images classes,).
+def classify(x, pixels, weights, bias, means, logits):
+    """Linear classifier of the channels' means over the pixels: logits (classes,).
 
-    weights (classes, channels); means (channels,) is scratch. Sums run in float64, in one order for every
-    image, so that a prediction does not depend on what else is in the batch.
+    weights (classes, channels); means (channels,) is scratch. Sums run in float64.
     """
     classes, channels = weights.shape
-    panels = -(-pixels // PANEL)
-    for image in range(images):
+    for c in range(channels):
+        total = 0.0
+        for p in range(pixels):
+            total += np.float64(x[(p // PANEL * channels + c) * PANEL + p % PANEL])
+        means[c] = total / pixels
+    for o in range(classes):
+        total = np.float64(bias[o])
         for c in range(channels):
-            total = 0.0
-            for p in range(pixels):
-                panel = image * panels + p // PANEL
-                total += np.float64(x[(panel * channels + c) * PANEL + p % PANEL])
-            means[c] = total / pixels
-        for o in range(classes):
-            total = np.float64(bias[o])
-            for c in range(channels):
-                total += means[c] * weights[o, c]
-            logits[image * classes + o] = total
+            total += means[c] * weights[o, c]
+        logits[o] = total

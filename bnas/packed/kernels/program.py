@@ -58,19 +58,19 @@ _TYPES["S"] = types.NamedTuple([_TYPES[c] for c in "iiIIJInJ"] + [_array(types.b
 # For each kernel, whose number is its place here, the types of its arguments.
 SIGNATURES = {
     pointwise: "FiiifFFFiFii",
-    pool: "FiiJIiJiFFFiFiiiF",
-    conv_to_floats: "WSIInNAiFiiiPn",
-    depthwise_to_bits: "WSWJWVWiWiIWIW",
-    conv_to_bits: "WSIInNWiWiIPnW",
-    pack_panels: "FiiiIiiWW",
+    pool: "FiJIiJiFFFFiiF",
+    conv_to_floats: "WSIInNAFiiiPn",
+    depthwise_to_bits: "WSWJWVWWiIWIW",
+    conv_to_bits: "WSIInNWWiIPnW",
+    pack_panels: "FiiiIiWW",
     scale_panels: "FiiFFiFiii",
-    pick_conv: "FiiKiifFFFiFiiF",
-    window_conv: "FSIfFFFiFiiF",
-    spread_panels: "FiiiJiiF",
+    pick_conv: "FiKiifFFFFiiF",
+    window_conv: "FSIfFFFFiiF",
+    spread_panels: "FiiJiF",
     affine: "FiiFFFiFii",
-    mean_pool: "FiiJSFFFiFiiF",
-    whole_conv: "FiiiifFFFiFiiF",
-    classify: "FiGFiDF",
+    mean_pool: "FiJSFFFFiiF",
+    whole_conv: "FiiiifFFFFiF",
+    classify: "FiGFDF",
 }
 NUMBERS = {kernel: number for number, kernel in enumerate(SIGNATURES)}
 
