@@ -18,7 +18,7 @@ from bnas.autodiff import Function, Tensor
 from bnas.data import load_dataset
 from bnas.errors import InputError
 from bnas.evaluation import predict
-from bnas.packed import PackedNetwork
+from bnas.packed import PackedNetwork, kernels
 from bnas.packed.plan import Plan
 from bnas.runs import load_checkpoint, save_checkpoint
 from bnas.space import BINARY, Network
@@ -154,6 +154,46 @@ def test_windows_as_large_as_the_image_may_lie_beside_it():
     assert_same(network.eval(), (2, 3, 3))
 
 
+def _before_a_sign(layer, channels):
+    """A real 1×1 convolution of 2 channels to 6, a layer that makes `channels` of them, a 1-bit convolution."""
+    generator = rng(2)
+    network = nn.Sequential(
+        nn.Conv2d(2, 6, 1, rng=generator),
+        layer,
+        nn.XnorConv2d(channels, 3, 1, rng=generator),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+    )
+    return network.eval()
+
+
+@pytest.mark.parametrize("size", [(8, 8), (7, 9), (5, 40)])
+@pytest.mark.parametrize("stride", [2, 3, (2, 1)])
+@pytest.mark.parametrize("groups", [1, 2])
+def test_strided_pointwise_convolutions(size, stride, groups):
+    layer = nn.Conv2d(6, 10, 1, stride, groups=groups, rng=rng(3))
+    assert_same(_before_a_sign(layer, 10), (2, *size))
+
+
+@pytest.mark.parametrize("size", [(8, 8), (7, 9), (5, 40)])
+@pytest.mark.parametrize("stride", [1, 2, 3, (1, 2)])
+@pytest.mark.parametrize("pool", [nn.MaxPool2d, nn.AvgPool2d])
+def test_poolings_before_a_sign(size, stride, pool):
+    assert_same(_before_a_sign(pool(3, stride, 1), 6), (2, *size))
+
+
+@pytest.mark.parametrize("kernel", [1, 2, 3, (2, 3)])
+def test_a_maximum_is_nan_wherever_nan_is_in_its_window(kernel):
+    """One pixel of each image is NaN, whose sign is -1; all others are positive."""
+    network = _before_a_sign(nn.MaxPool2d(kernel, 1), 6)
+    network[0].weight.data[:] = 1
+    x = np.ones((30, 2, 5, 6), np.float32)
+    x.reshape(30, 2, 30)[np.arange(30), :, np.arange(30)] = np.nan
+    (name, want), *_ = input_bits(network, x).items()
+    assert not want.all(axis=(1, 2, 3)).any()
+    np.testing.assert_array_equal(pack(network, (2, 5, 6)).activations(x)[name], want)
+
+
 def test_a_batch_norm_may_come_last():
     generator, norm = rng(), nn.BatchNorm2d(3)
     norm.running_var[:] = 9
@@ -264,6 +304,26 @@ def test_a_run_allocates_nothing():
         assert rtsys.get_allocation_stats().alloc == before
     finally:
         _nrt_python.memsys_disable_stats()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda x: x.astype(np.float64),
+        lambda x: x.reshape(2, -1),
+        lambda x: x[::2],
+        lambda x: np.zeros(257, np.uint8)[1:].view(np.float32),
+    ],
+)
+def test_a_program_takes_only_what_a_kernel_takes(wrong):
+    """A kernel reads at addresses: of anything else it would read nonsense."""
+    x, y, ones = (np.ones(64, np.float32) for _ in range(3))
+    arguments = [x, 0, 64, ones[:2], ones[:2], 1, y, 0, 64, 0]
+    kernels.instruction(kernels.scale_panels, arguments)
+    with pytest.raises(TypeError, match="for a kernel that takes array"):
+        kernels.instruction(kernels.scale_panels, [wrong(x), *arguments[1:]])
+    with pytest.raises(ValueError):
+        kernels.instruction(kernels.scale_panels, arguments[:-1])
 
 
 # ----------------------------------------------------------------------------------- refusals
