@@ -1,5 +1,7 @@
 """Networks that users write with bnas.nn, packed: the same bits and predictions, or a named refusal."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from helpers import packed_twin
@@ -177,9 +179,13 @@ def test_strided_pointwise_convolutions(size, stride, groups):
 
 @pytest.mark.parametrize("size", [(8, 8), (7, 9), (5, 40)])
 @pytest.mark.parametrize("stride", [1, 2, 3, (1, 2)])
-@pytest.mark.parametrize("pool", [nn.MaxPool2d, nn.AvgPool2d])
+@pytest.mark.parametrize(
+    "pool", [nn.MaxPool2d, nn.AvgPool2d, partial(nn.AvgPool2d, count_include_pad=False)]
+)
 def test_poolings_before_a_sign(size, stride, pool):
-    assert_same(_before_a_sign(pool(3, stride, 1), 6), (2, *size))
+    norm = nn.BatchNorm2d(6)
+    norm.bias.data[:] = normal(4, 6)
+    assert_same(_before_a_sign(nn.Sequential(pool(3, stride, 1), norm), 6), (2, *size))
 
 
 @pytest.mark.parametrize("kernel", [1, 2, 3, (2, 3)])
