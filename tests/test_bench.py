@@ -64,6 +64,19 @@ class Clock:
         return work
 
 
+def test_a_race_may_wait_before_each_measurement(monkeypatch):
+    clock, slept = Clock(), []
+
+    def sleep(seconds):
+        slept.append(seconds)
+        clock.now += seconds
+
+    monkeypatch.setattr("time.sleep", sleep)
+    timings = race({n: clock.contender(n, 1.0) for n in "ab"}, repeats=3, clock=clock, settle=7)
+    assert slept == [7] * 6
+    assert timings["a"].seconds == timings["b"].seconds == 1.0
+
+
 def test_a_race_alternates_and_rotates():
     clock = Clock()
     timings = race({n: clock.contender(n, 1.0) for n in "abc"}, repeats=5, clock=clock)
@@ -668,7 +681,7 @@ def no_race(monkeypatch):
     seen = []
     monkeypatch.setattr(steps, "makers", lambda *scale: {"bnas 2t": lambda: scale})
 
-    def fake(contenders, repeats, threads_of):
+    def fake(contenders, repeats, threads_of, settle):
         (step,) = contenders.values()
         network, scale, count, _ = step
         seen.append((network, scale, count, repeats))

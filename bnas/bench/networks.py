@@ -11,6 +11,7 @@ import numpy as np
 from bnas import nn
 from bnas.autodiff import no_grad
 from bnas.bench.races import ours, row, table
+from bnas.bench.timing import SETTLE
 from bnas.packed import PackedNetwork
 from bnas.space import BINARY, PUBLISHED, REAL, Network, parse_genotype
 
@@ -60,7 +61,8 @@ def network(threads, torch, quick):
                 if torch:
                     contenders |= _torch(real, images)
                 label = f"{name}, {channels} channels, batch {batch}"
-                rows.append(row(label, contenders, threads, quick))
+                settle = SETTLE if threads > 1 else 0
+                rows.append(row(label, contenders, threads, quick, settle=settle))
     note = (
         "8 cells, 3x32x32, random weights. 'found' comes from a search on the digits. 'unpacked' is our own "
         "training graph of the same 1-bit network. The twins compute real convolutions of the same shapes: "

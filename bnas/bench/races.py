@@ -10,17 +10,17 @@ def ours(threads):
     return f"bnas {threads}t"
 
 
-def row(name, contenders, threads, quick, work=None, alone=None, repeats=REPEATS):
+def row(name, contenders, threads, quick, work=None, alone=None, repeats=REPEATS, settle=0):
     """A race in which everybody has so many threads; `alone`, if given, is ours once more, on one.
 
-    repeats: measurements of each contender, where quick does not ask for fewer.
+    repeats: measurements of each contender, where quick does not ask for fewer. settle: see `race`.
     """
     threads_of = dict.fromkeys(contenders, threads)
     if alone is not None and threads > 1:
         contenders = {**contenders, ours(1): alone}
         threads_of[ours(1)] = 1
     repeats = min(repeats, QUICK_REPEATS) if quick else repeats
-    timings = race(contenders, repeats, threads_of=threads_of)
+    timings = race(contenders, repeats, threads_of=threads_of, settle=settle)
     figures = {label: timing._asdict() for label, timing in timings.items()}
     return {"name": name, "figures": figures, "work": work}
 

@@ -13,6 +13,7 @@ import numpy as np
 from bnas.errors import InputError
 from bnas.kernels.threads import limited
 
+SETTLE = 0.05  # seconds: threads of ONNX Runtime go on spinning for 40 milliseconds after a call
 LONG = 2.0  # seconds of a call that is too dear to be made only to warm up
 
 
@@ -25,7 +26,7 @@ class Timing(NamedTuple):
     repeats: int
 
 
-def race(contenders, repeats=7, least=0.005, threads_of=None, clock=time.perf_counter):
+def race(contenders, repeats=7, least=0.005, threads_of=None, clock=time.perf_counter, settle=0):
     """Time all contenders, one measurement of each in every repetition.
 
     Everybody is warmed up first (compiled, caches filled: what is measured is the steady state).
@@ -40,6 +41,7 @@ def race(contenders, repeats=7, least=0.005, threads_of=None, clock=time.perf_co
         threads_of: {label: number of threads}, set by `threads` off the clock; the others run on
             what is set when race is called.
         clock: returns the time in seconds.
+        settle: seconds to wait before each measurement, so that no thread of another still spins.
 
     Returns:
         {label: Timing}, in the order of `contenders`.
@@ -68,6 +70,7 @@ def race(contenders, repeats=7, least=0.005, threads_of=None, clock=time.perf_co
             if len(samples[label]) > repetition:
                 continue
             with setting(label):
+                time.sleep(settle)
                 elapsed = _measure(contenders[label], calls[label], clock)
             samples[label].append(elapsed / calls[label])
     return {label: _summary(values) for label, values in samples.items()}
