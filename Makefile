@@ -2,6 +2,7 @@
 PYTHON ?= python3
 RUN ?= runs/demo
 TESTS := .venv/bin/python -m pytest -n 2 --dist worksteal
+TRIAL := .venv/trial
 PIP := .venv/bin/python -m pip --quiet --disable-pip-version-check
 
 .PHONY: help demo table strategies tutorials lab test test-quick lint clean
@@ -80,6 +81,11 @@ lint: .venv/.installed-lint
 	@echo "Installing bnas into .venv (once; a few minutes on a slow line) ..."
 	@$(PYTHON) -m venv .venv
 	@$(PIP) install -e .
+	@echo "Compiling what a search, a training and a packed network need (once; half a minute) ..."
+	@{ .venv/bin/bnas search $(TRIAL) --quick --limit 128 && \
+	    .venv/bin/bnas train $(TRIAL) --quick --limit 128 && .venv/bin/bnas export $(TRIAL); \
+	    } > .venv/compile.log 2>&1 || { cat .venv/compile.log; exit 1; }
+	@rm -r $(TRIAL)
 	@touch $@
 
 .venv/.installed-tutorials: .venv/.installed

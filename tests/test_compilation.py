@@ -273,6 +273,36 @@ def test_an_entry_in_the_place_of_another_is_not_run(small):
     assert run(small, BOTH) == [2, 0]
 
 
+PARTS = """
+import gc, json, os
+from pathlib import Path
+from bnas.kernels.jit import jit
+
+@jit
+def double(x):
+    return x + x
+
+@jit
+def quadruple(x):
+    return double(double(x))
+
+def kept():
+    return len(list(Path(os.environ["NUMBA_CACHE_DIR"]).rglob("*.nbc")))
+
+results = [quadruple(2), kept(), len(double.signatures)]
+results += [double(2), kept(), len(double.signatures)]
+results += [quadruple(0.5), double(0.5), gc.isenabled()]
+gc.disable()
+print(json.dumps([*results, double(2j).imag, gc.isenabled()]))
+"""
+
+
+def test_what_a_kernel_calls_is_compiled_into_it_and_on_its_own_only_if_python_calls_it(tmp_path):
+    (tmp_path / "parts.py").write_text(PARTS)
+    first = [8, 1, 0], [4, 2, 1], [2.0, 1.0, True], [4.0, False]
+    assert run(tmp_path, "import parts") == [x for part in first for x in part]
+
+
 def test_two_processes_with_different_sources_share_a_folder(package, small):
     run(small, DOUBLE, package)
     older = start(small, BOTH_IN_TIME, package, stdin=PIPE)
