@@ -82,6 +82,7 @@ lint: .venv/.installed-lint
 	@$(PYTHON) -m venv .venv
 	@$(PIP) install -e .
 	@echo "Compiling what a search, a training and a packed network need (once; half a minute) ..."
+	@rm -rf $(TRIAL)
 	@{ .venv/bin/bnas search $(TRIAL) --quick --limit 128 && \
 	    .venv/bin/bnas train $(TRIAL) --quick --limit 128 && .venv/bin/bnas export $(TRIAL); \
 	    } > .venv/compile.log 2>&1 || { cat .venv/compile.log; exit 1; }

@@ -29,7 +29,7 @@ from bnas.bench import (
 )
 from bnas.bench.costs import growth_figure
 from bnas.bench.memory import peak_of_call
-from bnas.bench.report import ratio_figure
+from bnas.bench.report import ratio_figure, ratios
 from bnas.config import BENCH_SCALES
 from bnas.errors import InputError
 
@@ -693,6 +693,34 @@ def no_race(monkeypatch):
     monkeypatch.setattr(races, "race", fake)
     monkeypatch.setattr(steps, "peak_of_call", lambda make, count: 2**20)
     return seen
+
+
+def test_jax_races_in_a_process_of_its_own_that_ends_and_its_compilation_is_only_told(monkeypatch):
+    closed = []
+
+    class Step:
+        def __init__(self, network, scale, threads):
+            self.network, self.compilation = network, {"Parent": 150.4, "Child": 240.0}[network]
+
+        def close(self):
+            closed.append(self.network)
+
+    def fake(contenders, repeats, threads_of):
+        assert not closed or closed == ["Parent"]
+        seconds = {"bnas 2t": 1.0, "jax": 3.0}
+        return {
+            name: SimpleNamespace(_asdict=lambda n=name: figure(seconds[n])) for name in contenders
+        }
+
+    monkeypatch.setattr(races, "race", fake)
+    monkeypatch.setattr(steps, "JaxStep", Step)
+    monkeypatch.setattr(steps, "our_step", lambda network, scale: None)
+    made = steps.step_table("digits", 2, False, True, jax=True)
+    assert [list(row["figures"]) for row in made["rows"]] == [["bnas 2t", "jax"]] * 2
+    assert made["peers"][-1] == "jax" and made["better"] == "fastest peer"
+    assert "JAX compiled for 150 and 240 seconds" in made["note"]
+    assert closed == ["Parent", "Child"]
+    assert [r.value for r in ratios(made, made["better"])] == [3.0, 3.0]
 
 
 def test_the_race_of_a_scale_has_its_repeats_unless_told_otherwise(no_race):

@@ -332,6 +332,7 @@ HEAVY = {
     "tqdm",
     "threadpoolctl",
     "torch",
+    "jax",
 }
 
 
@@ -345,7 +346,10 @@ HEAVY = {
         ("from bnas.cli import main; main(['search', '--threads', '0'])", set()),
         ("import bnas.data", {"numpy"}),
         ("import bnas.nn, bnas.optim", {"numpy", "numba"}),
-        ("import bnas.commands", HEAVY - {"matplotlib", "torch", "scipy.stats", "scipy.linalg"}),
+        (
+            "import bnas.commands",
+            HEAVY - {"matplotlib", "torch", "jax", "scipy.stats", "scipy.linalg"},
+        ),
     ],
 )
 def test_what_starts_first_imports_no_more_than_it_needs(code, allowed):
@@ -368,7 +372,9 @@ import numpy as np
 import bnas
 with install_recorder("numba:compile") as imports:
     for module in pkgutil.walk_packages(bnas.__path__, "bnas."):
-        if not module.name.endswith(("__main__", ".torch_reference", ".torch_network")):
+        if not module.name.endswith(
+            ("__main__", ".torch_reference", ".torch_network", ".jax_reference")
+        ):
             importlib.import_module(module.name)
 with install_recorder("numba:compile") as call:
     bnas.kernels.pack_bits(np.ones((1, 1, 1, 1), np.float32))

@@ -11,32 +11,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from helpers.jobs import DIGITS
+from helpers.references import TAUS, TINY, assert_close, batch_of, our_step, search_of
 
 from bnas import nn
-from bnas.config import SearchConfig
 from bnas.errors import InputError
 from bnas.search.dcp import Search
-from bnas.search.tangent import tangent_direction
 
 torch = pytest.importorskip("torch")
 from bnas.bench import torch_reference  # noqa: E402
 
 pytestmark = pytest.mark.slow
 
-# Small, with every part of a step large enough to be seen: D, clipping, backtracking.
-TINY = SearchConfig(
-    limit=96,
-    channels=4,
-    layers=3,
-    nodes=2,
-    batch_size=8,
-    lam=1.0,
-    clip=0.2,
-    eta=0.1,
-    psi_lr=5e4,
-    weight_decay=0.01,
-    alpha_weight_decay=0.1,
-)
 TOLERANCE = {np.float64: 1e-8, np.float32: 1e-4}
 # In float32 a ReLU whose input is a rounding error may be open on one side only. That changes one
 # of many terms of a weight's gradient (seen: 4e-3 of it), so weights get room and one step.
@@ -44,41 +29,6 @@ STATE_TOLERANCE = {np.float64: 1e-8, np.float32: 1e-2}
 STEPS = {np.float64: 3, np.float32: 1}
 TIE = {np.float64: 1e-12, np.float32: 1e-5}  # above the rounding errors of a batch norm
 FORMATS = {"NCHW": torch.contiguous_format, "channels_last": torch.channels_last}
-
-
-def batch_of(dtype, seed, size=TINY.batch_size):
-    rng = np.random.default_rng(seed)
-    shape = (size, *DIGITS.image_shape)
-    return rng.standard_normal(shape).astype(dtype), rng.integers(0, 10, size)
-
-
-TAUS = 3.0, 6.0  # the first tells skip from pooling, the second the convolutions apart
-
-
-def search_of(dtype, **settings):
-    """A search before its first Child phase."""
-    search = Search(replace(TINY, **settings), DIGITS)
-    for network in (search.parent, search.child):
-        network.astype(dtype)
-    search.t = tangent_direction(search.parent, [batch_of(dtype, 99)])
-    search.inherit()
-    return search
-
-
-def our_step(phase, train_batch, validation_batch):
-    """One step of a phase, as Phase.run_epoch takes it; its figures and its gradient for α."""
-    seen, step = {}, phase.decoupled.step
-
-    def watched(gradient):
-        seen["alpha_gradient"] = gradient
-        step(gradient)
-
-    phase.decoupled.step = watched
-    phase.supernet.train()
-    figures = phase.alpha_step(*validation_batch)
-    figures |= phase.weight_step(*train_batch)
-    phase.decoupled.step = step
-    return figures | seen
 
 
 def ties_to_zero(network, dtype):
@@ -95,13 +45,6 @@ def ties_to_zero(network, dtype):
     for name, module in network.named_modules():
         if name.endswith("second.depthwise"):
             module.forward = patched(module.forward)
-
-
-def assert_close(theirs, ours, tolerance, name):
-    """Close relative to the largest entry of ours."""
-    ours = np.asarray(ours)
-    limit = tolerance * max(np.abs(ours).max(), 1e-12)
-    np.testing.assert_allclose(np.asarray(theirs), ours, rtol=0, atol=limit, err_msg=name)
 
 
 def assert_same_steps(phase, their_step, their_supernet, dtype):
@@ -152,6 +95,13 @@ def test_the_child_takes_the_same_steps(dtype, memory_format, settings):
     ties_to_zero(reference.child.supernet, dtype)
     phase = search.train_child(1)
     assert_same_steps(phase, reference.child_step, reference.child.supernet, dtype)
+
+
+def test_without_an_eta_it_is_the_product_of_the_learning_rates():
+    search = search_of(np.float64, eta=None, eta_factor=20.0, tau=TAUS[1])
+    reference = torch_reference.TorchSearch(search)
+    phase = search.train_parent(1)
+    assert_same_steps(phase, reference.parent_step, reference.parent.supernet, np.float64)
 
 
 def read_by_1bit_convolutions(monkeypatch, layer_class):

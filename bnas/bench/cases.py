@@ -23,7 +23,7 @@ def run_all(
         keep: called with the results so far after every table but those of growth, which come last.
     """
     results = {"machine": machine_record(), "peak": {}, "tables": [], "memory": [], "growth": []}
-    torch = importlib.util.find_spec("torch") is not None
+    torch, jax = (importlib.util.find_spec(peer) is not None for peer in ("torch", "jax"))
     most = numba.get_num_threads()
     everything = sorted({1, most})
     scales = scales[:1] if quick else scales
@@ -49,7 +49,7 @@ def run_all(
             add("tables", make(threads, torch, quick))
         for name in scales if "steps" in only else ():
             tell(f"A step of the search, {name} scale. {on}")
-            add("tables", steps.step_table(name, threads, torch, quick, repeats))
+            add("tables", steps.step_table(name, threads, torch, quick, repeats, jax))
     if "memory" in only:
         tell("Peak memory of a step of the search ...")
         add("memory", steps.memory_table(scales, most, torch, quick))

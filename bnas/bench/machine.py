@@ -12,7 +12,16 @@ import numpy as np
 
 from bnas import __version__
 
-PACKAGES = ("numpy", "numba", "llvmlite", "scipy", "threadpoolctl", "torch", "onnxruntime")
+PACKAGES = (
+    "numpy",
+    "numba",
+    "llvmlite",
+    "scipy",
+    "threadpoolctl",
+    "torch",
+    "onnxruntime",
+    "jax",
+)
 # Instruction sets that 1-bit kernels or their peers can use, in LLVM's spelling.
 FEATURES = (
     "popcnt",

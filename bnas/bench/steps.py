@@ -4,7 +4,10 @@ Time and peak memory of it at three scales, of random images: what is in them do
 """
 
 import gc
+import os
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from multiprocessing import get_context
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +23,7 @@ CLASSES = 10
 NETWORKS = ("Parent", "Child")
 FORMATS = {"torch f32": "contiguous_format", "torch f32 last": "channels_last"}  # NCHW, and NHWC
 BETTER = "better torch"
+JAX, FASTEST = "jax", "fastest peer"
 
 
 class Scale(NamedTuple):
@@ -77,6 +81,44 @@ def torch_step(network, scale, memory_format):
     return lambda: step(train, validation)
 
 
+class JaxStep:
+    """The same step in JAX, in a process of its own on `threads` cores: as many threads XLA starts.
+
+    Attributes:
+        compilation: seconds that XLA took.
+    """
+
+    def __init__(self, network, scale, threads):
+        self._process = ProcessPoolExecutor(1, get_context("spawn"))
+        self.compilation = self._process.submit(_begin_jax, network, scale, threads).result()
+
+    def __call__(self):
+        self._process.submit(_step_in_jax).result()
+
+    def close(self):
+        self._process.shutdown()
+
+
+_jax = {}  # in the process of a JaxStep: its step
+
+
+def _begin_jax(network, scale, threads):
+    if hasattr(os, "sched_setaffinity"):  # Linux only; elsewhere XLA takes all cores
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+    from bnas.bench.jax_reference import JaxSearch
+
+    search, train, validation = _search(scale)
+    peer = JaxSearch(search)
+    step = peer.parent_step if network == "Parent" else peer.child_step
+    _jax["step"] = partial(step, train, validation)
+    _jax["step"]()
+    return peer.compilation
+
+
+def _step_in_jax():
+    _jax["step"]()
+
+
 def makers(network, scale, threads, torch):
     """{label: function without arguments that makes the step of that contender}."""
     found = {ours(threads): partial(our_step, network, scale)}
@@ -106,10 +148,11 @@ def _search(scale):
     return Search(config, dataset), *batches
 
 
-def race_steps(name, network, scale, threads, torch, quick):
-    """The row of a race between all contenders on one network."""
+def race_steps(name, network, scale, threads, torch, quick, others=None):
+    """The row of a race between all contenders on one network; others: more of them, {label: step}."""
     gc.collect()  # the networks of the race before are gone before the next are made
     contenders = {label: make() for label, make in makers(network, scale, threads, torch).items()}
+    contenders |= others or {}
     return row(name, contenders, threads, quick, repeats=scale.repeats)
 
 
@@ -121,17 +164,36 @@ def peaks(network, scale, threads, torch):
     return {label: peak_of_call(make, threads) for label, make in contenders}
 
 
-def step_table(name, threads, torch, quick, repeats=None):
+def step_table(name, threads, torch, quick, repeats=None, jax=False):
     """The race of a scale; repeats: in place of the scale's own."""
     scale = scale_named(name, quick)
     scale = scale._replace(repeats=repeats or scale.repeats)
-    rows = [race_steps(network, network, scale, threads, torch, quick) for network in NETWORKS]
+    rows, compilations = [], []
+    for network in NETWORKS:
+        others = {JAX: JaxStep(network, scale, threads)} if jax else {}
+        try:
+            rows.append(race_steps(network, network, scale, threads, torch, quick, others))
+        finally:
+            for step in others.values():
+                compilations.append(f"{step.compilation:.0f}")
+                step.close()
     note = (
         f"{scale}, random images. The Child's step has tangent propagation and the Parent's "
-        f"forward in it. '{BETTER}' is the faster of the two formats."
+        "forward in it. "
     )
-    made = table(f"Search step, {name} scale", note, threads, rows, list(FORMATS), None)
-    return made | {"better": BETTER}
+    if not compilations:
+        note += f"'{BETTER}' is the faster of the two formats."
+        return table(_title(name), note, threads, rows, list(FORMATS), None) | {"better": BETTER}
+    note += (
+        f"'{FASTEST}' is the fastest of the peers. JAX compiled for {' and '.join(compilations)} "
+        "seconds before, which are not counted."
+    )
+    made = table(_title(name), note, threads, rows, [*FORMATS, JAX], None)
+    return made | {"better": FASTEST}
+
+
+def _title(name):
+    return f"Search step, {name} scale"
 
 
 def memory_table(names, threads, torch, quick):

@@ -283,6 +283,8 @@ class TorchLearner:
 
     def __init__(self, supernet, config):
         self.supernet, self.config = supernet.train(), config
+        rates = config.eta_factor * config.lr * config.alpha_lr
+        self.eta = rates if config.eta is None else config.eta
         alpha = supernet.alpha
         self.weights = [p for p in supernet.parameters() if p is not alpha]
         self.optimiser = torch.optim.SGD(
@@ -298,7 +300,7 @@ class TorchLearner:
     @torch.no_grad()
     def step_alpha(self, gradient):
         """A step of Adam, then backtracking (Eqs. 4.50-4.53)."""
-        alpha, eta = self.supernet.alpha, self.config.eta
+        alpha, eta = self.supernet.alpha, self.eta
         slope = eta * (gradient * self.before * self.mask).sum(dim=-1)
         self.psi = (self.psi - self.config.psi_lr * slope).abs()
         self.before = alpha.detach().clone()
