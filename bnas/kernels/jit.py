@@ -117,7 +117,7 @@ def _remove_others(folder):
                 shutil.rmtree(other, ignore_errors=True)
 
 
-class _Part(JITCodeLibrary):
+class _PartLibrary(JITCodeLibrary):
     """LLVM's code of a part, as it comes from Numba."""
 
     def _optimize_functions(self, module):
@@ -133,7 +133,7 @@ class _Part(JITCodeLibrary):
 class _PartCompiler(Compiler):
     def _compile_core(self):
         context = self.state.targetctx  # a copy, for this compilation alone
-        self.state.library = _Part(context.codegen(), self.state.func_id.func_qualname)
+        self.state.library = _PartLibrary(context.codegen(), self.state.func_id.func_qualname)
         # Finished with all that it calls, it is a name to be called by: there is no machine code.
         context.get_executable = lambda library, *_: library.finalize() or object()
         return super()._compile_core()
