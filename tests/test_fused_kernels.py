@@ -13,16 +13,15 @@ from bnas.fused import kernels, reference
 from bnas.fused.kernels.lanes import lanes_of
 from bnas.kernels.windows import Window
 
-few = settings(max_examples=12, deadline=None)
 assert_lane_twins = partial(assert_twins, modules=(kernels, reference))
 
 
 @st.composite
-def images_in_lanes(draw):
-    """(x (blocks, C, H, W, L), batch): any size, the last block full or not."""
+def images_in_lanes(draw, largest=9):
+    """(x (blocks, C, H, W, L), batch): any size up to `largest`, the last block full or not."""
     dtype, batch = draw(dtypes), draw(st.integers(1, 20))
     channels = draw(st.integers(1, 6))
-    size = draw(st.integers(1, 9)), draw(st.integers(1, 9))
+    size = draw(st.integers(1, largest)), draw(st.integers(1, largest))
     x = normal(draw(seeds), batch, channels, *size, dtype=dtype)
     return reference.to_lanes(x), batch
 
@@ -166,9 +165,9 @@ def unit_windows(draw):
     )
 
 
-@few
+@settings(max_examples=24, deadline=None)
 @given(
-    images_in_lanes(),
+    st.one_of(images_in_lanes(), images_in_lanes(largest=40)),  # in one stripe, and in several
     unit_windows(),
     st.integers(1, 9),
     seeds,

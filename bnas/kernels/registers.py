@@ -1,11 +1,12 @@
-"""Steps of sliding windows whose vectors stay in registers: a vector that is loaded serves several products.
+"""Tuples of vectors, which unlike arrays stay in registers: a vector that is loaded serves several products.
 
 Neighbouring outputs of a window read mostly the same pixels. A loop over taps loads each of them again for
-every tap, and then waits for loads, not for multiplications. Here a few outputs and one row of taps are one
-step, unrolled when it is compiled, in which every pixel is loaded once. Sums are accumulated in the order of
-the plain loop, so the results have the same bits.
+every tap, and then waits for loads, not for multiplications. With `slide` and `slide_sums` a few outputs and
+one row of taps are one step, unrolled when it is compiled, in which every pixel is loaded once. The others are
+the steps of a product of matrices, for any number of vectors. Sums are accumulated in the order of the plain
+loop, so the results have the same bits.
 
-`vectors` says what a vector is. Tuples of them, unlike arrays, are kept in registers.
+`vectors` says what a vector is.
 """
 
 from llvmlite import ir
@@ -99,3 +100,96 @@ def slide_sums(typingctx, planes, at, gradient, first, totals, outputs, dilation
 
     arguments = planes, types.intp, gradient, types.intp, totals, outputs, dilation
     return totals(*arguments), codegen
+
+
+@intrinsic
+def load_all(typingctx, array, at, distance, like):
+    """As many vectors as the tuple `like` has, array[at + k distance]."""
+    vector = like[0]
+
+    def codegen(context, builder, sig, args):
+        array, at, distance, like = args
+        load = _loader(context, builder, sig.args[0], array, at, distance, vector)
+        return _pack(builder, like, [load(k) for k in range(len(sig.args[3]))])
+
+    return like(array, types.intp, types.intp, like), codegen
+
+
+@intrinsic
+def store_all(typingctx, array, at, distance, vectors):
+    """array[at + k distance] = vectors[k]."""
+    vector = vectors[0]
+
+    def codegen(context, builder, sig, args):
+        array, at, distance, _ = args
+        for k, value in enumerate(_unpack(builder, args[3])):
+            index = builder.add(at, builder.mul(distance, ir.Constant(distance.type, k)))
+            address = pointer(context, builder, sig.args[0], array, index, vector)
+            builder.store(value, address, align=vector.lane.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, types.intp, vectors), codegen
+
+
+@intrinsic
+def add_multiples(typingctx, x, vectors, totals):
+    """totals[k] + x vectors[k], a tuple as `totals` is."""
+
+    def codegen(context, builder, sig, args):
+        x, vectors, totals = args[0], *(_unpack(builder, part) for part in args[1:])
+        sums = [_fused(builder, sig.args[0], x, y, z) for y, z in zip(vectors, totals)]
+        return _pack(builder, args[2], sums)
+
+    return totals(x, vectors, totals), codegen
+
+
+@intrinsic
+def add_weighted(typingctx, x, weights, at, distance, totals):
+    """totals[k] + x weights[at + k distance], a tuple as `totals` is."""
+    one = Vector(weights.dtype, 1)
+
+    def codegen(context, builder, sig, args):
+        x, weights, at, distance, totals = args
+        sums = []
+        for k, total in enumerate(_unpack(builder, totals)):
+            index = builder.add(at, builder.mul(distance, ir.Constant(distance.type, k)))
+            address = pointer(context, builder, sig.args[1], weights, index, one)
+            number = builder.load(builder.bitcast(address, x.type.element.as_pointer()))
+            w = spread(builder, number, x.type)
+            sums.append(_fused(builder, sig.args[0], x, w, total))
+        return _pack(builder, totals, sums)
+
+    return totals(x, weights, types.intp, types.intp, totals), codegen
+
+
+@intrinsic
+def multiply_all(typingctx, vectors, factors, at):
+    """vectors[k] factors[at + k], a tuple as `vectors` is."""
+    one = Vector(factors.dtype, 1)
+
+    def codegen(context, builder, sig, args):
+        vectors, factors, at = args
+        products = []
+        for k, x in enumerate(_unpack(builder, vectors)):
+            index = builder.add(at, ir.Constant(at.type, k))
+            address = pointer(context, builder, sig.args[1], factors, index, one)
+            number = builder.load(builder.bitcast(address, x.type.element.as_pointer()))
+            products.append(builder.fmul(x, spread(builder, number, x.type)))
+        return _pack(builder, vectors, products)
+
+    return vectors(vectors, factors, types.intp), codegen
+
+
+@intrinsic
+def add_moments(typingctx, vectors, centres, totals, squares):
+    """(totals + d, squares + d²) for d = vectors - centres, all tuples of as many vectors."""
+
+    def codegen(context, builder, sig, args):
+        vectors, centres, sums, spreads = (_unpack(builder, part) for part in args)
+        away = [builder.fsub(x, middle) for x, middle in zip(vectors, centres)]
+        sums = [builder.fadd(total, d) for total, d in zip(sums, away)]
+        spreads = [_fused(builder, sig.args[0][0], d, d, s) for d, s in zip(away, spreads)]
+        parts = _pack(builder, args[2], sums), _pack(builder, args[3], spreads)
+        return context.make_tuple(builder, sig.return_type, parts)
+
+    return types.Tuple((totals, squares))(vectors, centres, totals, squares), codegen

@@ -7,7 +7,7 @@ it do everything else. Both add up in the same order.
 
 from bnas.kernels.jit import jit
 from bnas.kernels.registers import slide, slide_sums
-from bnas.kernels.vectors import broadcast, element, lane_sum, load, multiply_add, store
+from bnas.kernels.vectors import broadcast, element, load, multiply_add, store
 
 
 @jit(forceinline=True)
@@ -40,7 +40,7 @@ def _store_all(out, at, distance, vectors):
         store(out, at + p * distance, vectors[p])
 
 
-@jit(allocates=False)
+@jit(forceinline=True)
 def _slide_row(planes, origin, table, row, weights, first, out, target):
     """A row of `correlate` without stride: every |dilation|-th output together, in the order of the taps."""
     lanes = 64 // planes.itemsize
@@ -67,13 +67,17 @@ def _slide_row(planes, origin, table, row, weights, first, out, target):
 
 
 @jit(allocates=False)
-def correlate(planes, origin, table, weights, first_weight, out, target):
-    """out = Σ_t w_t (what tap t sees), one plane; neighbouring outputs share a weight's load."""
+def correlate(planes, origin, table, rows, weights, first_weight, out, target):
+    """out[target...] = Σ_t w_t (what tap t sees), the rows (first, end) of the table of one plane.
+
+    Neighbouring outputs share a weight's load.
+    """
     lanes = 64 // planes.itemsize
     zero = broadcast(planes.dtype.type(0))
     step, stride = table.read_step * lanes, table.write_step * lanes
-    for row in range(table.first.size):
-        to, here = target + table.first[row] * lanes, origin
+    above = table.first[rows[0]] if rows[0] < rows[1] else 0
+    for row in range(rows[0], rows[1]):
+        to, here = target + (table.first[row] - above) * lanes, origin
         if table.columns > 0:
             _slide_row(planes, origin, table, row, weights, first_weight, out, to)
             continue
@@ -116,8 +120,8 @@ def _add_all(totals, at, sums):
         store(totals, at + t * lanes, load(totals, at + t * lanes) + sums[t])
 
 
-@jit(allocates=False)
-def _three_rows(planes, origin, dense, dy, table, t, count, totals, zeros):
+@jit(forceinline=True)
+def _three_rows(planes, origin, dense, dy, table, t, count, totals, target, zeros):
     """Three rows of taps, from tap t of a row of outputs on, which share the loads of the gradient."""
     lanes, columns, dilation = 64 // planes.itemsize, len(zeros), table.dilation
     first, second, third = zeros, zeros, zeros
@@ -133,13 +137,13 @@ def _three_rows(planes, origin, dense, dy, table, t, count, totals, zeros):
         first = _one_gradient(planes, at0 + i, dense, dy + i, dilation, first)
         second = _one_gradient(planes, at1 + i, dense, dy + i, dilation, second)
         third = _one_gradient(planes, at2 + i, dense, dy + i, dilation, third)
-    _add_all(totals, element(table.tap, t) * lanes, first)
-    _add_all(totals, element(table.tap, t + columns) * lanes, second)
-    _add_all(totals, element(table.tap, t + 2 * columns) * lanes, third)
+    _add_all(totals, target + element(table.tap, t) * lanes, first)
+    _add_all(totals, target + element(table.tap, t + columns) * lanes, second)
+    _add_all(totals, target + element(table.tap, t + 2 * columns) * lanes, third)
 
 
-@jit(allocates=False)
-def _four_taps(planes, origin, dense, dy, table, t, end, count, totals):
+@jit(forceinline=True)
+def _four_taps(planes, origin, dense, dy, table, t, end, count, totals, target):
     """Up to four taps from tap t of a row of outputs on, wherever they read."""
     lanes = 64 // planes.itemsize
     zero = broadcast(planes.dtype.type(0))
@@ -157,32 +161,28 @@ def _four_taps(planes, origin, dense, dy, table, t, end, count, totals):
         d = multiply_add(g, load(planes, at3 + j * step), d)
     found = (a, b, c, d)
     for k in range(min(4, end - t)):
-        _add_all(totals, element(table.tap, t + k) * lanes, (found[k],))
+        _add_all(totals, target + element(table.tap, t + k) * lanes, (found[k],))
 
 
 @jit(allocates=False)
-def tap_sums(planes, origin, dense, first, pitch, table, totals, sums, target):
-    """sums[target + t] += Σ (output gradient) · (what tap t sees), one plane; see `correlate`.
+def tap_sums(planes, origin, dense, first, pitch, table, rows, totals, target):
+    """totals[target + t lanes] += Σ (output gradient) · (what tap t sees), in vectors; see `correlate`.
 
-    dense[first...]: the gradient, `pitch` pixels from row to row; forward table are one for each row.
-    totals: scratch, a vector for each tap.
+    dense[first...]: the gradient of the rows (first, end) of the forward's table, `pitch` pixels from one to
+    the next.
     """
     lanes = 64 // planes.itemsize
     zero = broadcast(planes.dtype.type(0))
     three, five = (zero, zero, zero), (zero, zero, zero, zero, zero)
-    for i in range(0, totals.size, lanes):
-        store(totals, i, zero)
-    for row in range(table.first.size):
+    for row in range(rows[0], rows[1]):
         t, end, count = table.starts[row], table.starts[row + 1], table.count[row]
-        dy = first + row * pitch * lanes
+        dy = first + (row - rows[0]) * pitch * lanes
         while table.columns == 3 and t + 9 <= end:
-            _three_rows(planes, origin, dense, dy, table, t, count, totals, three)
+            _three_rows(planes, origin, dense, dy, table, t, count, totals, target, three)
             t += 9
         while table.columns == 5 and t + 15 <= end:
-            _three_rows(planes, origin, dense, dy, table, t, count, totals, five)
+            _three_rows(planes, origin, dense, dy, table, t, count, totals, target, five)
             t += 15
         while t < end:
-            _four_taps(planes, origin, dense, dy, table, t, end, count, totals)
+            _four_taps(planes, origin, dense, dy, table, t, end, count, totals, target)
             t += 4
-    for i in range(totals.size // lanes):
-        sums[target + i] += lane_sum(load(totals, i * lanes))

@@ -20,7 +20,6 @@ from bnas.kernels.threads import run_tasks
 from bnas.kernels.vectors import broadcast, load, multiply_add, store, widen
 
 VECTOR = 64  # bytes
-UNSCALED = np.bool_(False)  # a literal False would be a type, and compiled for, of its own
 CHUNK = 64  # pixels whose sum in float32 is as exact as they are; more are added in float64
 COST = 2  # of an element that is read or written, in the multiply-adds that `run_tasks` counts
 
@@ -251,23 +250,20 @@ def scale_lanes(dy, factor):
 
 
 @jit(forceinline=True)  # LLVM finds it too long, and a call costs as much as a small plane
-def plane_moments(z, start, pixels, scale, scaled, sums, squares, at):
-    """Σ z and Σ (z - mean)² of a plane in float64, lane by lane; then z is multiplied by the scale, if `scaled`.
+def _plane_moments(z, start, pixels, sums, squares, at):
+    """Σ z and Σ (z - mean)² of a plane in float64, lane by lane.
 
     One pass: deviations from the first pixel instead of the mean cost at most a factor of `pixels` in
     rounding, however far from zero the data lie. Sums of integers stay exact.
     """
     lanes = 64 // z.itemsize
-    first, by = widen(load(z, start)), broadcast(scale)
+    first = widen(load(z, start))
     total = widen(broadcast(z.dtype.type(0)))
     square = total
     for i in range(start, start + pixels * lanes, lanes):
-        value = load(z, i)
-        deviation = widen(value) - first
+        deviation = widen(load(z, i)) - first
         total = total + deviation
         square = multiply_add(deviation, deviation, square)
-        if scaled:
-            store(z, i, value * by)
     count = widen(broadcast(z.dtype.type(pixels)))
     store(sums, at, multiply_add(first, count, total))
     store(squares, at, square - total * total / count)
@@ -279,7 +275,7 @@ def _moments(x, sums, squares, first, end):
     flat, out, spread = x.reshape(-1), sums.reshape(-1), squares.reshape(-1)
     for plane in range(first, end):
         at = plane * lanes
-        plane_moments(flat, at * pixels, pixels, x.dtype.type(1), UNSCALED, out, spread, at)
+        _plane_moments(flat, at * pixels, pixels, out, spread, at)
 
 
 def moments(x):

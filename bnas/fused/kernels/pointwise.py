@@ -1,85 +1,238 @@
 """Pointwise convolution of planes in lanes: a product of matrices, whose entries are vectors and numbers."""
 
 from bnas.kernels.jit import jit
-from bnas.kernels.vectors import broadcast, element, lane_sum, load, multiply_add, store
+from bnas.kernels.registers import (
+    add_moments,
+    add_multiples,
+    add_weighted,
+    load_all,
+    multiply_all,
+    store_all,
+)
+from bnas.kernels.vectors import broadcast, load, multiply_add, store, widen
 
-# Pixels over which a gradient sums in registers: 4 planes of that fit the cache.
-CHUNK = 64
+TOGETHER = 4  # outputs that share the loads of a pixel, and pairs of planes in `pointwise_sums`
 
 
-@jit(allocates=False)
-def pointwise(
-    x, plane, weights, row, column, inputs, outputs, rows, columns, y, start, pitch, pixels
-):
-    """y[o] = Σ_c weights[o row + c column] x[c] for every pixel.
-
-    x: `inputs` dense planes, `plane` apart. y: from `start` on, `outputs` planes of `pixels`, `pitch`
-    from row to row. Four outputs share a pixel's load, and two pixels a weight's; an odd last one is computed
-    twice.
-    """
-    lanes = 64 // x.itemsize
+@jit(forceinline=True)
+def _zeros(x):
+    """TOGETHER zero vectors, and one."""
     zero = broadcast(x.dtype.type(0))
+    return (zero, zero, zero, zero), (zero,)
+
+
+@jit(forceinline=True)
+def _pixel(x, at, plane, inputs, weights, v, row, column, zeros):
+    """The outputs of the pixel at `at` whose weights begin at v, as many as there are zeros."""
+    totals = zeros
+    for k in range(inputs):
+        totals = add_weighted(load(x, at + k * plane), weights, v + k * column, row, totals)
+    return totals
+
+
+@jit(forceinline=True)
+def _two_pixels(x, first, second, plane, inputs, weights, v, row, column, zeros):
+    """The same for two pixels, which share the loads of weights."""
+    here, there = zeros, zeros
+    for k in range(inputs):
+        u = v + k * column
+        here = add_weighted(load(x, first + k * plane), weights, u, row, here)
+        there = add_weighted(load(x, second + k * plane), weights, u, row, there)
+    return here, there
+
+
+@jit(forceinline=True)
+def _rows(x, plane, inputs, weights, v, row, column, shape, y, start, pitch, distance, zeros):
+    """`pointwise` for as many outputs as there are zeros."""
+    lanes, (rows, columns) = 64 // x.itemsize, shape
     for h in range(rows):
-        for w in range(0, columns, 2):
-            other = min(w + 1, columns - 1)
-            at0, at1 = (h * columns + w) * lanes, (h * columns + other) * lanes
-            to0, to1 = start + (h * pitch + w) * lanes, start + (h * pitch + other) * lanes
-            for o in range(0, outputs - 3, 4):
-                a0, b0, c0, d0 = zero, zero, zero, zero
-                a1, b1, c1, d1 = zero, zero, zero, zero
-                v = o * row
-                for k in range(inputs):
-                    first, second = load(x, at0 + k * plane), load(x, at1 + k * plane)
-                    u = v + k * column
-                    weight = broadcast(element(weights, u))
-                    a0, a1 = multiply_add(first, weight, a0), multiply_add(second, weight, a1)
-                    weight = broadcast(element(weights, u + row))
-                    b0, b1 = multiply_add(first, weight, b0), multiply_add(second, weight, b1)
-                    weight = broadcast(element(weights, u + 2 * row))
-                    c0, c1 = multiply_add(first, weight, c0), multiply_add(second, weight, c1)
-                    weight = broadcast(element(weights, u + 3 * row))
-                    d0, d1 = multiply_add(first, weight, d0), multiply_add(second, weight, d1)
-                place0, place1 = to0 + o * pixels, to1 + o * pixels
-                store(y, place0, a0)
-                store(y, place0 + pixels, b0)
-                store(y, place0 + 2 * pixels, c0)
-                store(y, place0 + 3 * pixels, d0)
-                store(y, place1, a1)
-                store(y, place1 + pixels, b1)
-                store(y, place1 + 2 * pixels, c1)
-                store(y, place1 + 3 * pixels, d1)
-            for o in range(outputs // 4 * 4, outputs):
-                a0, a1 = zero, zero
-                for k in range(inputs):
-                    weight = broadcast(element(weights, o * row + k * column))
-                    a0 = multiply_add(load(x, at0 + k * plane), weight, a0)
-                    a1 = multiply_add(load(x, at1 + k * plane), weight, a1)
-                store(y, to0 + o * pixels, a0)
-                store(y, to1 + o * pixels, a1)
+        at, to = h * columns * lanes, start + h * pitch * lanes
+        for w in range(0, columns - 1, 2):
+            i = at + w * lanes
+            here, there = _two_pixels(
+                x, i, i + lanes, plane, inputs, weights, v, row, column, zeros
+            )
+            store_all(y, to + w * lanes, distance, here)
+            store_all(y, to + (w + 1) * lanes, distance, there)
+        if columns % 2:
+            i = (columns - 1) * lanes
+            here = _pixel(x, at + i, plane, inputs, weights, v, row, column, zeros)
+            store_all(y, to + i, distance, here)
 
 
 @jit(allocates=False)
-def pointwise_sums(dy, x, plane, outputs, inputs, pixels, sums, target, row):
-    """sums[target + o row + c] += Σ dy[o] x[c], two by two; an odd last one is computed twice."""
+def pointwise(x, plane, inputs, weights, row, column, outputs, shape, y, start, pitch, distance):
+    """y[o] = Σ_c weights[o row + c column] x[c] for every pixel of the shape (rows, columns).
+
+    x: `inputs` dense planes, `plane` apart. y: from `start` on, planes `distance` apart, `pitch` pixels from
+    row to row.
+    """
+    several, one = _zeros(x)
+    for o in range(0, outputs - 3, TOGETHER):
+        to = start + o * distance
+        _rows(
+            x, plane, inputs, weights, o * row, row, column, shape, y, to, pitch, distance, several
+        )
+    for o in range(outputs // TOGETHER * TOGETHER, outputs):
+        to = start + o * distance
+        _rows(x, plane, inputs, weights, o * row, row, column, shape, y, to, pitch, distance, one)
+
+
+@jit(forceinline=True)
+def _add(totals, at, lanes, sums):
+    before = load_all(totals, at, lanes, sums)
+    for k in range(len(sums)):
+        store(totals, at + k * lanes, before[k] + sums[k])
+
+
+@jit(forceinline=True)
+def _with_moments(
+    x,
+    plane,
+    inputs,
+    weights,
+    scale,
+    o,
+    pixels,
+    y,
+    start,
+    distance,
+    centres,
+    sums,
+    squares,
+    at,
+    zeros,
+):
+    """`pointwise_with_moments` for as many outputs from o on as there are zeros."""
+    lanes, total, square, v = 64 // x.itemsize, zeros, zeros, o * inputs
+    middle = load_all(centres, o * lanes, lanes, zeros)
+    for w in range(0, pixels, 2):
+        i = w * lanes
+        if w + 1 < pixels:
+            here, there = _two_pixels(x, i, i + lanes, plane, inputs, weights, v, inputs, 1, zeros)
+            total, square = add_moments(there, middle, total, square)
+            if scale.size:
+                there = multiply_all(there, scale, o)
+            store_all(y, start + o * distance + i + lanes, distance, there)
+        else:
+            here = _pixel(x, i, plane, inputs, weights, v, inputs, 1, zeros)
+        total, square = add_moments(here, middle, total, square)
+        if scale.size:
+            here = multiply_all(here, scale, o)
+        store_all(y, start + o * distance + i, distance, here)
+    for k in range(len(zeros)):
+        _add(sums, at + (o + k) * lanes, lanes, (widen(total[k]),))
+        _add(squares, at + (o + k) * lanes, lanes, (widen(square[k]),))
+
+
+@jit(allocates=False)
+def pointwise_with_moments(
+    x,
+    plane,
+    inputs,
+    weights,
+    scale,
+    outputs,
+    pixels,
+    y,
+    start,
+    distance,
+    centres,
+    sums,
+    squares,
+    at,
+):
+    """y[o] = scale[o] z[o], z[o] = Σ_c weights[o, c] x[c], for so many pixels, and the moments of z.
+
+    sums, squares [at + o lanes] (float64) += Σ d and Σ d² for d = z[o] - centres[o], vectors one after another.
+    x, y, distance: as of `pointwise`. scale: empty for ones. The sums of one call are in the dtype of x.
+    """
+    several, one = _zeros(x)
+    for o in range(0, outputs - 3, TOGETHER):
+        _with_moments(
+            x,
+            plane,
+            inputs,
+            weights,
+            scale,
+            o,
+            pixels,
+            y,
+            start,
+            distance,
+            centres,
+            sums,
+            squares,
+            at,
+            several,
+        )
+    for o in range(outputs // TOGETHER * TOGETHER, outputs):
+        _with_moments(
+            x,
+            plane,
+            inputs,
+            weights,
+            scale,
+            o,
+            pixels,
+            y,
+            start,
+            distance,
+            centres,
+            sums,
+            squares,
+            at,
+            one,
+        )
+
+
+@jit(allocates=False)
+def centre_on_first(x, plane, inputs, weights, outputs, centres, sums, squares, at):
+    """Begin the moments of a plane: the centres are the z of its first pixel, and all sums zero."""
     lanes = 64 // x.itemsize
-    zero = broadcast(x.dtype.type(0))
-    for begin in range(0, pixels, CHUNK):
-        first, end = begin * lanes, min(begin + CHUNK, pixels) * lanes
-        for o in range(0, outputs, 2):
-            other = min(o + 1, outputs - 1)
-            for c in range(0, inputs, 2):
-                last = min(c + 1, inputs - 1)
-                p, q, r, s = zero, zero, zero, zero
-                for i in range(first, end, lanes):
-                    g, h = load(dy, o * plane + i), load(dy, other * plane + i)
-                    a, b = load(x, c * plane + i), load(x, last * plane + i)
-                    p, q = multiply_add(g, a, p), multiply_add(g, b, q)
-                    r, s = multiply_add(h, a, r), multiply_add(h, b, s)
-                to = target + o * row + c
-                sums[to] += lane_sum(p)
-                if last > c:
-                    sums[to + 1] += lane_sum(q)
-                if other > o:
-                    sums[to + row] += lane_sum(r)
-                    if last > c:
-                        sums[to + row + 1] += lane_sum(s)
+    _, (zero,) = _zeros(x)
+    for o in range(outputs):
+        z = _pixel(x, 0, plane, inputs, weights, o * inputs, inputs, 1, (zero,))
+        store_all(centres, o * lanes, lanes, z)
+        store(sums, at + o * lanes, widen(zero))
+        store(squares, at + o * lanes, widen(zero))
+
+
+@jit(allocates=False)
+def about_the_mean(pixels, outputs, centres, sums, squares, at):
+    """End them: from sums of deviations from the centres to Σ z and Σ (z - mean)²."""
+    lanes = 64 // centres.itemsize
+    count = widen(broadcast(centres.dtype.type(pixels)))
+    for o in range(outputs):
+        place = at + o * lanes
+        (total,) = load_all(sums, place, lanes, (count,))
+        (square,) = load_all(squares, place, lanes, (count,))
+        store(sums, place, multiply_add(widen(load(centres, o * lanes)), count, total))
+        store(squares, place, square - total * total / count)
+
+
+@jit(allocates=False)
+def pointwise_sums(dy, x, plane, outputs, inputs, pixels, totals):
+    """totals[o inputs + c] += Σ dy[o] x[c] over the pixels, in vectors, for all pairs of planes."""
+    lanes = 64 // x.itemsize
+    zeros, (zero,) = _zeros(x)
+    end, whole_outputs, whole_inputs = pixels * lanes, outputs // 4 * 4, inputs // 4 * 4
+    for o in range(0, whole_outputs, TOGETHER):
+        for c in range(0, whole_inputs, TOGETHER):
+            p, q, r, s = zeros, zeros, zeros, zeros
+            for i in range(0, end, lanes):
+                a, b, d, e = load_all(dy, o * plane + i, plane, zeros)
+                several = load_all(x, c * plane + i, plane, zeros)
+                p, q = add_multiples(a, several, p), add_multiples(b, several, q)
+                r, s = add_multiples(d, several, r), add_multiples(e, several, s)
+            to = o * inputs + c
+            _add(totals, to * lanes, lanes, p)
+            _add(totals, (to + inputs) * lanes, lanes, q)
+            _add(totals, (to + 2 * inputs) * lanes, lanes, r)
+            _add(totals, (to + 3 * inputs) * lanes, lanes, s)
+    for o in range(outputs):
+        for c in range(whole_inputs if o < whole_outputs else 0, inputs):
+            total = zero
+            for i in range(0, end, lanes):
+                total = multiply_add(load(dy, o * plane + i), load(x, c * plane + i), total)
+            _add(totals, (o * inputs + c) * lanes, lanes, (total,))

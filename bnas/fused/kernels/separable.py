@@ -18,8 +18,15 @@ from typing import NamedTuple
 import numpy as np
 
 from bnas.fused.kernels.depthwise import correlate, tap_sums
-from bnas.fused.kernels.lanes import plane_moments, split
-from bnas.fused.kernels.pointwise import pointwise, pointwise_sums
+from bnas.fused.kernels.lanes import split
+from bnas.fused.kernels.pointwise import (
+    about_the_mean,
+    centre_on_first,
+    pointwise,
+    pointwise_sums,
+    pointwise_with_moments,
+)
+from bnas.fused.kernels.stripes import clear, move_up, stripes
 from bnas.fused.kernels.tables import reading_table, returning_table
 from bnas.kernels.buffers import empty
 from bnas.kernels.jit import jit
@@ -28,6 +35,7 @@ from bnas.kernels.threads import run_tasks
 from bnas.kernels.vectors import (
     broadcast,
     clamp,
+    lane_sum,
     load,
     multiply_add,
     select_greater,
@@ -35,7 +43,6 @@ from bnas.kernels.vectors import (
 )
 from bnas.kernels.windows import fitted
 
-GROUP = 4  # channels that go through a backward together
 # A literal 0 or 1 would be a type, and compiled for, of its own.
 START, NEXT = np.int64(0), np.int64(1)
 
@@ -102,9 +109,17 @@ def binary_unit(depthwise, pointwise, binary_weights=True):
 
 @lru_cache(maxsize=256)
 def _tables(size, window):
-    """(size of the output, reading table, returning table) of a Window over images of `size`."""
+    """(size of the output, (reading table, returning table, Stripes)) of a Window over images of `size`."""
     window = fitted(window, (1, 1, *size), "a fused unit")
-    return window.out_size(size), reading_table(size, window), returning_table(size, window)
+    out_size = window.out_size(size)
+    tables = reading_table(size, window), returning_table(size, window)
+    return out_size, (*tables, stripes(size, out_size, *tables))
+
+
+@jit(forceinline=True)
+def _odd(rows, pitch):
+    """Pixels of a scratch plane: planes of a power of two would all lie in the same few lines of a cache."""
+    return rows * pitch | 1
 
 
 @jit(forceinline=True)
@@ -120,21 +135,23 @@ def _affine(norm, c):
 
 
 @jit(allocates=False)
-def _activate(x, at, norm, c, binary, table, planes, target):
-    """The activated plane x[at...], with margins (left as they are), to planes[target...]."""
+def _activate(x, at, rows, norm, c, binary, table, planes, target):
+    """The activated rows (first, end) of the plane x[at...] to the plane planes[target...], inside its margins."""
     lanes = 64 // x.itemsize
     zero, one = broadcast(x.dtype.type(0)), broadcast(x.dtype.type(1))
     middle, factor, offset = _affine(norm, c)
-    for row in range(table.height):
-        to = target + (row * table.pitch + table.left) * lanes
+    for row in range(rows[0], rows[1]):
+        source, to = (
+            at + row * table.width * lanes,
+            target + (row * table.pitch + table.left) * lanes,
+        )
         for i in range(0, table.width * lanes, lanes):
-            value = multiply_add(load(x, at + i) - middle, factor, offset)
+            value = multiply_add(load(x, source + i) - middle, factor, offset)
             if binary:
                 value = select_greater(value, zero, one, zero - one)
             else:
                 value = clamp(value, x.dtype.type(0))
             store(planes, to + i, value)
-        at += table.width * lanes
 
 
 @jit(allocates=False)
@@ -146,58 +163,62 @@ def _signs(d, at, pixels, scale, out):
         store(out, i, select_greater(load(d, i) * by, zero, one, zero - one))
 
 
-@jit(allocates=False)
-def _clear(array):
-    for i in range(array.size):
-        array[i] = 0
-
-
 @jit
-def _forward_blocks(x, norm, unit, table, z, sums, squares, first, end):
-    _, outputs, _, _, lanes = z.shape
-    source, out, channels = x.reshape(-1), z.reshape(-1), norm[0].size
-    totals, spreads = sums.reshape(-1), squares.reshape(-1)
-    taps = unit.depthwise.size // channels
-    image, pixels = table.height * table.width * lanes, table.outputs
-    plane = (pixels | 1) * lanes
-    padded, dense = np.empty(table.plane * lanes, x.dtype), np.empty(channels * plane, x.dtype)
-    _clear(padded)  # for its margins, which nobody writes
+def _forward_blocks(x, norm, unit, tables, z, sums, squares, first, end):
+    table, _, stripes = tables
+    _, outputs, _, width, lanes = z.shape
+    x, out, sums, squares = x.reshape(-1), z.reshape(-1), sums.reshape(-1), squares.reshape(-1)
+    channels, image, pixels = norm[0].size, table.height * table.width, table.outputs
+    taps, row = unit.depthwise.size // channels, table.pitch * lanes
+    plane, padded_plane = (
+        _odd(stripes.output_rows, width) * lanes,
+        _odd(stripes.input_rows, table.pitch) * lanes,
+    )
+    dense, padded = np.empty(channels * plane, x.dtype), np.empty(channels * padded_plane, x.dtype)
+    centres = np.empty(outputs * lanes, x.dtype)
+    clear(padded)  # for the columns left and right, which nobody writes
     for block in range(first, end):
-        for c in range(channels):
-            at = (block * channels + c) * image
-            _activate(source, at, norm, c, unit.binary, table, padded, START)
-            correlate(padded, START, table, unit.depthwise, c * taps, dense, c * plane)
-            if unit.inner.size:
-                _signs(dense, c * plane, pixels, unit.inner[c], dense)
-        start = block * outputs * pixels * lanes
-        pointwise(
-            dense,
-            plane,
-            unit.pointwise,
-            channels,
-            NEXT,
-            channels,
-            outputs,
-            NEXT,
-            pixels,
-            out,
-            start,
-            pixels,
-            pixels * lanes,
-        )
-        for o in range(outputs):
-            at = (block * outputs + o) * lanes
-            by = unit.scale[o] if unit.scale.size else x.dtype.type(1)
-            plane_moments(
+        above, active, at = START, START, block * outputs * lanes
+        for s in range(stripes.top.size):
+            rows, since, until = (
+                (stripes.top[s], stripes.end[s]),
+                stripes.since[s],
+                stripes.until[s],
+            )
+            together = (rows[1] - rows[0]) * width
+            move_up(padded, padded_plane, table.pitch, above, since, active)
+            fresh = max(active, since), until
+            for c in range(channels):
+                source, into = (
+                    (block * channels + c) * image * lanes,
+                    c * padded_plane - since * row,
+                )
+                _activate(x, source, fresh, norm, c, unit.binary, table, padded, into)
+                correlate(padded, into, table, rows, unit.depthwise, c * taps, dense, c * plane)
+                if unit.inner.size:
+                    _signs(dense, c * plane, together, unit.inner[c], dense)
+            above, active = since, until
+            if s == 0:
+                centre_on_first(
+                    dense, plane, channels, unit.pointwise, outputs, centres, sums, squares, at
+                )
+            pointwise_with_moments(
+                dense,
+                plane,
+                channels,
+                unit.pointwise,
+                unit.scale,
+                outputs,
+                together,
                 out,
-                start + o * pixels * lanes,
-                pixels,
-                by,
-                unit.scale.size > 0,
-                totals,
-                spreads,
+                at * pixels + rows[0] * width * lanes,
+                pixels * lanes,
+                centres,
+                sums,
+                squares,
                 at,
             )
+        about_the_mean(pixels, outputs, centres, sums, squares, at)
 
 
 def separable(x, norm, unit, window):
@@ -208,7 +229,7 @@ def separable(x, norm, unit, window):
     Cout, L): the `moments` of z before the last β.
     """
     blocks, channels, height, width, lanes = x.shape
-    out_size, table, _ = _tables((height, width), window)
+    out_size, tables = _tables((height, width), window)
     outputs, taps = unit.pointwise.size // channels, unit.depthwise.size // channels
     z = empty((blocks, outputs, *out_size, lanes), x.dtype)
     sums, squares = np.empty((2, blocks, outputs, lanes))
@@ -219,7 +240,7 @@ def separable(x, norm, unit, window):
         ready(x),
         norm,
         unit,
-        table,
+        tables,
         z,
         sums,
         squares,
@@ -285,108 +306,128 @@ def _through_activation(x, at, pixels, norm, c, slope, dy, dx, add):
 
 @jit
 def _backward_blocks(
-    gradient, x, norm, unit, forward, backward, slope, dx, add, ddepthwise, dpointwise, first, end
+    gradient, x, norm, unit, tables, slope, dx, add, ddepthwise, dpointwise, first, end
 ):
     (dy, z), (a, e, f), z_mean, z_inverse = gradient
+    forward, backward, stripes = tables
     dy, z, a, e, f = dy.reshape(-1), z.reshape(-1), a.reshape(-1), e.reshape(-1), f.reshape(-1)
     x, dx = x.reshape(-1), dx.reshape(-1)
     ddepthwise, dpointwise = ddepthwise.reshape(-1), dpointwise.reshape(-1)
     lanes, channels, outputs = 64 // x.itemsize, norm[0].size, z_mean.size
     taps, learns = unit.depthwise.size // channels, dpointwise.size > 0
-    image, pixels = forward.height * forward.width * lanes, forward.outputs
-    plane, padded_plane = (pixels | 1) * lanes, backward.plane * lanes
-    dz = np.empty(outputs * plane, x.dtype)
-    padded = np.empty(GROUP * forward.plane * lanes, x.dtype)
-    dense = np.empty(GROUP * plane, x.dtype)
-    signs = np.empty(GROUP * plane if unit.inner.size else 0, x.dtype)
-    returned = np.empty(GROUP * padded_plane, x.dtype)
-    _clear(padded)  # for the margins, which nobody writes
-    _clear(returned)
-    spread, totals = np.empty(image, x.dtype), np.empty(taps * lanes, x.dtype)
+    image, pixels, width = forward.height * forward.width, forward.outputs, backward.width
+    phases = backward.first.size // forward.height
+    row, returned_row = forward.pitch * lanes, backward.pitch * lanes
+    plane = _odd(stripes.output_rows, width) * lanes
+    padded_plane = _odd(stripes.input_rows, forward.pitch) * lanes
+    returned_plane = _odd(stripes.gradient_rows, backward.pitch) * lanes
+    dz, dense = np.empty(outputs * plane, x.dtype), np.empty(channels * plane, x.dtype)
+    signs = np.empty(channels * plane if unit.inner.size else 0, x.dtype)
+    padded = np.empty(channels * padded_plane, x.dtype)
+    returned = np.empty(channels * returned_plane, x.dtype)
+    spread = np.empty(image * lanes, x.dtype)
+    by_tap = np.empty(channels * taps * lanes, x.dtype)
+    by_pair = np.empty(outputs * channels * lanes, x.dtype)
+    clear(padded)  # for the columns left and right, which nobody writes
+    clear(returned)
     for block in range(first, end):
-        for o in range(outputs):
-            at = block * outputs + o
-            by = unit.scale[o] if unit.scale.size else x.dtype.type(1)
-            _through_norm(
-                dy,
-                z,
-                at * pixels * lanes,
-                pixels,
-                z_mean[o],
-                z_inverse[o],
-                load(a, at * lanes),
-                load(e, at * lanes),
-                load(f, at * lanes),
-                by,
-                dz,
-                o * plane,
-            )
-        for c in range(0, channels, GROUP):
-            together = min(GROUP, channels - c)
-            for k in range(together if learns or unit.inner.size else 0):
-                at, into = (block * channels + c + k) * image, k * forward.plane * lanes
-                _activate(x, at, norm, c + k, unit.binary, forward, padded, into)
-                correlate(padded, into, forward, unit.depthwise, (c + k) * taps, dense, k * plane)
+        above, active, low, done = START, START, START, START
+        clear(by_tap)
+        clear(by_pair)
+        for s in range(stripes.top.size):
+            rows = stripes.top[s], stripes.end[s]
+            together, skipped = (rows[1] - rows[0]) * width, rows[0] * width * lanes
+            for o in range(outputs):
+                at = block * outputs + o
+                _through_norm(
+                    dy,
+                    z,
+                    at * pixels * lanes + skipped,
+                    together,
+                    z_mean[o],
+                    z_inverse[o],
+                    load(a, at * lanes),
+                    load(e, at * lanes),
+                    load(f, at * lanes),
+                    unit.scale[o] if unit.scale.size else x.dtype.type(1),
+                    dz,
+                    o * plane,
+                )
+            move_up(padded, padded_plane, forward.pitch, above, stripes.since[s], active)
+            above, fresh = stripes.since[s], (max(active, stripes.since[s]), stripes.until[s])
+            active = stripes.until[s]
+            for c in range(channels if learns or unit.inner.size else 0):
+                at, into = (block * channels + c) * image * lanes, c * padded_plane - above * row
+                _activate(x, at, fresh, norm, c, unit.binary, forward, padded, into)
+                correlate(padded, into, forward, rows, unit.depthwise, c * taps, dense, c * plane)
                 if unit.inner.size and learns:
-                    _signs(dense, k * plane, pixels, unit.inner[c + k], signs)
+                    _signs(dense, c * plane, together, unit.inner[c], signs)
             if learns:
                 pointwise_sums(
                     dz,
                     signs if unit.inner.size else dense,
                     plane,
                     outputs,
-                    together,
-                    pixels,
-                    dpointwise,
-                    block * outputs * channels + c,
                     channels,
+                    together,
+                    by_pair,
                 )
+            move_up(returned, returned_plane, backward.pitch, low, stripes.low[s], rows[0])
+            low = stripes.low[s]
+            start = (rows[0] - low) * returned_row + backward.left * lanes
             pointwise(
                 dz,
                 plane,
-                unit.pointwise[c:],
+                outputs,
+                unit.pointwise,
                 NEXT,
                 channels,
-                outputs,
-                together,
-                backward.height,
-                backward.width,
+                channels,
+                (rows[1] - rows[0], width),
                 returned,
-                backward.left * lanes,
+                start,
                 backward.pitch,
-                padded_plane,
+                returned_plane,
             )
-            for k in range(together):
-                at = (block * channels + c + k) * image
-                start = k * padded_plane + backward.left * lanes
+            fresh = done * phases, stripes.done[s] * phases
+            for c in range(channels):
+                at = c * returned_plane + start
                 if unit.inner.size:
                     _through_sign(
                         dense,
-                        k * plane,
-                        unit.inner[c + k],
+                        c * plane,
+                        unit.inner[c],
                         slope,
-                        backward.height,
-                        backward.width,
+                        rows[1] - rows[0],
+                        width,
                         backward.pitch,
                         returned,
-                        start,
+                        at,
                     )
                 if learns:
+                    into = c * padded_plane - above * row
                     tap_sums(
                         padded,
-                        k * forward.plane * lanes,
+                        into,
                         returned,
-                        start,
+                        at,
                         backward.pitch,
                         forward,
-                        totals,
-                        ddepthwise,
-                        (block * channels + c + k) * taps,
+                        rows,
+                        by_tap,
+                        c * taps * lanes,
                     )
-                correlate(
-                    returned, k * padded_plane, backward, unit.depthwise, (c + k) * taps, spread, 0
-                )
-                _through_activation(x, at, image // lanes, norm, c + k, slope, spread, dx, add)
+                at = c * returned_plane - low * returned_row
+                correlate(returned, at, backward, fresh, unit.depthwise, c * taps, spread, START)
+                at = ((block * channels + c) * image + done * forward.width) * lanes
+                known = (stripes.done[s] - done) * forward.width
+                _through_activation(x, at, known, norm, c, slope, spread, dx, add)
+            done = stripes.done[s]
+        if learns:
+            for i in range(channels * taps):
+                ddepthwise[block * channels * taps + i] = lane_sum(load(by_tap, i * lanes))
+            for i in range(outputs * channels):
+                dpointwise[block * outputs * channels + i] = lane_sum(load(by_pair, i * lanes))
 
 
 def separable_gradients(dy, z, after, x, norm, unit, window, slope, learns, dx=None):
@@ -404,8 +445,8 @@ def separable_gradients(dy, z, after, x, norm, unit, window, slope, learns, dx=N
     outputs, taps = z.shape[1], unit.depthwise.size // channels
     add, dx = dx is not None, empty(x.shape, x.dtype) if dx is None else dx
     kept = blocks if learns else 0
-    ddepthwise, dpointwise = np.zeros((kept, channels, taps)), np.zeros((kept, outputs, channels))
-    _, forward, backward = _tables(x.shape[2:4], window)
+    ddepthwise, dpointwise = np.empty((kept, channels, taps)), np.empty((kept, outputs, channels))
+    _, tables = _tables(x.shape[2:4], window)
     gradient = (ready(dy), ready(z)), tuple(map(ready, after[2:])), *after[:2]
     run_tasks(
         _backward_blocks,
@@ -415,8 +456,7 @@ def separable_gradients(dy, z, after, x, norm, unit, window, slope, learns, dx=N
         ready(x),
         norm,
         unit,
-        forward,
-        backward,
+        tables,
         SLOPES[slope],
         dx,
         add,
