@@ -149,13 +149,13 @@ training) or floats (normalised already); an IDX file; a CIFAR-10 .bin file; or 
 as they are bundled. Any of them may be gzipped. If there are labels, accuracy is printed.
 """
 BENCH = """\
-Race our kernels, packed networks and search steps against their naive twins, NumPy and (if
-it is installed) PyTorch, in turns in one process, on one and on all threads; measure the
-memory of a search step, and how its cost grows. Prints tables and where we lose; writes
-bench.json, bench.txt, bench.png and growth.png. Close other programs first: on two cores
-everything takes most of an hour, and the scale darts, which is left out unless asked for,
-as long again and 12 GB for PyTorch. If it is interrupted, bench.json has the tables
-that were complete.
+Race our kernels, packed networks and search steps against their naive twins, NumPy and,
+where they are installed, PyTorch, ONNX Runtime (with onnx) and JAX, in turns, on one and on
+all threads; measure the memory of a search step, and how its cost grows. Prints tables and
+where we lose; writes bench.json, bench.txt, bench.png and growth.png. Close other programs
+first: on two cores everything takes most of an hour, JAX's compilations some minutes a
+network more, and the scale darts, which is left out unless asked for, as long again and
+12 GB for PyTorch. If it is interrupted, bench.json has the tables that were complete.
 
 examples:
   bnas bench --only kernels networks

@@ -705,7 +705,7 @@ def test_jax_races_in_a_process_of_its_own_that_ends_and_its_compilation_is_only
         def close(self):
             closed.append(self.network)
 
-    def fake(contenders, repeats, threads_of):
+    def fake(contenders, repeats, threads_of, settle):
         assert not closed or closed == ["Parent"]
         seconds = {"bnas 2t": 1.0, "jax": 3.0}
         return {

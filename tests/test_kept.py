@@ -2,13 +2,14 @@
 
 import copy
 import pickle
+import weakref
 
 import numpy as np
 import pytest
 from helpers.arrays import images, rng
 
 import bnas.functional as F
-from bnas import kernels, nn
+from bnas import kernels, nn, optim
 from bnas.autodiff import Tensor, no_grad
 from bnas.backend import using
 
@@ -149,3 +150,31 @@ def test_inputs_that_do_not_fit_are_refused_as_when_recorded():
             layer(x)
         with no_grad(), pytest.raises(error, match="xnor_conv2d"):
             layer(x)
+
+
+def test_after_an_error_nothing_old_is_answered():
+    layer = a_layer()
+    answer(layer)
+    layer.weight.data = layer.weight.data[0].copy()
+    for _ in range(2):
+        with pytest.raises(ValueError, match="Cout"):
+            answer(layer)
+
+
+def test_a_change_through_a_weak_reference_is_noticed():
+    layer = a_layer()
+    held = weakref.ref(layer.weight.data)
+    before = answer(layer)
+    flip(held())
+    assert not np.array_equal(answer(layer), before)
+
+
+def test_weights_that_an_optimiser_has_moved_are_kept(monkeypatch):
+    layer, packed = nn.Sequential(a_layer(), a_layer()), []
+    layer(X).sum().backward()
+    optim.SGD(layer.parameters(), 0.1).step()
+    pack = kernels.pack_weights
+    monkeypatch.setattr(kernels, "pack_weights", lambda *a: packed.append(a) or pack(*a))
+    for _ in range(3):
+        answer(layer)
+    assert len(packed) == 2

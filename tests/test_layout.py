@@ -333,6 +333,8 @@ HEAVY = {
     "threadpoolctl",
     "torch",
     "jax",
+    "onnx",
+    "onnxruntime",
 }
 
 
@@ -348,7 +350,8 @@ HEAVY = {
         ("import bnas.nn, bnas.optim", {"numpy", "numba"}),
         (
             "import bnas.commands",
-            HEAVY - {"matplotlib", "torch", "jax", "scipy.stats", "scipy.linalg"},
+            HEAVY
+            - {"matplotlib", "torch", "jax", "onnx", "onnxruntime", "scipy.stats", "scipy.linalg"},
         ),
     ],
 )
@@ -373,7 +376,7 @@ import bnas
 with install_recorder("numba:compile") as imports:
     for module in pkgutil.walk_packages(bnas.__path__, "bnas."):
         if not module.name.endswith(
-            ("__main__", ".torch_reference", ".torch_network", ".jax_reference")
+            ("__main__", "_reference", ".torch_network", ".onnx_network")
         ):
             importlib.import_module(module.name)
 with install_recorder("numba:compile") as call:

@@ -568,6 +568,20 @@ def test_the_twin_in_torch_of_any_architecture(normal, reduce, cells, size, seed
     )
 
 
+@pytest.mark.parametrize("genotype", [*PUBLISHED.values(), MIXED], ids=[*PUBLISHED, "mixed"])
+def test_the_twin_in_onnx_runtime_is_the_real_network(genotype):
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    from bnas.bench.onnx_network import OnnxNetwork
+
+    network = Network(genotype, 3, CLASSES, 4, 3, REAL, rng()).eval()
+    scramble(network, rng(1))
+    x = images(3, 3, 9, 6)
+    logits = predict(network, x)
+    found = OnnxNetwork(network, x.shape[1:], 1)(x)
+    np.testing.assert_allclose(found, logits, atol=1e-4 * np.abs(logits).max())
+
+
 # ------------------------------------------------------------------------------------- processes
 
 SEVERAL = """

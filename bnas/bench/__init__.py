@@ -15,7 +15,7 @@ A table is plain data, as everything in the results:
      "unit": "us", "ms", "s", or None: the report chooses,
      "ours": ["bnas"],           # labels; the first is the one compared with the peers
      "peers": ["NumPy"],         # labels; the first that was measured is the main peer
-     "better": "better torch",   # absent but where the peers are formats of one: a name for the
+     "better": "better torch",   # absent but where the peers compute one and the same: a name for the
      "rows": [row, ...]}         # best of them, row by row, which takes the main peer's place
 
 A label that is in neither list (the naive twin) is shown and not compared. A row lacks the labels

@@ -1,4 +1,4 @@
-"""A step of the search, one of α and one of the weights, against the same step in PyTorch.
+"""A step of the search, one of α and one of the weights, against the same step in PyTorch and JAX.
 
 Time and peak memory of it at three scales, of random images: what is in them does not matter here.
 """

@@ -13,7 +13,8 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from bnas.kernels.vectors import Vector, call, is_flat, pointer, spread, type_name
+from bnas.kernels.jit import jit
+from bnas.kernels.vectors import Vector, call, is_flat, pointer, spread, store, type_name
 
 
 def _literal(number):
@@ -39,6 +40,13 @@ def _fused(builder, vector, x, y, z):
     return call(builder, f"llvm.fma.{type_name(vector)}", z.type, [x, y, z])
 
 
+def _number(context, builder, array_type, array, index, like):
+    """array[index] in every lane of a vector of the type of `like`."""
+    address = pointer(context, builder, array_type, array, index, Vector(array_type.dtype, 1))
+    number = builder.load(builder.bitcast(address, like.type.element.as_pointer()))
+    return spread(builder, number, like.type)
+
+
 def _unpack(builder, tuple_):
     return [builder.extract_value(tuple_, i) for i in range(tuple_.type.count)]
 
@@ -58,17 +66,15 @@ def slide(typingctx, planes, at, distance, weights, first, totals, taps):
     count = _literal(taps)
     if count is None or not (is_flat(planes) and is_flat(weights)):
         return None
-    vector, one = Vector(planes.dtype), Vector(planes.dtype, 1)
+    vector = Vector(planes.dtype)
 
     def codegen(context, builder, sig, args):
         planes, at, distance, weights, first, totals, _ = args
         pixel = _loader(context, builder, sig.args[0], planes, at, distance, vector)
-        sums, llvm_type = _unpack(builder, totals), context.get_value_type(vector)
+        sums = _unpack(builder, totals)
         for t in range(count):
             place = builder.add(first, ir.Constant(first.type, t))
-            address = pointer(context, builder, sig.args[3], weights, place, one)
-            number = builder.bitcast(address, llvm_type.element.as_pointer())
-            w = spread(builder, builder.load(number), llvm_type)
+            w = _number(context, builder, sig.args[3], weights, place, sums[0])
             sums = [_fused(builder, vector, pixel(p + t), w, s) for p, s in enumerate(sums)]
         return _pack(builder, totals, sums)
 
@@ -105,6 +111,8 @@ def slide_sums(typingctx, planes, at, gradient, first, totals, outputs, dilation
 @intrinsic
 def load_all(typingctx, array, at, distance, like):
     """As many vectors as the tuple `like` has, array[at + k distance]."""
+    if not is_flat(array):
+        return None
     vector = like[0]
 
     def codegen(context, builder, sig, args):
@@ -118,6 +126,8 @@ def load_all(typingctx, array, at, distance, like):
 @intrinsic
 def store_all(typingctx, array, at, distance, vectors):
     """array[at + k distance] = vectors[k]."""
+    if not is_flat(array):
+        return None
     vector = vectors[0]
 
     def codegen(context, builder, sig, args):
@@ -129,6 +139,14 @@ def store_all(typingctx, array, at, distance, vectors):
         return context.get_dummy_value()
 
     return types.void(array, types.intp, types.intp, vectors), codegen
+
+
+@jit(forceinline=True)
+def add_all(array, at, distance, vectors):
+    """array[at + k distance] += vectors[k]."""
+    before = load_all(array, at, distance, vectors)
+    for k in range(len(vectors)):
+        store(array, at + k * distance, before[k] + vectors[k])
 
 
 @intrinsic
@@ -146,16 +164,15 @@ def add_multiples(typingctx, x, vectors, totals):
 @intrinsic
 def add_weighted(typingctx, x, weights, at, distance, totals):
     """totals[k] + x weights[at + k distance], a tuple as `totals` is."""
-    one = Vector(weights.dtype, 1)
+    if not is_flat(weights):
+        return None
 
     def codegen(context, builder, sig, args):
         x, weights, at, distance, totals = args
         sums = []
         for k, total in enumerate(_unpack(builder, totals)):
             index = builder.add(at, builder.mul(distance, ir.Constant(distance.type, k)))
-            address = pointer(context, builder, sig.args[1], weights, index, one)
-            number = builder.load(builder.bitcast(address, x.type.element.as_pointer()))
-            w = spread(builder, number, x.type)
+            w = _number(context, builder, sig.args[1], weights, index, x)
             sums.append(_fused(builder, sig.args[0], x, w, total))
         return _pack(builder, totals, sums)
 
@@ -165,16 +182,16 @@ def add_weighted(typingctx, x, weights, at, distance, totals):
 @intrinsic
 def multiply_all(typingctx, vectors, factors, at):
     """vectors[k] factors[at + k], a tuple as `vectors` is."""
-    one = Vector(factors.dtype, 1)
+    if not is_flat(factors):
+        return None
 
     def codegen(context, builder, sig, args):
         vectors, factors, at = args
         products = []
         for k, x in enumerate(_unpack(builder, vectors)):
             index = builder.add(at, ir.Constant(at.type, k))
-            address = pointer(context, builder, sig.args[1], factors, index, one)
-            number = builder.load(builder.bitcast(address, x.type.element.as_pointer()))
-            products.append(builder.fmul(x, spread(builder, number, x.type)))
+            factor = _number(context, builder, sig.args[1], factors, index, x)
+            products.append(builder.fmul(x, factor))
         return _pack(builder, vectors, products)
 
     return vectors(vectors, factors, types.intp), codegen

@@ -1,4 +1,4 @@
-"""Vectors of 512 bits inside Numba: the one place where a kernel speaks LLVM.
+"""Vectors of 512 bits inside Numba, in the words of LLVM.
 
 Left to itself, LLVM turns a plain Numba loop into vector code where it dares to: not across array
 accumulators, and on many processors with half the width. Here a vector is a value like any other: `load`

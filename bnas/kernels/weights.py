@@ -110,7 +110,7 @@ def _pack_channels(w, channels, places, blocks, tiles, ones, beta, first, end):
 
 
 def pack_dense(w, groups):
-    """The `Weights` of w (groups Cout, channels, Kh, Kw), of any real dtype."""
+    """The `Weights` of w (groups Cout, channels, Kh, Kw), of any real dtype; β is right for floats alone."""
     w = floats(w)
     (count, channels), taps = w.shape[:2], w.shape[2] * w.shape[3]
     outputs, words = count // groups, -(-channels // WORD)

@@ -134,7 +134,7 @@ class DepthwiseWeights(NamedTuple):
 
 
 def pack_depthwise(w, groups):
-    """The `DepthwiseWeights` of w (Cout, 1, Kh, Kw), of any real dtype."""
+    """The `DepthwiseWeights` of w (Cout, 1, Kh, Kw), of any real dtype; β is right for floats alone."""
     w = floats(w)
     taps = w.shape[2] * w.shape[3]
     sign = np.int8 if taps < 128 else np.int16  # the sum is at most the number of taps

@@ -7,6 +7,7 @@ have written since, then nobody has. (Only the bare address of an array leaves n
 """
 
 import sys
+import weakref
 
 import numpy as np
 
@@ -30,17 +31,21 @@ class Kept:
     """make(array of a Parameter, *arguments), kept for as long as the array cannot have changed."""
 
     def __init__(self):
-        self._parameter = self._made = self._value = None
+        self._kept = (
+            None  # all of it in one object: another thread sees the whole, or what was before
+        )
 
     def of(self, parameter, make, *arguments):
         """The value for this Parameter, as it is now."""
-        made_by = make, arguments
-        if parameter is not self._parameter or (parameter.uses, made_by) != self._made:
+        kept, made_by = self._kept, (make, arguments)
+        if kept is None or parameter is not kept[0] or (parameter.uses, made_by) != kept[1]:
             array = parameter.data
+            uses = parameter.uses
             alone = array.base is None and _holders(array) == UNSHARED
-            self._parameter, self._made = parameter, (parameter.uses if alone else None, made_by)
-            self._value = make(array, *arguments)
-        return self._value
+            alone = alone and not weakref.getweakrefcount(array)
+            value = make(array, *arguments)
+            kept = self._kept = parameter, (uses if alone else None, made_by), value
+        return kept[2]
 
     def __reduce__(self):
         """A copy, of a layer say, keeps nothing: it has weights of its own."""

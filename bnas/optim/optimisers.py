@@ -82,7 +82,7 @@ class Optimiser:
         new = self.update(_flat([p.grad for p in parameters]), _flat(values), arrays)
         new = new.astype(values[0].dtype, copy=False)
         for parameter, part in zip(parameters, _parts(new, values)):
-            parameter.data = part
+            parameter.data = part.copy()  # its own, so that a layer may keep what it makes of it
         for name, array in arrays.items():
             parts = [array] * len(states) if name == "steps" else _parts(array, values)
             for state, part in zip(states, parts):

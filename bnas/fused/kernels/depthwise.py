@@ -6,7 +6,7 @@ it do everything else. Both add up in the same order.
 """
 
 from bnas.kernels.jit import jit
-from bnas.kernels.registers import slide, slide_sums
+from bnas.kernels.registers import add_all, slide, slide_sums, store_all
 from bnas.kernels.vectors import broadcast, element, load, multiply_add, store
 
 
@@ -35,12 +35,6 @@ def _one(planes, here, table, start, end, weights, first):
 
 
 @jit(forceinline=True)
-def _store_all(out, at, distance, vectors):
-    for p in range(len(vectors)):
-        store(out, at + p * distance, vectors[p])
-
-
-@jit(forceinline=True)
 def _slide_row(planes, origin, table, row, weights, first, out, target):
     """A row of `correlate` without stride: every |dilation|-th output together, in the order of the taps."""
     lanes = 64 // planes.itemsize
@@ -54,12 +48,12 @@ def _slide_row(planes, origin, table, row, weights, first, out, target):
         while rest >= 8:
             zeros = (zero, zero, zero, zero, zero, zero, zero, zero)
             eight = _several(planes, here, distance, table, start, end, weights, first, zeros)
-            _store_all(out, to, distance, eight)
+            store_all(out, to, distance, eight)
             here, to, rest = here + 8 * distance, to + 8 * distance, rest - 8
         while rest >= 4:
             zeros = (zero, zero, zero, zero)
             four = _several(planes, here, distance, table, start, end, weights, first, zeros)
-            _store_all(out, to, distance, four)
+            store_all(out, to, distance, four)
             here, to, rest = here + 4 * distance, to + 4 * distance, rest - 4
         while rest > 0:
             store(out, to, _one(planes, here, table, start, end, weights, first))
@@ -92,7 +86,7 @@ def correlate(planes, origin, table, rows, weights, first_weight, out, target):
                 b = multiply_add(load(planes, at + step), w, b)
                 c = multiply_add(load(planes, at + 2 * step), w, c)
                 d = multiply_add(load(planes, at + 3 * step), w, d)
-            _store_all(out, to, stride, (a, b, c, d))
+            store_all(out, to, stride, (a, b, c, d))
             to, here, j = to + 4 * stride, here + 4 * step, j + 4
         while j < count:
             store(out, to, _one(planes, here, table, start, end, weights, first_weight))
@@ -114,13 +108,6 @@ def _one_gradient(planes, at, dense, dy, dilation, totals):
 
 
 @jit(forceinline=True)
-def _add_all(totals, at, sums):
-    lanes = 64 // totals.itemsize
-    for t in range(len(sums)):
-        store(totals, at + t * lanes, load(totals, at + t * lanes) + sums[t])
-
-
-@jit(forceinline=True)
 def _three_rows(planes, origin, dense, dy, table, t, count, totals, target, zeros):
     """Three rows of taps, from tap t of a row of outputs on, which share the loads of the gradient."""
     lanes, columns, dilation = 64 // planes.itemsize, len(zeros), table.dilation
@@ -137,9 +124,9 @@ def _three_rows(planes, origin, dense, dy, table, t, count, totals, target, zero
         first = _one_gradient(planes, at0 + i, dense, dy + i, dilation, first)
         second = _one_gradient(planes, at1 + i, dense, dy + i, dilation, second)
         third = _one_gradient(planes, at2 + i, dense, dy + i, dilation, third)
-    _add_all(totals, target + element(table.tap, t) * lanes, first)
-    _add_all(totals, target + element(table.tap, t + columns) * lanes, second)
-    _add_all(totals, target + element(table.tap, t + 2 * columns) * lanes, third)
+    add_all(totals, target + element(table.tap, t) * lanes, lanes, first)
+    add_all(totals, target + element(table.tap, t + columns) * lanes, lanes, second)
+    add_all(totals, target + element(table.tap, t + 2 * columns) * lanes, lanes, third)
 
 
 @jit(forceinline=True)
@@ -161,7 +148,7 @@ def _four_taps(planes, origin, dense, dy, table, t, end, count, totals, target):
         d = multiply_add(g, load(planes, at3 + j * step), d)
     found = (a, b, c, d)
     for k in range(min(4, end - t)):
-        _add_all(totals, target + element(table.tap, t + k) * lanes, (found[k],))
+        add_all(totals, target + element(table.tap, t + k) * lanes, lanes, (found[k],))
 
 
 @jit(allocates=False)

@@ -2,6 +2,7 @@
 
 from bnas.kernels.jit import jit
 from bnas.kernels.registers import (
+    add_all,
     add_moments,
     add_multiples,
     add_weighted,
@@ -79,13 +80,6 @@ def pointwise(x, plane, inputs, weights, row, column, outputs, shape, y, start, 
 
 
 @jit(forceinline=True)
-def _add(totals, at, lanes, sums):
-    before = load_all(totals, at, lanes, sums)
-    for k in range(len(sums)):
-        store(totals, at + k * lanes, before[k] + sums[k])
-
-
-@jit(forceinline=True)
 def _with_moments(
     x,
     plane,
@@ -121,8 +115,8 @@ def _with_moments(
             here = multiply_all(here, scale, o)
         store_all(y, start + o * distance + i, distance, here)
     for k in range(len(zeros)):
-        _add(sums, at + (o + k) * lanes, lanes, (widen(total[k]),))
-        _add(squares, at + (o + k) * lanes, lanes, (widen(square[k]),))
+        add_all(sums, at + (o + k) * lanes, lanes, (widen(total[k]),))
+        add_all(squares, at + (o + k) * lanes, lanes, (widen(square[k]),))
 
 
 @jit(allocates=False)
@@ -213,7 +207,10 @@ def about_the_mean(pixels, outputs, centres, sums, squares, at):
 
 @jit(allocates=False)
 def pointwise_sums(dy, x, plane, outputs, inputs, pixels, totals):
-    """totals[o inputs + c] += Σ dy[o] x[c] over the pixels, in vectors, for all pairs of planes."""
+    """totals[o inputs + c] += Σ dy[o] x[c] over the pixels, in vectors, for all pairs of planes.
+
+    The totals have the dtype of x, a block of images and a lane each its own: what they are added up to has not.
+    """
     lanes = 64 // x.itemsize
     zeros, (zero,) = _zeros(x)
     end, whole_outputs, whole_inputs = pixels * lanes, outputs // 4 * 4, inputs // 4 * 4
@@ -226,13 +223,13 @@ def pointwise_sums(dy, x, plane, outputs, inputs, pixels, totals):
                 p, q = add_multiples(a, several, p), add_multiples(b, several, q)
                 r, s = add_multiples(d, several, r), add_multiples(e, several, s)
             to = o * inputs + c
-            _add(totals, to * lanes, lanes, p)
-            _add(totals, (to + inputs) * lanes, lanes, q)
-            _add(totals, (to + 2 * inputs) * lanes, lanes, r)
-            _add(totals, (to + 3 * inputs) * lanes, lanes, s)
+            add_all(totals, to * lanes, lanes, p)
+            add_all(totals, (to + inputs) * lanes, lanes, q)
+            add_all(totals, (to + 2 * inputs) * lanes, lanes, r)
+            add_all(totals, (to + 3 * inputs) * lanes, lanes, s)
     for o in range(outputs):
         for c in range(whole_inputs if o < whole_outputs else 0, inputs):
             total = zero
             for i in range(0, end, lanes):
                 total = multiply_add(load(dy, o * plane + i), load(x, c * plane + i), total)
-            _add(totals, (o * inputs + c) * lanes, lanes, (total,))
+            add_all(totals, (o * inputs + c) * lanes, lanes, (total,))

@@ -59,7 +59,7 @@ def stripes(size, out_size, reading, returning):
 
 
 def _reach(table, rows):
-    """Of each of so many rows: the first that it and those below read, and the end of what it and those above do."""
+    """Of each row: the first row that it and those below read, and the end of what it and those above do."""
     entries = len(table.first) // max(1, rows)
     since, until = np.full(rows, table.height), np.zeros(rows, np.int64)
     for row in range(rows):
@@ -86,6 +86,5 @@ def move_up(planes, plane, pitch, above, since, until):
 
 @jit(allocates=False)
 def clear(array):
-    """array = 0; its size is a multiple of a vector's."""
     for i in range(array.size):
         array[i] = 0

@@ -25,8 +25,6 @@ class TapTable(NamedTuple):
         read_step, write_step: from one output of a row to the next.
         height, width, left, pitch: of the planes that are read: rows, columns, zero columns to the
             left, columns in all.
-        plane: pixels of a plane, with the margins, an odd number: planes of a power of two would all
-            lie in the same few lines of a cache.
         outputs: pixels of an output plane.
         columns, dilation: of tables without a stride whose outputs see a row of the kernel whole: its taps, 3
             or 5, and the pixels from what one reads to what the next does, up to 2 (negative if backwards).
@@ -44,7 +42,6 @@ class TapTable(NamedTuple):
     width: int
     left: int
     pitch: int
-    plane: int
     outputs: int
     columns: int
     dilation: int
@@ -76,8 +73,7 @@ def _table(rows, columns, kernel_width, size, out_width, read_step, write_step):
             starts.append(len(at))
     arrays = (np.array(values, np.int64) for values in (first, counts, starts, at, tap))
     outputs = len(rows) * out_width
-    plane = height * pitch | 1
-    sizes = read_step, write_step, height, width, left, pitch, plane, outputs
+    sizes = read_step, write_step, height, width, left, pitch, outputs
     return TapTable(*arrays, *sizes, *_neighbours(columns, kernel_width, read_step, write_step))
 
 

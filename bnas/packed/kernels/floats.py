@@ -116,9 +116,9 @@ def window_conv(planes, site, where, floor, tiles, scale, shift, y, y_at, y_pitc
 
 @jit(allocates=False)
 def pick_conv(x, x_at, runs, step, inputs, floor, tiles, scale, shift, y, y_at, y_pitch, panel):
-    """1×1 convolution of every `step`-th pixel, of which no output sees the margin; else as `pointwise`.
+    """1×1 convolution with a stride, of which no output sees the margin; else as `pointwise`.
 
-    runs (panels, n, 3): for each panel of outputs the runs of its pixels, see `copy_runs`.
+    runs (panels, n, 3), step: for each panel of outputs the runs of its pixels, see `copy_runs`.
     """
     for i in range(runs.shape[0]):
         for c in range(inputs):

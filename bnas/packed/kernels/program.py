@@ -178,3 +178,5 @@ def run(program, starts, first, end):
             whole_conv(*_arguments(whole_conv, program, at))
         elif number == 13:
             classify(*_arguments(classify, program, at))
+        else:
+            raise ValueError("no kernel has this number")
