@@ -199,13 +199,15 @@ def multiply_all(typingctx, vectors, factors, at):
 
 @intrinsic
 def add_moments(typingctx, vectors, centres, totals, squares):
-    """(totals + d, squares + d²) for d = vectors - centres, all tuples of as many vectors."""
+    """(totals + d, squares + d²) for d = vectors - centres, all tuples of as many vectors; squares are float64."""
 
     def codegen(context, builder, sig, args):
         vectors, centres, sums, spreads = (_unpack(builder, part) for part in args)
         away = [builder.fsub(x, middle) for x, middle in zip(vectors, centres)]
         sums = [builder.fadd(total, d) for total, d in zip(sums, away)]
-        spreads = [_fused(builder, sig.args[0][0], d, d, s) for d, s in zip(away, spreads)]
+        if sig.args[0] != sig.args[3]:
+            away = [builder.fpext(d, s.type) for d, s in zip(away, spreads)]
+        spreads = [_fused(builder, sig.args[3][0], d, d, s) for d, s in zip(away, spreads)]
         parts = _pack(builder, args[2], sums), _pack(builder, args[3], spreads)
         return context.make_tuple(builder, sig.return_type, parts)
 

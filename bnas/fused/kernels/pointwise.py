@@ -23,6 +23,13 @@ def _zeros(x):
 
 
 @jit(forceinline=True)
+def _wide(x):
+    """The same, in float64."""
+    zero = widen(broadcast(x.dtype.type(0)))
+    return (zero, zero, zero, zero), (zero,)
+
+
+@jit(forceinline=True)
 def _pixel(x, at, plane, inputs, weights, v, row, column, zeros):
     """The outputs of the pixel at `at` whose weights begin at v, as many as there are zeros."""
     totals = zeros
@@ -96,9 +103,10 @@ def _with_moments(
     squares,
     at,
     zeros,
+    wide,
 ):
-    """`pointwise_with_moments` for as many outputs from o on as there are zeros."""
-    lanes, total, square, v = 64 // x.itemsize, zeros, zeros, o * inputs
+    """`pointwise_with_moments` for as many outputs from o on as there are zeros, also in float64."""
+    lanes, total, square, v = 64 // x.itemsize, zeros, wide, o * inputs
     middle = load_all(centres, o * lanes, lanes, zeros)
     for w in range(0, pixels, 2):
         i = w * lanes
@@ -116,7 +124,7 @@ def _with_moments(
         store_all(y, start + o * distance + i, distance, here)
     for k in range(len(zeros)):
         add_all(sums, at + (o + k) * lanes, lanes, (widen(total[k]),))
-        add_all(squares, at + (o + k) * lanes, lanes, (widen(square[k]),))
+        add_all(squares, at + (o + k) * lanes, lanes, (square[k],))
 
 
 @jit(allocates=False)
@@ -139,9 +147,10 @@ def pointwise_with_moments(
     """y[o] = scale[o] z[o], z[o] = Σ_c weights[o, c] x[c], for so many pixels, and the moments of z.
 
     sums, squares [at + o lanes] (float64) += Σ d and Σ d² for d = z[o] - centres[o], vectors one after another.
-    x, y, distance: as of `pointwise`. scale: empty for ones. The sums of one call are in the dtype of x.
+    x, y, distance: as of `pointwise`. scale: empty for ones. Σ d of one call is in the dtype of x, in which d²
+    may be infinite.
     """
-    several, one = _zeros(x)
+    (several, one), wide = _zeros(x), _wide(x)
     for o in range(0, outputs - 3, TOGETHER):
         _with_moments(
             x,
@@ -159,6 +168,7 @@ def pointwise_with_moments(
             squares,
             at,
             several,
+            wide[0],
         )
     for o in range(outputs // TOGETHER * TOGETHER, outputs):
         _with_moments(
@@ -177,6 +187,7 @@ def pointwise_with_moments(
             squares,
             at,
             one,
+            wide[1],
         )
 
 
