@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, quantize_static
 
 from bnas import nn
-from bnas.space.operations import Chain, Factorized7, FactorizedReduce, Pool, Separable, Skip
+from bnas.space.operations import Chain, FactorizedReduce, Pool, Skip
 
 OPSET, IR = 17, 8  # of the exchange format: understood by every runtime of the last years
 CALIBRATION = 16  # random images from which the ranges of int8 are taken
@@ -115,15 +115,10 @@ class _Graph:
         x = self._add("Relu", [x])
         if isinstance(module, FactorizedReduce):
             return self._reduce(module, x)
-        if isinstance(module, Separable):
-            convolutions = module.depthwise, module.pointwise
-        elif isinstance(module, Factorized7):
-            convolutions = module.conv1, module.conv2
-        else:
-            convolutions = (module.conv,)
-        for conv in convolutions[:-1]:
+        *convolutions, last = module.convolutions()
+        for conv in convolutions:
             x = self._conv(conv, x)
-        return self._conv(convolutions[-1], x, module.bn)
+        return self._conv(last, x, module.bn)
 
     def _pool(self, module, x):
         pool = module.pool

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from bnas import nn
-from bnas.space.operations import Chain, Factorized7, FactorizedReduce, Pool, Separable, Skip, Zero
+from bnas.space.operations import Chain, FactorizedReduce, Pool, Skip, Zero
 
 
 class TorchNetwork:
@@ -68,13 +68,7 @@ class TorchNetwork:
         if isinstance(module, FactorizedReduce):
             shifted = self._conv(module.conv2, x)[:, :, 1:, 1:]
             return self._norm(module.bn, torch.cat([self._conv(module.conv1, x), shifted], dim=1))
-        if isinstance(module, Separable):
-            convolutions = module.depthwise, module.pointwise
-        elif isinstance(module, Factorized7):
-            convolutions = module.conv1, module.conv2
-        else:
-            convolutions = (module.conv,)
-        for conv in convolutions:
+        for conv in module.convolutions():
             x = self._conv(conv, x)
         return self._norm(module.bn, x)
 

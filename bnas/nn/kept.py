@@ -31,9 +31,8 @@ class Kept:
     """make(array of a Parameter, *arguments), kept for as long as the array cannot have changed."""
 
     def __init__(self):
-        self._kept = (
-            None  # all of it in one object: another thread sees the whole, or what was before
-        )
+        # All of it in one object: another thread sees the whole, or what was before.
+        self._kept = None
 
     def of(self, parameter, make, *arguments):
         """The value for this Parameter, as it is now."""

@@ -63,10 +63,13 @@ class Operation(nn.Module):
     are built by __init__(channels, stride, precision, affine, rng), see `make_operation`.
     """
 
+    def convolutions(self):
+        """Its convolutions, in the order of its attributes, which is that in which they are computed."""
+        return [part for part in self.modules() if isinstance(part, nn.Convolution)]
+
     def squared_norm(self):
         """R(w) = ‖w‖² (Eq. 4.53), a float: w are the kernels of its convolutions."""
-        convolutions = (m for m in self.modules() if isinstance(m, nn.Convolution))
-        return sum(conv.squared_norm() for conv in convolutions)
+        return sum(conv.squared_norm() for conv in self.convolutions())
 
 
 class Zero(Operation):

@@ -170,29 +170,22 @@ def _forward_blocks(x, norm, unit, tables, z, sums, squares, first, end):
     x, out, sums, squares = x.reshape(-1), z.reshape(-1), sums.reshape(-1), squares.reshape(-1)
     channels, image, pixels = norm[0].size, table.height * table.width, table.outputs
     taps, row = unit.depthwise.size // channels, table.pitch * lanes
-    plane, padded_plane = (
-        _odd(stripes.output_rows, width) * lanes,
-        _odd(stripes.input_rows, table.pitch) * lanes,
-    )
+    plane = _odd(stripes.output_rows, width) * lanes
+    padded_plane = _odd(stripes.input_rows, table.pitch) * lanes
     dense, padded = np.empty(channels * plane, x.dtype), np.empty(channels * padded_plane, x.dtype)
     centres = np.empty(outputs * lanes, x.dtype)
     clear(padded)  # for the columns left and right, which nobody writes
     for block in range(first, end):
         above, active, at = START, START, block * outputs * lanes
         for s in range(stripes.top.size):
-            rows, since, until = (
-                (stripes.top[s], stripes.end[s]),
-                stripes.since[s],
-                stripes.until[s],
-            )
+            rows = stripes.top[s], stripes.end[s]
+            since, until = stripes.since[s], stripes.until[s]
             together = (rows[1] - rows[0]) * width
             move_up(padded, padded_plane, table.pitch, above, since, active)
             fresh = max(active, since), until
             for c in range(channels):
-                source, into = (
-                    (block * channels + c) * image * lanes,
-                    c * padded_plane - since * row,
-                )
+                source = (block * channels + c) * image * lanes
+                into = c * padded_plane - since * row
                 _activate(x, source, fresh, norm, c, unit.binary, table, padded, into)
                 correlate(padded, into, table, rows, unit.depthwise, c * taps, dense, c * plane)
                 if unit.inner.size:
