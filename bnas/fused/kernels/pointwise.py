@@ -87,25 +87,9 @@ def pointwise(x, plane, inputs, weights, row, column, outputs, shape, y, start, 
 
 
 @jit(forceinline=True)
-def _with_moments(
-    x,
-    plane,
-    inputs,
-    weights,
-    scale,
-    o,
-    pixels,
-    y,
-    start,
-    distance,
-    centres,
-    sums,
-    squares,
-    at,
-    zeros,
-    wide,
-):
+def _with_moments(x, plane, inputs, weights, scale, o, pixels, target, moments, zeros, wide):
     """`pointwise_with_moments` for as many outputs from o on as there are zeros, also in float64."""
+    (y, start, distance), (centres, sums, squares, at) = target, moments
     lanes, total, square, v = 64 // x.itemsize, zeros, wide, o * inputs
     middle = load_all(centres, o * lanes, lanes, zeros)
     for w in range(0, pixels, 2):
@@ -128,73 +112,24 @@ def _with_moments(
 
 
 @jit(allocates=False)
-def pointwise_with_moments(
-    x,
-    plane,
-    inputs,
-    weights,
-    scale,
-    outputs,
-    pixels,
-    y,
-    start,
-    distance,
-    centres,
-    sums,
-    squares,
-    at,
-):
+def pointwise_with_moments(x, plane, inputs, weights, scale, outputs, pixels, target, moments):
     """y[o] = scale[o] z[o], z[o] = Σ_c weights[o, c] x[c], for so many pixels, and the moments of z.
 
-    sums, squares [at + o lanes] (float64) += Σ d and Σ d² for d = z[o] - centres[o], vectors one after another.
-    x, y, distance: as of `pointwise`. scale: empty for ones. Σ d of one call is in the dtype of x, in which d²
-    may be infinite.
+    x: as of `pointwise`. scale: empty for ones. target: its (y, start, distance). moments: (centres, sums,
+    squares, at), sums and squares [at + o lanes] (float64) += Σ d and Σ d² for d = z[o] - centres[o], vectors
+    one after another. Σ d of one call is in the dtype of x, in which d² may be infinite.
     """
-    (several, one), wide = _zeros(x), _wide(x)
+    (several, one), (wide, wide_one) = _zeros(x), _wide(x)
     for o in range(0, outputs - 3, TOGETHER):
-        _with_moments(
-            x,
-            plane,
-            inputs,
-            weights,
-            scale,
-            o,
-            pixels,
-            y,
-            start,
-            distance,
-            centres,
-            sums,
-            squares,
-            at,
-            several,
-            wide[0],
-        )
+        _with_moments(x, plane, inputs, weights, scale, o, pixels, target, moments, several, wide)
     for o in range(outputs // TOGETHER * TOGETHER, outputs):
-        _with_moments(
-            x,
-            plane,
-            inputs,
-            weights,
-            scale,
-            o,
-            pixels,
-            y,
-            start,
-            distance,
-            centres,
-            sums,
-            squares,
-            at,
-            one,
-            wide[1],
-        )
+        _with_moments(x, plane, inputs, weights, scale, o, pixels, target, moments, one, wide_one)
 
 
 @jit(allocates=False)
-def centre_on_first(x, plane, inputs, weights, outputs, centres, sums, squares, at):
+def centre_on_first(x, plane, inputs, weights, outputs, moments):
     """Begin the moments of a plane: the centres are the z of its first pixel, and all sums zero."""
-    lanes = 64 // x.itemsize
+    lanes, (centres, sums, squares, at) = 64 // x.itemsize, moments
     _, (zero,) = _zeros(x)
     for o in range(outputs):
         z = _pixel(x, 0, plane, inputs, weights, o * inputs, inputs, 1, (zero,))
@@ -204,8 +139,9 @@ def centre_on_first(x, plane, inputs, weights, outputs, centres, sums, squares, 
 
 
 @jit(allocates=False)
-def about_the_mean(pixels, outputs, centres, sums, squares, at):
+def about_the_mean(pixels, outputs, moments):
     """End them: from sums of deviations from the centres to Σ z and Σ (z - mean)²."""
+    centres, sums, squares, at = moments
     lanes = 64 // centres.itemsize
     count = widen(broadcast(centres.dtype.type(pixels)))
     for o in range(outputs):
@@ -224,7 +160,9 @@ def pointwise_sums(dy, x, plane, outputs, inputs, pixels, totals):
     """
     lanes = 64 // x.itemsize
     zeros, (zero,) = _zeros(x)
-    end, whole_outputs, whole_inputs = pixels * lanes, outputs // 4 * 4, inputs // 4 * 4
+    end = pixels * lanes
+    whole_outputs = outputs // TOGETHER * TOGETHER
+    whole_inputs = inputs // TOGETHER * TOGETHER
     for o in range(0, whole_outputs, TOGETHER):
         for c in range(0, whole_inputs, TOGETHER):
             p, q, r, s = zeros, zeros, zeros, zeros

@@ -177,6 +177,7 @@ def _forward_blocks(x, norm, unit, tables, z, sums, squares, first, end):
     clear(padded)  # for the columns left and right, which nobody writes
     for block in range(first, end):
         above, active, at = START, START, block * outputs * lanes
+        moments = centres, sums, squares, at
         for s in range(stripes.top.size):
             rows = stripes.top[s], stripes.end[s]
             since, until = stripes.since[s], stripes.until[s]
@@ -192,9 +193,7 @@ def _forward_blocks(x, norm, unit, tables, z, sums, squares, first, end):
                     _signs(dense, c * plane, together, unit.inner[c], dense)
             above, active = since, until
             if s == 0:
-                centre_on_first(
-                    dense, plane, channels, unit.pointwise, outputs, centres, sums, squares, at
-                )
+                centre_on_first(dense, plane, channels, unit.pointwise, outputs, moments)
             pointwise_with_moments(
                 dense,
                 plane,
@@ -203,15 +202,10 @@ def _forward_blocks(x, norm, unit, tables, z, sums, squares, first, end):
                 unit.scale,
                 outputs,
                 together,
-                out,
-                at * pixels + rows[0] * width * lanes,
-                pixels * lanes,
-                centres,
-                sums,
-                squares,
-                at,
+                (out, at * pixels + rows[0] * width * lanes, pixels * lanes),
+                moments,
             )
-        about_the_mean(pixels, outputs, centres, sums, squares, at)
+        about_the_mean(pixels, outputs, moments)
 
 
 def separable(x, norm, unit, window):
