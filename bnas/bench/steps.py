@@ -181,19 +181,17 @@ def step_table(name, threads, torch, quick, repeats=None, jax=False):
         f"{scale}, random images. The Child's step has tangent propagation and the Parent's "
         "forward in it. "
     )
-    if not compilations:
+    peers, better = list(FORMATS), BETTER
+    if compilations:
+        peers, better = [*FORMATS, JAX], FASTEST
+        note += (
+            f"'{FASTEST}' is the fastest of the peers. JAX compiled for {' and '.join(compilations)} "
+            "seconds before, which are not counted."
+        )
+    else:
         note += f"'{BETTER}' is the faster of the two formats."
-        return table(_title(name), note, threads, rows, list(FORMATS), None) | {"better": BETTER}
-    note += (
-        f"'{FASTEST}' is the fastest of the peers. JAX compiled for {' and '.join(compilations)} "
-        "seconds before, which are not counted."
-    )
-    made = table(_title(name), note, threads, rows, [*FORMATS, JAX], None)
-    return made | {"better": FASTEST}
-
-
-def _title(name):
-    return f"Search step, {name} scale"
+    made = table(f"Search step, {name} scale", note, threads, rows, peers, None)
+    return made | {"better": better}
 
 
 def memory_table(names, threads, torch, quick):
