@@ -19,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import numba
-from numba.core import config
+from numba.core import config, types
 from numba.core.caching import FunctionCache, IndexDataCacheFile
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
@@ -181,10 +181,11 @@ def jit(function=None, allocates=True, **options):
     part = numba.njit(pipeline_class=_PartCompiler, no_cpython_wrapper=True, **options)(function)
     part.add_overload = lambda result: part.overloads.update({result.signature.args: result})
     # These two Numba asks where another kernel calls the function.
-    dispatcher.get_call_template, dispatcher.get_overload = (
-        part.get_call_template,
-        part.get_overload,
+    dispatcher.get_call_template = lambda arguments, named: part.get_call_template(
+        [types.unliteral(kind) for kind in arguments],  # not once more for a literal 0 or 1
+        {name: types.unliteral(kind) for name, kind in named.items()},
     )
+    dispatcher.get_overload = part.get_overload
     with suppress(RuntimeError):  # Numba found no folder that can be written
         dispatcher._cache = _KernelCache(function)  # what cache=True does, with a cache of ours
     return dispatcher

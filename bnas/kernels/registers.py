@@ -13,24 +13,28 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from bnas.kernels.jit import jit
-from bnas.kernels.vectors import Vector, call, is_flat, pointer, spread, store, type_name
+from bnas.kernels.vectors import Vector, call, is_flat, pointer, spread, type_name
 
 
 def _literal(number):
     return number.literal_value if isinstance(number, types.IntegerLiteral) else None
 
 
-def _loader(context, builder, array_type, array, index, distance, vector):
-    """A function of i that gives the vector array[index + i distance], loading each only once."""
-    loaded = {}
+def _address(context, builder, array_type, array, index, distance, vector, k):
+    """The address of the vector array[index + k distance]."""
+    at = builder.add(index, builder.mul(distance, ir.Constant(distance.type, k)))
+    return pointer(context, builder, array_type, array, at, vector)
 
-    def load(i):
-        if i not in loaded:
-            at = builder.add(index, builder.mul(distance, ir.Constant(distance.type, i)))
-            address = pointer(context, builder, array_type, array, at, vector)
-            loaded[i] = builder.load(address, align=vector.lane.bitwidth // 8)
-        return loaded[i]
+
+def _loader(context, builder, array_type, array, index, distance, vector):
+    """A function of k that gives the vector array[index + k distance], loading each only once."""
+    loaded, where = {}, (array_type, array, index, distance, vector)
+
+    def load(k):
+        if k not in loaded:
+            address = _address(context, builder, *where, k)
+            loaded[k] = builder.load(address, align=vector.lane.bitwidth // 8)
+        return loaded[k]
 
     return load
 
@@ -131,22 +135,32 @@ def store_all(typingctx, array, at, distance, vectors):
     vector = vectors[0]
 
     def codegen(context, builder, sig, args):
-        array, at, distance, _ = args
         for k, value in enumerate(_unpack(builder, args[3])):
-            index = builder.add(at, builder.mul(distance, ir.Constant(distance.type, k)))
-            address = pointer(context, builder, sig.args[0], array, index, vector)
+            address = _address(context, builder, sig.args[0], *args[:3], vector, k)
             builder.store(value, address, align=vector.lane.bitwidth // 8)
         return context.get_dummy_value()
 
     return types.void(array, types.intp, types.intp, vectors), codegen
 
 
-@jit(forceinline=True)
-def add_all(array, at, distance, vectors):
-    """array[at + k distance] += vectors[k]."""
-    before = load_all(array, at, distance, vectors)
-    for k in range(len(vectors)):
-        store(array, at + k * distance, before[k] + vectors[k])
+@intrinsic
+def add_all(typingctx, array, at, distance, vectors):
+    """array[at + k distance] += vectors[k], float32 also to an array of float64."""
+    if not is_flat(array):
+        return None
+    vector = Vector(array.dtype, vectors[0].lanes)
+
+    def codegen(context, builder, sig, args):
+        align = vector.lane.bitwidth // 8
+        for k, value in enumerate(_unpack(builder, args[3])):
+            if vector != vectors[0]:
+                value = builder.fpext(value, context.get_value_type(vector))
+            address = _address(context, builder, sig.args[0], *args[:3], vector, k)
+            total = builder.fadd(builder.load(address, align=align), value)
+            builder.store(total, address, align=align)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, types.intp, vectors), codegen
 
 
 @intrinsic

@@ -21,9 +21,10 @@ import operator
 from llvmlite import ir
 from numba.core import cgutils, config, types
 from numba.core.datamodel import models, register_default
-from numba.core.imputils import lower_builtin
+from numba.core.imputils import impl_ret_borrowed, lower_builtin
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic
+from numba.np.arrayobj import populate_array
 
 BITS = 512
 
@@ -105,6 +106,24 @@ def pointer(context, builder, array_type, array, index, vector, count=None):
 
 def is_flat(array):
     return isinstance(array, types.Array) and array.ndim == 1 and array.layout == "C"
+
+
+@intrinsic
+def ravel(typingctx, array):
+    """reshape(-1) of a contiguous array, of which Numba makes hundreds of instructions."""
+    if not isinstance(array, types.Array) or array.layout != "C":
+        return None
+    line = array.copy(ndim=1)
+
+    def codegen(context, builder, sig, args):
+        given = context.make_array(array)(context, builder, args[0])
+        found = context.make_array(line)(context, builder)
+        owner = {"meminfo": given.meminfo, "parent": given.parent}
+        shape, strides = [given.nitems], [given.itemsize]
+        populate_array(found, given.data, shape, strides, given.itemsize, **owner)
+        return impl_ret_borrowed(context, builder, line, found._getvalue())
+
+    return line(array), codegen
 
 
 @intrinsic

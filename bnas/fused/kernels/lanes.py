@@ -17,7 +17,7 @@ from bnas.kernels.buffers import empty, zeros
 from bnas.kernels.jit import jit
 from bnas.kernels.planes import ready
 from bnas.kernels.threads import run_tasks
-from bnas.kernels.vectors import broadcast, load, multiply_add, store, widen
+from bnas.kernels.vectors import broadcast, load, multiply_add, ravel, store, widen
 
 VECTOR = 64  # bytes
 CHUNK = 64  # pixels whose sum in float32 is as exact as they are; more are added in float64
@@ -81,8 +81,8 @@ def split(mean, real):
 @jit(allocates=False)
 def _weighted_sum(base, has_base, xs, means, near, factors, offset, y, first, end):
     blocks, channels, height, width, lanes = y.shape
-    out, planes, size = y.reshape(-1), blocks * channels, height * width * lanes
-    start, by, shift = base.reshape(-1), factors.reshape(-1), offset.reshape(-1)
+    out, planes, size = ravel(y), blocks * channels, height * width * lanes
+    start, by, shift = ravel(base), ravel(factors), ravel(offset)
     for plane in range(first, end):
         constant = load(shift, plane * lanes)
         for m in range(len(xs)):
@@ -159,14 +159,14 @@ def _dot(a, b, centre, start, end):
 @jit(allocates=False)
 def _lane_sums(dy, xs, means, sums, first, end):
     blocks, channels, height, width, lanes = dy.shape
-    given, out, size = dy.reshape(-1), sums.reshape(-1), height * width * lanes
+    given, out, size = ravel(dy), ravel(sums), height * width * lanes
     for plane in range(first, end):
         start, stop = plane * size, (plane + 1) * size
         total = _sum(given, start, stop)
         store(out, plane * lanes, total)
         for m in range(len(xs)):
             near, rest = split(means[m, plane % channels], dy.dtype.type)
-            dot = _dot(given, xs[m].reshape(-1), near, start, stop)
+            dot = _dot(given, ravel(xs[m]), near, start, stop)
             dot = dot - widen(broadcast(rest)) * total
             store(out, ((m + 1) * blocks * channels + plane) * lanes, dot)
 
@@ -195,8 +195,8 @@ def lane_sums(dy, xs, means):
 @jit(allocates=False)
 def _norm_gradient(dy, x, mean, inverse, a, e, f, dx, first, end):
     _, channels, height, width, lanes = dy.shape
-    given, before, out = dy.reshape(-1), x.reshape(-1), dx.reshape(-1)
-    factors, offsets, slopes = a.reshape(-1), e.reshape(-1), f.reshape(-1)
+    given, before, out = ravel(dy), ravel(x), ravel(dx)
+    factors, offsets, slopes = ravel(a), ravel(e), ravel(f)
     for plane in range(first, end):
         factor, offset = load(factors, plane * lanes), load(offsets, plane * lanes)
         slope, by = load(slopes, plane * lanes), broadcast(inverse[plane % channels])
@@ -234,7 +234,7 @@ def norm_gradient(dy, x, mean, inverse, a, e, f):
 @jit(allocates=False)
 def _scale(dy, factor, out, first, end):
     size, lanes = dy.shape[2] * dy.shape[3] * dy.shape[4], dy.shape[4]
-    given, target, factors = dy.reshape(-1), out.reshape(-1), factor.reshape(-1)
+    given, target, factors = ravel(dy), ravel(out), ravel(factor)
     for plane in range(first, end):
         by = load(factors, plane * lanes)
         for i in range(plane * size, (plane + 1) * size, lanes):
@@ -272,10 +272,10 @@ def _plane_moments(z, start, pixels, sums, squares, at):
 @jit(allocates=False)
 def _moments(x, sums, squares, first, end):
     pixels, lanes = x.shape[2] * x.shape[3], x.shape[4]
-    flat, out, spread = x.reshape(-1), sums.reshape(-1), squares.reshape(-1)
+    given, out, spread = ravel(x), ravel(sums), ravel(squares)
     for plane in range(first, end):
         at = plane * lanes
-        _plane_moments(flat, at * pixels, pixels, out, spread, at)
+        _plane_moments(given, at * pixels, pixels, out, spread, at)
 
 
 def moments(x):

@@ -106,9 +106,8 @@ def _with_moments(x, plane, inputs, weights, scale, o, pixels, target, moments, 
         if scale.size:
             here = multiply_all(here, scale, o)
         store_all(y, start + o * distance + i, distance, here)
-    for k in range(len(zeros)):
-        add_all(sums, at + (o + k) * lanes, lanes, (widen(total[k]),))
-        add_all(squares, at + (o + k) * lanes, lanes, (square[k],))
+    add_all(sums, at + o * lanes, lanes, total)
+    add_all(squares, at + o * lanes, lanes, square)
 
 
 @jit(allocates=False)

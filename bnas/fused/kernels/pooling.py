@@ -7,7 +7,7 @@ from bnas.kernels.buffers import empty, zeros
 from bnas.kernels.jit import jit
 from bnas.kernels.planes import ready
 from bnas.kernels.threads import run_tasks
-from bnas.kernels.vectors import broadcast, load, maximum, select_equal, store
+from bnas.kernels.vectors import broadcast, load, maximum, ravel, select_equal, store
 from bnas.kernels.windows import output_size
 
 
@@ -86,7 +86,7 @@ def _largest_back(dy, y, source, x, size, kernel, stride, padding, out_size, dx,
 def _pool(x, kernel, stride, padding, largest, y, first, end):
     size, out_size, lanes = x.shape[2:4], y.shape[2:4], x.shape[4]
     image, out = size[0] * size[1] * lanes, out_size[0] * out_size[1] * lanes
-    source, target = x.reshape(-1), y.reshape(-1)
+    source, target = ravel(x), ravel(y)
     for p in range(first, end):
         if largest:
             _largest(source, p * image, size, kernel, stride, padding, out_size, target, p * out)
@@ -98,7 +98,8 @@ def _pool(x, kernel, stride, padding, largest, y, first, end):
 def _pool_back(dy, y, x, kernel, stride, padding, largest, dx, first, end):
     size, out_size, lanes = x.shape[2:4], dy.shape[2:4], dy.shape[4]
     image, out = size[0] * size[1] * lanes, out_size[0] * out_size[1] * lanes
-    given, most, source, target = dy.reshape(-1), y.reshape(-1), x.reshape(-1), dx.reshape(-1)
+    given, most = ravel(dy), ravel(y)
+    source, target = ravel(x), ravel(dx)
     for p in range(first, end):
         if largest:
             _largest_back(

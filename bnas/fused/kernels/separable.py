@@ -38,13 +38,11 @@ from bnas.kernels.vectors import (
     lane_sum,
     load,
     multiply_add,
+    ravel,
     select_greater,
     store,
 )
 from bnas.kernels.windows import fitted
-
-# A literal 0 or 1 would be a type, and compiled for, of its own.
-START, NEXT = np.int64(0), np.int64(1)
 
 
 class Unit(NamedTuple):
@@ -164,10 +162,10 @@ def _signs(d, at, pixels, scale, out):
 
 
 @jit
-def _forward_blocks(x, norm, unit, tables, z, sums, squares, first, end):
-    table, _, stripes = tables
+def _forward_blocks(x, norm, unit, table, stripes, z, sums, squares, first, end):
     _, outputs, _, width, lanes = z.shape
-    x, out, sums, squares = x.reshape(-1), z.reshape(-1), sums.reshape(-1), squares.reshape(-1)
+    x, out = ravel(x), ravel(z)
+    sums, squares = ravel(sums), ravel(squares)
     channels, image, pixels = norm[0].size, table.height * table.width, table.outputs
     taps, row = unit.depthwise.size // channels, table.pitch * lanes
     plane = _odd(stripes.output_rows, width) * lanes
@@ -176,7 +174,7 @@ def _forward_blocks(x, norm, unit, tables, z, sums, squares, first, end):
     centres = np.empty(outputs * lanes, x.dtype)
     clear(padded)  # for the columns left and right, which nobody writes
     for block in range(first, end):
-        above, active, at = START, START, block * outputs * lanes
+        above, active, at = 0, 0, block * outputs * lanes
         moments = centres, sums, squares, at
         for s in range(stripes.top.size):
             rows = stripes.top[s], stripes.end[s]
@@ -216,7 +214,7 @@ def separable(x, norm, unit, window):
     Cout, L): the `moments` of z before the last β.
     """
     blocks, channels, height, width, lanes = x.shape
-    out_size, tables = _tables((height, width), window)
+    out_size, (reading, _, stripes) = _tables((height, width), window)
     outputs, taps = unit.pointwise.size // channels, unit.depthwise.size // channels
     z = empty((blocks, outputs, *out_size, lanes), x.dtype)
     sums, squares = np.empty((2, blocks, outputs, lanes))
@@ -227,7 +225,8 @@ def separable(x, norm, unit, window):
         ready(x),
         norm,
         unit,
-        tables,
+        reading,
+        stripes,
         z,
         sums,
         squares,
@@ -293,13 +292,28 @@ def _through_activation(x, at, pixels, norm, c, slope, dy, dx, add):
 
 @jit
 def _backward_blocks(
-    gradient, x, norm, unit, tables, slope, dx, add, ddepthwise, dpointwise, first, end
+    dy,
+    z,
+    after,
+    x,
+    norm,
+    unit,
+    forward,
+    backward,
+    stripes,
+    slope,
+    dx,
+    add,
+    ddepthwise,
+    dpointwise,
+    first,
+    end,
 ):
-    (dy, z), (a, e, f), z_mean, z_inverse = gradient
-    forward, backward, stripes = tables
-    dy, z, a, e, f = dy.reshape(-1), z.reshape(-1), a.reshape(-1), e.reshape(-1), f.reshape(-1)
-    x, dx = x.reshape(-1), dx.reshape(-1)
-    ddepthwise, dpointwise = ddepthwise.reshape(-1), dpointwise.reshape(-1)
+    dy, z = ravel(dy), ravel(z)
+    z_mean, z_inverse = after[0], after[1]
+    a, e, f = ravel(after[2]), ravel(after[3]), ravel(after[4])
+    x, dx = ravel(x), ravel(dx)
+    ddepthwise, dpointwise = ravel(ddepthwise), ravel(dpointwise)
     lanes, channels, outputs = 64 // x.itemsize, norm[0].size, z_mean.size
     taps, learns = unit.depthwise.size // channels, dpointwise.size > 0
     image, pixels, width = forward.height * forward.width, forward.outputs, backward.width
@@ -318,7 +332,7 @@ def _backward_blocks(
     clear(padded)  # for the columns left and right, which nobody writes
     clear(returned)
     for block in range(first, end):
-        above, active, low, done = START, START, START, START
+        above, active, low, done = 0, 0, 0, 0
         clear(by_tap)
         clear(by_pair)
         for s in range(stripes.top.size):
@@ -367,7 +381,7 @@ def _backward_blocks(
                 plane,
                 outputs,
                 unit.pointwise,
-                NEXT,
+                1,
                 channels,
                 channels,
                 (rows[1] - rows[0], width),
@@ -405,7 +419,7 @@ def _backward_blocks(
                         c * taps * lanes,
                     )
                 at = c * returned_plane - low * returned_row
-                correlate(returned, at, backward, fresh, unit.depthwise, c * taps, spread, START)
+                correlate(returned, at, backward, fresh, unit.depthwise, c * taps, spread, 0)
                 at = ((block * channels + c) * image + done * forward.width) * lanes
                 known = (stripes.done[s] - done) * forward.width
                 _through_activation(x, at, known, norm, c, slope, spread, dx, add)
@@ -434,16 +448,17 @@ def separable_gradients(dy, z, after, x, norm, unit, window, slope, learns, dx=N
     kept = blocks if learns else 0
     ddepthwise, dpointwise = np.empty((kept, channels, taps)), np.empty((kept, outputs, channels))
     _, tables = _tables(x.shape[2:4], window)
-    gradient = (ready(dy), ready(z)), tuple(map(ready, after[2:])), *after[:2]
     run_tasks(
         _backward_blocks,
         z.size * (channels + taps) * (3 if learns else 1),
         blocks,
-        gradient,
+        ready(dy),
+        ready(z),
+        tuple(map(ready, after)),
         ready(x),
         norm,
         unit,
-        tables,
+        *tables,
         SLOPES[slope],
         dx,
         add,
