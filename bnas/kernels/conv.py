@@ -11,7 +11,15 @@ from bnas.kernels.panels import PANEL, ROWS, fill_panel, tiled
 from bnas.kernels.planes import ready
 from bnas.kernels.sites import require_convolution, sites
 from bnas.kernels.threads import run_tasks
-from bnas.kernels.vectors import broadcast, clamp, load, multiply_add, store, store_first
+from bnas.kernels.vectors import (
+    broadcast,
+    clamp,
+    lane_count,
+    load,
+    multiply_add,
+    store,
+    store_first,
+)
 
 
 @jit(forceinline=True)
@@ -20,7 +28,7 @@ def multiply_tile(panel, at, length, floor, weights, tile, sums):
 
     panel (K 32,) from index `at` on, weights (K 4,) from index `tile` on. A floor of 0 is a ReLU.
     """
-    lanes = 64 // panel.itemsize
+    lanes = lane_count(panel)
     zero = broadcast(panel.dtype.type(0))
     for p in range(0, PANEL, 2 * lanes):
         a0, a1, a2, a3, b0, b1, b2, b3 = zero, zero, zero, zero, zero, zero, zero, zero
@@ -47,7 +55,7 @@ def multiply_tile(panel, at, length, floor, weights, tile, sums):
 @jit(allocates=False)
 def _conv_image(x, at, site, where, tiles, shift, panel, sums, y, target):
     """One image of one group: y[target...] = the sums + shift, channel after channel."""
-    channels, length, lanes = shift.size, where.size, 64 // x.itemsize
+    channels, length, lanes = shift.size, where.size, lane_count(x)
     floor = x.dtype.type(-np.inf)
     for first in range(0, site.pixels, PANEL):
         fill_panel(x, at, site, first, where, panel)

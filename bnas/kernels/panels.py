@@ -9,7 +9,7 @@ import numpy as np
 
 from bnas.kernels.jit import jit
 from bnas.kernels.sites import PANEL
-from bnas.kernels.vectors import load, load_even, store
+from bnas.kernels.vectors import lane_count, load, load_even, store
 
 __all__ = ["PANEL", "ROWS", "fill_panel", "tiled"]
 
@@ -39,7 +39,7 @@ def fill_panel(planes, at, site, first, where, panel, target=0):
     pixel. Output pixels whose bases are 1 or 2 apart are copied as one vector, others (such as those before
     and after the end of a row) one by one.
     """
-    lanes = 64 // panel.itemsize
+    lanes = lane_count(panel)
     for p in range(0, PANEL, lanes):
         start, step = at + site.base[first + p], site.steps[lanes // 16, (first + p) // 8]
         if step == 1:

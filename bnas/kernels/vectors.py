@@ -127,6 +127,16 @@ def ravel(typingctx, array):
 
 
 @intrinsic
+def lane_count(typingctx, array):
+    """How many elements of an array a vector has: a constant, which 64 // array.itemsize is not."""
+
+    def codegen(context, builder, sig, args):
+        return context.get_constant(types.intp, Vector(array.dtype).lanes)
+
+    return types.intp(array), codegen
+
+
+@intrinsic
 def load(typingctx, array, index):
     """The vector array[index], array[index + 1], ..."""
     if not is_flat(array):

@@ -16,6 +16,7 @@ from bnas.kernels.planes import dense_size, floats, geometry, padded_size, ready
 from bnas.kernels.threads import run_tasks
 from bnas.kernels.vectors import (
     broadcast,
+    lane_count,
     load,
     load_even_int32,
     load_int32,
@@ -45,7 +46,7 @@ def _load_signs(x, start, g, padded, at):
 @jit(forceinline=True)
 def _sum_taps(padded, offsets, flips, o, dense, size, negatives):
     """dense = Σ_t (padded from offsets[t] on) ^ flips[o, t], plus the number of negative weights."""
-    step = 64 // dense.itemsize
+    step = lane_count(dense)
     start = broadcast(negatives)
     i = 0
     while i + 3 * step < size:

@@ -6,14 +6,14 @@ it do everything else. Both add up in the same order.
 """
 
 from bnas.kernels.jit import jit
-from bnas.kernels.registers import add_all, slide, slide_sums, store_all
-from bnas.kernels.vectors import broadcast, element, load, multiply_add, store
+from bnas.kernels.registers import add_all, add_multiples, load_all, slide, slide_sums, store_all
+from bnas.kernels.vectors import broadcast, element, lane_count, load, multiply_add, store
 
 
 @jit(forceinline=True)
 def _several(planes, here, distance, table, start, end, weights, first, totals):
     """The sums over the taps from `start` on of outputs `distance` apart, as many as `totals` has zeros."""
-    lanes = 64 // planes.itemsize
+    lanes = lane_count(planes)
     for t in range(start, end, table.columns):
         w, at = first + element(table.tap, t), here + element(table.at, t) * lanes
         if table.columns == 3:
@@ -29,7 +29,7 @@ def _one(planes, here, table, start, end, weights, first):
     total = broadcast(planes.dtype.type(0))
     for t in range(start, end):
         w = broadcast(element(weights, first + element(table.tap, t)))
-        at = here + element(table.at, t) * (64 // planes.itemsize)
+        at = here + element(table.at, t) * lane_count(planes)
         total = multiply_add(load(planes, at), w, total)
     return total
 
@@ -37,7 +37,7 @@ def _one(planes, here, table, start, end, weights, first):
 @jit(forceinline=True)
 def _slide_row(planes, origin, table, row, weights, first, out, target):
     """A row of `correlate` without stride: every |dilation|-th output together, in the order of the taps."""
-    lanes = 64 // planes.itemsize
+    lanes = lane_count(planes)
     zero = broadcast(planes.dtype.type(0))
     start, end, count = table.starts[row], table.starts[row + 1], table.count[row]
     distance, apart = table.dilation * lanes, abs(table.dilation)
@@ -66,7 +66,7 @@ def correlate(planes, origin, table, rows, weights, first_weight, out, target):
 
     Neighbouring outputs share a weight's load.
     """
-    lanes = 64 // planes.itemsize
+    lanes = lane_count(planes)
     zero = broadcast(planes.dtype.type(0))
     step, stride = table.read_step * lanes, table.write_step * lanes
     above = table.first[rows[0]] if rows[0] < rows[1] else 0
@@ -101,29 +101,23 @@ def _four_gradients(planes, at, dense, dy, dilation, totals):
 
 
 @jit(forceinline=True)
-def _one_gradient(planes, at, dense, dy, dilation, totals):
-    if dilation == 1:
-        return slide_sums(planes, at, dense, dy, totals, 1, 1)
-    return slide_sums(planes, at, dense, dy, totals, 1, 2)
-
-
-@jit(forceinline=True)
 def _three_rows(planes, origin, dense, dy, table, t, count, totals, target, zeros):
     """Three rows of taps, from tap t of a row of outputs on, which share the loads of the gradient."""
-    lanes, columns, dilation = 64 // planes.itemsize, len(zeros), table.dilation
+    lanes, columns, dilation = lane_count(planes), len(zeros), table.dilation
     first, second, third = zeros, zeros, zeros
     at0 = origin + element(table.at, t) * lanes
     at1 = origin + element(table.at, t + columns) * lanes
     at2 = origin + element(table.at, t + 2 * columns) * lanes
-    end, whole = count * lanes, count // 4 * 4 * lanes
+    end, whole, step = count * lanes, count // 4 * 4 * lanes, dilation * lanes
     for i in range(0, whole, 4 * lanes):
         first = _four_gradients(planes, at0 + i, dense, dy + i, dilation, first)
         second = _four_gradients(planes, at1 + i, dense, dy + i, dilation, second)
         third = _four_gradients(planes, at2 + i, dense, dy + i, dilation, third)
     for i in range(whole, end, lanes):
-        first = _one_gradient(planes, at0 + i, dense, dy + i, dilation, first)
-        second = _one_gradient(planes, at1 + i, dense, dy + i, dilation, second)
-        third = _one_gradient(planes, at2 + i, dense, dy + i, dilation, third)
+        g = load(dense, dy + i)
+        first = add_multiples(g, load_all(planes, at0 + i, step, zeros), first)
+        second = add_multiples(g, load_all(planes, at1 + i, step, zeros), second)
+        third = add_multiples(g, load_all(planes, at2 + i, step, zeros), third)
     add_all(totals, target + element(table.tap, t) * lanes, lanes, first)
     add_all(totals, target + element(table.tap, t + columns) * lanes, lanes, second)
     add_all(totals, target + element(table.tap, t + 2 * columns) * lanes, lanes, third)
@@ -132,7 +126,7 @@ def _three_rows(planes, origin, dense, dy, table, t, count, totals, target, zero
 @jit(forceinline=True)
 def _four_taps(planes, origin, dense, dy, table, t, end, count, totals, target):
     """Up to four taps from tap t of a row of outputs on, wherever they read."""
-    lanes = 64 // planes.itemsize
+    lanes = lane_count(planes)
     zero = broadcast(planes.dtype.type(0))
     a, b, c, d = zero, zero, zero, zero
     last, step = end - 1, table.read_step * lanes
@@ -158,7 +152,7 @@ def tap_sums(planes, origin, dense, first, pitch, table, rows, totals, target):
     dense[first...]: the gradient of the rows (first, end) of the forward's table, `pitch` pixels from one to
     the next.
     """
-    lanes = 64 // planes.itemsize
+    lanes = lane_count(planes)
     zero = broadcast(planes.dtype.type(0))
     three, five = (zero, zero, zero), (zero, zero, zero, zero, zero)
     for row in range(rows[0], rows[1]):

@@ -17,7 +17,7 @@ from bnas.kernels.buffers import empty, zeros
 from bnas.kernels.jit import jit
 from bnas.kernels.planes import ready
 from bnas.kernels.threads import run_tasks
-from bnas.kernels.vectors import broadcast, load, multiply_add, ravel, store, widen
+from bnas.kernels.vectors import broadcast, lane_count, load, multiply_add, ravel, store, widen
 
 VECTOR = 64  # bytes
 CHUNK = 64  # pixels whose sum in float32 is as exact as they are; more are added in float64
@@ -80,7 +80,7 @@ def split(mean, real):
 
 @jit(allocates=False)
 def _weighted_sum(base, has_base, xs, means, near, factors, offset, y, first, end):
-    blocks, channels, height, width, lanes = y.shape
+    (blocks, channels, height, width, _), lanes = y.shape, lane_count(y)
     out, planes, size = ravel(y), blocks * channels, height * width * lanes
     start, by, shift = ravel(base), ravel(factors), ravel(offset)
     for plane in range(first, end):
@@ -127,7 +127,7 @@ def weighted_sum(base, xs, means, factors, offset):
 @jit(allocates=False)
 def _sum(a, start, end):
     """Σ a over a plane, for each lane, as float64; CHUNK pixels at a time in the dtype of a."""
-    lanes = 64 // a.itemsize
+    lanes = lane_count(a)
     zero = broadcast(a.dtype.type(0))
     total = widen(zero)
     for begin in range(start, end, CHUNK * lanes):
@@ -141,7 +141,7 @@ def _sum(a, start, end):
 @jit(allocates=False)
 def _dot(a, b, centre, start, end):
     """Σ a (b - centre) as `_sum` has it, every second pixel apart."""
-    lanes = 64 // a.itemsize
+    lanes = lane_count(a)
     zero, middle = broadcast(a.dtype.type(0)), broadcast(centre)
     total = widen(zero)
     for begin in range(start, end, CHUNK * lanes):
@@ -158,7 +158,7 @@ def _dot(a, b, centre, start, end):
 
 @jit(allocates=False)
 def _lane_sums(dy, xs, means, sums, first, end):
-    blocks, channels, height, width, lanes = dy.shape
+    (blocks, channels, height, width, _), lanes = dy.shape, lane_count(dy)
     given, out, size = ravel(dy), ravel(sums), height * width * lanes
     for plane in range(first, end):
         start, stop = plane * size, (plane + 1) * size
@@ -194,7 +194,7 @@ def lane_sums(dy, xs, means):
 
 @jit(allocates=False)
 def _norm_gradient(dy, x, mean, inverse, a, e, f, dx, first, end):
-    _, channels, height, width, lanes = dy.shape
+    (_, channels, height, width, _), lanes = dy.shape, lane_count(dy)
     given, before, out = ravel(dy), ravel(x), ravel(dx)
     factors, offsets, slopes = ravel(a), ravel(e), ravel(f)
     for plane in range(first, end):
@@ -233,7 +233,8 @@ def norm_gradient(dy, x, mean, inverse, a, e, f):
 
 @jit(allocates=False)
 def _scale(dy, factor, out, first, end):
-    size, lanes = dy.shape[2] * dy.shape[3] * dy.shape[4], dy.shape[4]
+    lanes = lane_count(dy)
+    size = dy.shape[2] * dy.shape[3] * lanes
     given, target, factors = ravel(dy), ravel(out), ravel(factor)
     for plane in range(first, end):
         by = load(factors, plane * lanes)
@@ -256,7 +257,7 @@ def _plane_moments(z, start, pixels, sums, squares, at):
     One pass: deviations from the first pixel instead of the mean cost at most a factor of `pixels` in
     rounding, however far from zero the data lie. Sums of integers stay exact.
     """
-    lanes = 64 // z.itemsize
+    lanes = lane_count(z)
     first = widen(load(z, start))
     total = widen(broadcast(z.dtype.type(0)))
     square = total
@@ -271,7 +272,7 @@ def _plane_moments(z, start, pixels, sums, squares, at):
 
 @jit(allocates=False)
 def _moments(x, sums, squares, first, end):
-    pixels, lanes = x.shape[2] * x.shape[3], x.shape[4]
+    pixels, lanes = x.shape[2] * x.shape[3], lane_count(x)
     given, out, spread = ravel(x), ravel(sums), ravel(squares)
     for plane in range(first, end):
         at = plane * lanes

@@ -10,7 +10,7 @@ from bnas.kernels.registers import (
     multiply_all,
     store_all,
 )
-from bnas.kernels.vectors import broadcast, load, multiply_add, store, widen
+from bnas.kernels.vectors import broadcast, lane_count, load, multiply_add, store, widen
 
 TOGETHER = 4  # outputs that share the loads of a pixel, and pairs of planes in `pointwise_sums`
 
@@ -52,7 +52,7 @@ def _two_pixels(x, first, second, plane, inputs, weights, v, row, column, zeros)
 @jit(forceinline=True)
 def _rows(x, plane, inputs, weights, v, row, column, shape, y, start, pitch, distance, zeros):
     """`pointwise` for as many outputs as there are zeros."""
-    lanes, (rows, columns) = 64 // x.itemsize, shape
+    lanes, (rows, columns) = lane_count(x), shape
     for h in range(rows):
         at, to = h * columns * lanes, start + h * pitch * lanes
         for w in range(0, columns - 1, 2):
@@ -90,7 +90,7 @@ def pointwise(x, plane, inputs, weights, row, column, outputs, shape, y, start, 
 def _with_moments(x, plane, inputs, weights, scale, o, pixels, target, moments, zeros, wide):
     """`pointwise_with_moments` for as many outputs from o on as there are zeros, also in float64."""
     (y, start, distance), (centres, sums, squares, at) = target, moments
-    lanes, total, square, v = 64 // x.itemsize, zeros, wide, o * inputs
+    lanes, total, square, v = lane_count(x), zeros, wide, o * inputs
     middle = load_all(centres, o * lanes, lanes, zeros)
     for w in range(0, pixels, 2):
         i = w * lanes
@@ -128,7 +128,7 @@ def pointwise_with_moments(x, plane, inputs, weights, scale, outputs, pixels, ta
 @jit(allocates=False)
 def centre_on_first(x, plane, inputs, weights, outputs, moments):
     """Begin the moments of a plane: the centres are the z of its first pixel, and all sums zero."""
-    lanes, (centres, sums, squares, at) = 64 // x.itemsize, moments
+    lanes, (centres, sums, squares, at) = lane_count(x), moments
     _, (zero,) = _zeros(x)
     for o in range(outputs):
         z = _pixel(x, 0, plane, inputs, weights, o * inputs, inputs, 1, (zero,))
@@ -141,7 +141,7 @@ def centre_on_first(x, plane, inputs, weights, outputs, moments):
 def about_the_mean(pixels, outputs, moments):
     """End them: from sums of deviations from the centres to Σ z and Σ (z - mean)²."""
     centres, sums, squares, at = moments
-    lanes = 64 // centres.itemsize
+    lanes = lane_count(centres)
     count = widen(broadcast(centres.dtype.type(pixels)))
     for o in range(outputs):
         place = at + o * lanes
@@ -157,7 +157,7 @@ def pointwise_sums(dy, x, plane, outputs, inputs, pixels, totals):
 
     The totals have the dtype of x, a block of images and a lane each its own: what they are added up to has not.
     """
-    lanes = 64 // x.itemsize
+    lanes = lane_count(x)
     zeros, (zero,) = _zeros(x)
     end = pixels * lanes
     whole_outputs = outputs // TOGETHER * TOGETHER

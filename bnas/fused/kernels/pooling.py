@@ -7,7 +7,7 @@ from bnas.kernels.buffers import empty, zeros
 from bnas.kernels.jit import jit
 from bnas.kernels.planes import ready
 from bnas.kernels.threads import run_tasks
-from bnas.kernels.vectors import broadcast, load, maximum, ravel, select_equal, store
+from bnas.kernels.vectors import broadcast, lane_count, load, maximum, ravel, select_equal, store
 from bnas.kernels.windows import output_size
 
 
@@ -20,7 +20,7 @@ def _span(output, kernel, stride, padding, size):
 
 @jit(allocates=False)
 def _largest(x, at, size, kernel, stride, padding, out_size, y, target):
-    lanes = 64 // x.itemsize
+    lanes = lane_count(x)
     for i in range(out_size[0]):
         top, bottom = _span(i, kernel, stride, padding, size[0])
         for j in range(out_size[1]):
@@ -35,7 +35,7 @@ def _largest(x, at, size, kernel, stride, padding, out_size, y, target):
 
 @jit(allocates=False)
 def _average(x, at, size, kernel, stride, padding, out_size, y, target):
-    lanes = 64 // x.itemsize
+    lanes = lane_count(x)
     for i in range(out_size[0]):
         top, bottom = _span(i, kernel, stride, padding, size[0])
         for j in range(out_size[1]):
@@ -50,7 +50,7 @@ def _average(x, at, size, kernel, stride, padding, out_size, y, target):
 
 @jit(allocates=False)
 def _average_back(dy, source, size, kernel, stride, padding, out_size, dx, at):
-    lanes = 64 // dy.itemsize
+    lanes = lane_count(dy)
     for i in range(out_size[0]):
         top, bottom = _span(i, kernel, stride, padding, size[0])
         for j in range(out_size[1]):
@@ -66,7 +66,7 @@ def _average_back(dy, source, size, kernel, stride, padding, out_size, dx, at):
 @jit(allocates=False)
 def _largest_back(dy, y, source, x, size, kernel, stride, padding, out_size, dx, at):
     """What is left of dy goes to the first pixel that equals the maximum, in row order."""
-    lanes = 64 // dy.itemsize
+    lanes = lane_count(dy)
     zero = broadcast(dy.dtype.type(0))
     for i in range(out_size[0]):
         top, bottom = _span(i, kernel, stride, padding, size[0])
@@ -84,7 +84,7 @@ def _largest_back(dy, y, source, x, size, kernel, stride, padding, out_size, dx,
 
 @jit(allocates=False)
 def _pool(x, kernel, stride, padding, largest, y, first, end):
-    size, out_size, lanes = x.shape[2:4], y.shape[2:4], x.shape[4]
+    size, out_size, lanes = x.shape[2:4], y.shape[2:4], lane_count(x)
     image, out = size[0] * size[1] * lanes, out_size[0] * out_size[1] * lanes
     source, target = ravel(x), ravel(y)
     for p in range(first, end):
@@ -96,7 +96,7 @@ def _pool(x, kernel, stride, padding, largest, y, first, end):
 
 @jit(allocates=False)
 def _pool_back(dy, y, x, kernel, stride, padding, largest, dx, first, end):
-    size, out_size, lanes = x.shape[2:4], dy.shape[2:4], dy.shape[4]
+    size, out_size, lanes = x.shape[2:4], dy.shape[2:4], lane_count(x)
     image, out = size[0] * size[1] * lanes, out_size[0] * out_size[1] * lanes
     given, most = ravel(dy), ravel(y)
     source, target = ravel(x), ravel(dx)

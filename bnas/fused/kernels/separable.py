@@ -35,6 +35,7 @@ from bnas.kernels.threads import run_tasks
 from bnas.kernels.vectors import (
     broadcast,
     clamp,
+    lane_count,
     lane_sum,
     load,
     multiply_add,
@@ -135,7 +136,7 @@ def _affine(norm, c):
 @jit(allocates=False)
 def _activate(x, at, rows, norm, c, binary, table, planes, target):
     """The activated rows (first, end) of the plane x[at...] to the plane planes[target...], inside its margins."""
-    lanes = 64 // x.itemsize
+    lanes = lane_count(x)
     zero, one = broadcast(x.dtype.type(0)), broadcast(x.dtype.type(1))
     middle, factor, offset = _affine(norm, c)
     for row in range(rows[0], rows[1]):
@@ -155,7 +156,7 @@ def _activate(x, at, rows, norm, c, binary, table, planes, target):
 @jit(allocates=False)
 def _signs(d, at, pixels, scale, out):
     """out = sign(d scale) for a dense plane."""
-    lanes = 64 // d.itemsize
+    lanes = lane_count(d)
     zero, one, by = broadcast(d.dtype.type(0)), broadcast(d.dtype.type(1)), broadcast(scale)
     for i in range(at, at + pixels * lanes, lanes):
         store(out, i, select_greater(load(d, i) * by, zero, one, zero - one))
@@ -163,7 +164,7 @@ def _signs(d, at, pixels, scale, out):
 
 @jit
 def _forward_blocks(x, norm, unit, table, stripes, z, sums, squares, first, end):
-    _, outputs, _, width, lanes = z.shape
+    lanes, outputs, width = lane_count(x), z.shape[1], z.shape[3]
     x, out = ravel(x), ravel(z)
     sums, squares = ravel(sums), ravel(squares)
     channels, image, pixels = norm[0].size, table.height * table.width, table.outputs
@@ -258,7 +259,7 @@ def _through_norm(dy, z, at, pixels, mean, inverse, factor, offset, slope, scale
     near, rest = split(mean, z.dtype.type)
     centre, unit, by = broadcast(near), broadcast(inverse), broadcast(scale)
     offset = offset - broadcast(rest) * unit * slope
-    for i in range(0, pixels * (64 // z.itemsize), 64 // z.itemsize):
+    for i in range(0, pixels * lane_count(z), lane_count(z)):
         value = load(dy, at + i) * factor - offset - (load(z, at + i) - centre) * unit * slope
         store(out, target + i, value * by)
 
@@ -266,7 +267,7 @@ def _through_norm(dy, z, at, pixels, mean, inverse, factor, offset, slope, scale
 @jit(allocates=False)
 def _through_sign(d, at, scale, slope, rows, columns, pitch, dy, target):
     """dy, in rows of a padded plane, times the derivative of sign at d scale, times the scale."""
-    lanes = 64 // d.itemsize
+    lanes = lane_count(d)
     zero, one, by = broadcast(d.dtype.type(0)), broadcast(d.dtype.type(1)), broadcast(scale)
     for _ in range(rows):
         for i in range(0, columns * lanes, lanes):
@@ -279,7 +280,7 @@ def _through_sign(d, at, scale, slope, rows, columns, pitch, dy, target):
 @jit(allocates=False)
 def _through_activation(x, at, pixels, norm, c, slope, dy, dx, add):
     """dx (+)= dy times the derivative of the activation at the normed x, one plane of each."""
-    lanes = 64 // x.itemsize
+    lanes = lane_count(x)
     zero, one = broadcast(x.dtype.type(0)), broadcast(x.dtype.type(1))
     middle, factor, offset = _affine(norm, c)
     for i in range(0, pixels * lanes, lanes):
@@ -314,7 +315,7 @@ def _backward_blocks(
     a, e, f = ravel(after[2]), ravel(after[3]), ravel(after[4])
     x, dx = ravel(x), ravel(dx)
     ddepthwise, dpointwise = ravel(ddepthwise), ravel(dpointwise)
-    lanes, channels, outputs = 64 // x.itemsize, norm[0].size, z_mean.size
+    lanes, channels, outputs = lane_count(x), norm[0].size, z_mean.size
     taps, learns = unit.depthwise.size // channels, dpointwise.size > 0
     image, pixels, width = forward.height * forward.width, forward.outputs, backward.width
     phases = backward.first.size // forward.height

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bnas.kernels.jit import jit
-from bnas.kernels.vectors import load, store
+from bnas.kernels.vectors import lane_count, load, store
 
 PIXELS = 128  # of one plane that are computed together: with 8 to 16 channels 64 to 128 KiB
 
@@ -76,7 +76,7 @@ def move_up(planes, plane, pitch, above, since, until):
 
     plane: from one to the next, in elements; pitch: pixels of a row.
     """
-    lanes = 64 // planes.itemsize
+    lanes = lane_count(planes)
     distance, size = (since - above) * pitch * lanes, (until - since) * pitch * lanes
     if distance > 0:
         for start in range(0, planes.size, plane):
