@@ -24,6 +24,8 @@ from numba.core.caching import FunctionCache, IndexDataCacheFile
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
 from numba.core.compiler_lock import global_compiler_lock
+from numba.core.typed_passes import NopythonRewrites
+from numba.core.untyped_passes import InlineClosureLikes
 
 
 def _digest(package):
@@ -117,11 +119,20 @@ def _remove_others(folder):
                 shutil.rmtree(other, ignore_errors=True)
 
 
-class _PartLibrary(JITCodeLibrary):
-    """LLVM's code of a part, as it comes from Numba."""
+class _KernelLibrary(JITCodeLibrary):
+    """LLVM's code of a kernel, optimised once, with all its parts; Numba does it twice before."""
 
     def _optimize_functions(self, module):
         pass
+
+    def _optimize_final_module(self):
+        manager = self._codegen._module_pass_manager()
+        manager, *builder = manager if isinstance(manager, tuple) else [manager]
+        manager.run(self._final_module, *builder)
+
+
+class _PartLibrary(_KernelLibrary):
+    """LLVM's code of a part, as it comes from Numba."""
 
     def _optimize_final_module(self):
         pass
@@ -130,10 +141,29 @@ class _PartLibrary(JITCodeLibrary):
         self._finalized = True
 
 
-class _PartCompiler(Compiler):
+class _KernelCompiler(Compiler):
+    """Numba's compiler, without two passes for what kernels have not: closures, and `a + b` of whole arrays."""
+
+    library = _KernelLibrary
+
+    def define_pipelines(self):
+        (pipeline,) = super().define_pipelines()
+        needless = InlineClosureLikes, NopythonRewrites
+        pipeline.passes = [step for step in pipeline.passes if step[0] not in needless]
+        return [pipeline]
+
+    def _compile_core(self):
+        codegen = self.state.targetctx.codegen()
+        self.state.library = self.library(codegen, self.state.func_id.func_qualname)
+        self.state.library.enable_object_caching()
+        return super()._compile_core()
+
+
+class _PartCompiler(_KernelCompiler):
+    library = _PartLibrary
+
     def _compile_core(self):
         context = self.state.targetctx  # a copy, for this compilation alone
-        self.state.library = _PartLibrary(context.codegen(), self.state.func_id.func_qualname)
         # Finished with all that it calls, it is a name to be called by: there is no machine code.
         context.get_executable = lambda library, *_: library.finalize() or object()
         return super()._compile_core()
@@ -176,7 +206,7 @@ def jit(function=None, allocates=True, **options):
         return lambda function: jit(function, allocates, **options)
     counts_references = allocates and not options.get("forceinline")
     options |= {"nogil": True, "_nrt": counts_references, "no_cfunc_wrapper": True}
-    dispatcher = numba.njit(**options)(function)
+    dispatcher = numba.njit(pipeline_class=_KernelCompiler, **options)(function)
     dispatcher.compile = _at_our_level(dispatcher.compile)
     part = numba.njit(pipeline_class=_PartCompiler, no_cpython_wrapper=True, **options)(function)
     part.add_overload = lambda result: part.overloads.update({result.signature.args: result})
