@@ -84,9 +84,9 @@ def _weighted_sum(base, has_base, xs, means, near, factors, offset, y, first, en
     out, planes, size = ravel(y), blocks * channels, height * width * lanes
     start, by, shift = ravel(base), ravel(factors), ravel(offset)
     for plane in range(first, end):
-        constant = load(shift, plane * lanes)
+        constant, channel = load(shift, plane * lanes), plane % channels
         for m in range(len(xs)):
-            _, rest = split(means[m, plane % channels], y.dtype.type)
+            _, rest = split(means[m, channel], y.dtype.type)
             factor = load(by, (m * planes + plane) * lanes)
             constant = constant - factor * broadcast(rest)
         for i in range(plane * size, (plane + 1) * size, lanes):
@@ -94,7 +94,7 @@ def _weighted_sum(base, has_base, xs, means, near, factors, offset, y, first, en
             if has_base:
                 total = total + load(start, i)
             for m in range(len(xs)):
-                centred = load(xs[m], i) - broadcast(near[m, plane % channels])
+                centred = load(xs[m], i) - broadcast(near[m, channel])
                 total = multiply_add(centred, load(by, (m * planes + plane) * lanes), total)
             store(out, i, total)
 
@@ -161,11 +161,11 @@ def _lane_sums(dy, xs, means, sums, first, end):
     (blocks, channels, height, width, _), lanes = dy.shape, lane_count(dy)
     given, out, size = ravel(dy), ravel(sums), height * width * lanes
     for plane in range(first, end):
-        start, stop = plane * size, (plane + 1) * size
+        start, stop, channel = plane * size, (plane + 1) * size, plane % channels
         total = _sum(given, start, stop)
         store(out, plane * lanes, total)
         for m in range(len(xs)):
-            near, rest = split(means[m, plane % channels], dy.dtype.type)
+            near, rest = split(means[m, channel], dy.dtype.type)
             dot = _dot(given, ravel(xs[m]), near, start, stop)
             dot = dot - widen(broadcast(rest)) * total
             store(out, ((m + 1) * blocks * channels + plane) * lanes, dot)
@@ -199,8 +199,8 @@ def _norm_gradient(dy, x, mean, inverse, a, e, f, dx, first, end):
     factors, offsets, slopes = ravel(a), ravel(e), ravel(f)
     for plane in range(first, end):
         factor, offset = load(factors, plane * lanes), load(offsets, plane * lanes)
-        slope, by = load(slopes, plane * lanes), broadcast(inverse[plane % channels])
-        near, rest = split(mean[plane % channels], x.dtype.type)
+        slope, channel = load(slopes, plane * lanes), plane % channels
+        by, (near, rest) = broadcast(inverse[channel]), split(mean[channel], x.dtype.type)
         middle, offset = broadcast(near), offset - broadcast(rest) * by * slope
         size = height * width * lanes
         for i in range(plane * size, (plane + 1) * size, lanes):

@@ -177,9 +177,10 @@ def _forward_blocks(x, norm, unit, table, stripes, z, sums, squares, first, end)
     for block in range(first, end):
         above, active, at = 0, 0, block * outputs * lanes
         moments = centres, sums, squares, at
-        for s in range(stripes.top.size):
-            rows = stripes.top[s], stripes.end[s]
-            since, until = stripes.since[s], stripes.until[s]
+        for s in range(stripes.each.size):
+            stripe = stripes.each[s]
+            rows = stripe.top, stripe.end
+            since, until = stripe.since, stripe.until
             together = (rows[1] - rows[0]) * width
             move_up(padded, padded_plane, table.pitch, above, since, active)
             fresh = max(active, since), until
@@ -336,8 +337,9 @@ def _backward_blocks(
         above, active, low, done = 0, 0, 0, 0
         clear(by_tap)
         clear(by_pair)
-        for s in range(stripes.top.size):
-            rows = stripes.top[s], stripes.end[s]
+        for s in range(stripes.each.size):
+            stripe = stripes.each[s]
+            rows = stripe.top, stripe.end
             together, skipped = (rows[1] - rows[0]) * width, rows[0] * width * lanes
             for o in range(outputs):
                 at = block * outputs + o
@@ -355,9 +357,9 @@ def _backward_blocks(
                     dz,
                     o * plane,
                 )
-            move_up(padded, padded_plane, forward.pitch, above, stripes.since[s], active)
-            above, fresh = stripes.since[s], (max(active, stripes.since[s]), stripes.until[s])
-            active = stripes.until[s]
+            move_up(padded, padded_plane, forward.pitch, above, stripe.since, active)
+            above, fresh = stripe.since, (max(active, stripe.since), stripe.until)
+            active = stripe.until
             for c in range(channels if learns or unit.inner.size else 0):
                 at, into = (block * channels + c) * image * lanes, c * padded_plane - above * row
                 _activate(x, at, fresh, norm, c, unit.binary, forward, padded, into)
@@ -374,8 +376,8 @@ def _backward_blocks(
                     together,
                     by_pair,
                 )
-            move_up(returned, returned_plane, backward.pitch, low, stripes.low[s], rows[0])
-            low = stripes.low[s]
+            move_up(returned, returned_plane, backward.pitch, low, stripe.low, rows[0])
+            low = stripe.low
             start = (rows[0] - low) * returned_row + backward.left * lanes
             pointwise(
                 dz,
@@ -391,7 +393,7 @@ def _backward_blocks(
                 backward.pitch,
                 returned_plane,
             )
-            fresh = done * phases, stripes.done[s] * phases
+            fresh = done * phases, stripe.done * phases
             for c in range(channels):
                 at = c * returned_plane + start
                 if unit.inner.size:
@@ -422,9 +424,9 @@ def _backward_blocks(
                 at = c * returned_plane - low * returned_row
                 correlate(returned, at, backward, fresh, unit.depthwise, c * taps, spread, 0)
                 at = ((block * channels + c) * image + done * forward.width) * lanes
-                known = (stripes.done[s] - done) * forward.width
+                known = (stripe.done - done) * forward.width
                 _through_activation(x, at, known, norm, c, slope, spread, dx, add)
-            done = stripes.done[s]
+            done = stripe.done
         if learns:
             for i in range(channels * taps):
                 ddepthwise[block * channels * taps + i] = lane_sum(load(by_tap, i * lanes))

@@ -16,24 +16,22 @@ from bnas.kernels.vectors import lane_count, load, store
 PIXELS = 128  # of one plane that are computed together: with 8 to 16 channels 64 to 128 KiB
 
 
+STRIPE = np.dtype([(name, np.int64) for name in ("top", "end", "since", "until", "low", "done")])
+
+
 class Stripes(NamedTuple):
     """Which rows are there at each of S stripes, from the top of an image to its bottom.
 
     Attributes:
-        top, end: int64 (S,), the rows of outputs that are computed.
-        since, until: int64 (S,), the rows of the input that these read, from the first that is read here or
-            later.
-        low: int64 (S,), backward: the first row of the output's gradients that is read here or later.
-        done: int64 (S,), backward: before which row of the input all gradients are known afterwards.
+        each: (S,), of the type STRIPE:
+            top, end: the rows of outputs that are computed.
+            since, until: the rows of the input that these read, from the first that is read here or later.
+            low: backward: the first row of the output's gradients that is read here or later.
+            done: backward: before which row of the input all gradients are known afterwards.
         output_rows, input_rows, gradient_rows: how many rows of each are in memory at most.
     """
 
-    top: np.ndarray
-    end: np.ndarray
-    since: np.ndarray
-    until: np.ndarray
-    low: np.ndarray
-    done: np.ndarray
+    each: np.ndarray
     output_rows: int
     input_rows: int
     gradient_rows: int
@@ -52,10 +50,10 @@ def stripes(size, out_size, reading, returning):
         while done < height and known[done] <= end:
             done += 1
         table.append((top, end, since[top], until[end - 1], low, done))
-    columns = np.array(table, np.int64).reshape(-1, 6).T.copy()
-    top, end, since, until, low, _ = columns
-    heights = (int(max([0, *rows])) for rows in (end - top, until - since, end - low))
-    return Stripes(*columns, *heights)
+    each = np.array(table, STRIPE)
+    spans = (("top", "end"), ("since", "until"), ("low", "end"))
+    heights = (int((each[end] - each[start]).max(initial=0)) for start, end in spans)
+    return Stripes(each, *heights)
 
 
 def _reach(table, rows):
