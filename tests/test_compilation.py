@@ -303,6 +303,31 @@ def test_what_a_kernel_calls_is_compiled_into_it_and_on_its_own_only_if_python_c
     assert run(tmp_path, "import parts") == [x for part in first for x in part]
 
 
+LITERALS = """
+import json
+from numba.core import event
+from bnas.kernels.jit import jit
+
+@jit
+def scaled(x, by):
+    return x * by
+
+@jit
+def sixfold(x):
+    return scaled(scaled(x, x // x), by=2) + scaled(1, x) + scaled(3, by=x)
+
+with event.install_recorder("numba:compile") as recorder:
+    results = [sixfold(5)]
+names = [found.data["dispatcher"].__name__ for _, found in recorder.buffer if found.is_start]
+print(json.dumps(results + sorted(names)))
+"""
+
+
+def test_a_literal_argument_is_compiled_for_as_any_number_is(tmp_path):
+    (tmp_path / "literals.py").write_text(LITERALS)
+    assert run(tmp_path, "import literals") == [30, "scaled", "sixfold"]
+
+
 def test_two_processes_with_different_sources_share_a_folder(package, small):
     run(small, DOUBLE, package)
     older = start(small, BOTH_IN_TIME, package, stdin=PIPE)

@@ -53,22 +53,19 @@ def multiply_tile(panel, at, length, floor, weights, tile, sums):
 
 
 @jit(allocates=False)
-def _conv_image(x, at, site, where, tiles, shift, panel, sums, y, target):
+def _conv_image(x, at, pixels, base, steps, where, tiles, shift, panel, sums, y, target):
     """One image of one group: y[target...] = the sums + shift, channel after channel."""
     channels, length, lanes = shift.size, where.size, lane_count(x)
     floor = x.dtype.type(-np.inf)
-    for first in range(0, site.pixels, PANEL):
-        fill_panel(x, at, site, first, where, panel)
+    for first in range(0, pixels, PANEL):
+        fill_panel(x, at, base, steps, first, where, panel)
         for o in range(0, channels, ROWS):
             multiply_tile(panel, 0, length, floor, tiles, o * length, sums)
             for row in range(min(ROWS, channels - o)):
                 offset = broadcast(shift[o + row])
-                for p in range(0, min(PANEL, site.pixels - first), lanes):
+                for p in range(0, min(PANEL, pixels - first), lanes):
                     value = load(sums, row * PANEL + p) + offset
-                    there, left = (
-                        target + (o + row) * site.pixels + first + p,
-                        site.pixels - first - p,
-                    )
+                    there, left = target + (o + row) * pixels + first + p, pixels - first - p
                     if left < lanes:
                         store_first(y, there, value, left)
                     else:
@@ -76,17 +73,16 @@ def _conv_image(x, at, site, where, tiles, shift, panel, sums, y, target):
 
 
 @jit
-def _conv(x, stored, site, where, tiles, shift, y, first, end):
+def _conv(x, stored, pixels, base, steps, where, tiles, shift, y, first, end):
     """Images of x (N groups, stored) -> y (N groups, Cout / groups, pixels), both flat, one a task."""
     groups, channels = shift.shape
-    pitch = channels * site.pixels
+    pitch = channels * pixels
     panel = np.empty(where.size * PANEL, x.dtype)
     sums = np.empty(ROWS * PANEL, x.dtype)
     for task in range(first, end):
-        group = task % groups
-        _conv_image(
-            x, task * stored, site, where, tiles[group], shift[group], panel, sums, y, task * pitch
-        )
+        at, group, target = task * stored, task % groups, task * pitch
+        weights, offsets = tiles[group], shift[group]
+        _conv_image(x, at, pixels, base, steps, where, weights, offsets, panel, sums, y, target)
 
 
 def conv2d(x, w, bias, stride, padding, dilation, groups):
@@ -116,7 +112,9 @@ def conv2d(x, w, bias, stride, padding, dilation, groups):
             n * groups,
             planes.reshape(-1),
             per_group * site.plane,
-            site,
+            site.pixels,
+            site.base,
+            site.steps,
             where,
             tiles,
             shift.reshape(groups, -1),

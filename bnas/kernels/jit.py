@@ -120,15 +120,15 @@ def _remove_others(folder):
 
 
 class _KernelLibrary(JITCodeLibrary):
-    """LLVM's code of a kernel, optimised once, with all its parts; Numba does it twice before."""
+    """LLVM's code of a kernel, optimised once, together with its parts; Numba does so twice before, in part."""
 
     def _optimize_functions(self, module):
         pass
 
     def _optimize_final_module(self):
-        manager = self._codegen._module_pass_manager()
-        manager, *builder = manager if isinstance(manager, tuple) else [manager]
-        manager.run(self._final_module, *builder)
+        passes = self._codegen._module_pass_manager()
+        passes, *settings = passes if isinstance(passes, tuple) else [passes]  # until Numba 0.61
+        passes.run(self._final_module, *settings)
 
 
 class _PartLibrary(_KernelLibrary):
@@ -142,7 +142,7 @@ class _PartLibrary(_KernelLibrary):
 
 
 class _KernelCompiler(Compiler):
-    """Numba's compiler, without two passes for what kernels have not: closures, and `a + b` of whole arrays."""
+    """Numba's, without two passes for what kernels do not have: closures, and sums of whole arrays."""
 
     library = _KernelLibrary
 

@@ -32,16 +32,16 @@ def tiled(weights):
 
 
 @jit(allocates=False)
-def fill_panel(planes, at, site, first, where, panel, target=0):
+def fill_panel(planes, at, base, steps, first, where, panel, target=0):
     """Copy what 32 output pixels from `first` on read into a panel (K 32,), flat, from panel[target] on.
 
-    planes (flat): the image begins at index `at`. where (K,): the offset of element k from the base of a
-    pixel. Output pixels whose bases are 1 or 2 apart are copied as one vector, others (such as those before
-    and after the end of a row) one by one.
+    planes (flat): the image begins at index `at`. base, steps: see `sites.Sites`. where (K,): the offset of
+    element k from the base of a pixel. Output pixels whose bases are 1 or 2 apart are copied as one vector,
+    others (such as those before and after the end of a row) one by one.
     """
     lanes = lane_count(panel)
     for p in range(0, PANEL, lanes):
-        start, step = at + site.base[first + p], site.steps[lanes // 16, (first + p) // 8]
+        start, step = at + base[first + p], steps[lanes // 16, (first + p) // 8]
         if step == 1:
             for k in range(where.size):
                 store(panel, target + k * PANEL + p, load(planes, start + where[k]))
@@ -50,6 +50,6 @@ def fill_panel(planes, at, site, first, where, panel, target=0):
                 store(panel, target + k * PANEL + p, load_even(planes, start + where[k]))
         else:
             for i in range(p, p + lanes):
-                start = at + site.base[first + i]
+                start = at + base[first + i]
                 for k in range(where.size):
                     panel[target + k * PANEL + i] = planes[start + where[k]]

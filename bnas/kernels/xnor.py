@@ -76,7 +76,7 @@ def _conv(planes, weights, offsets, beta, site, where, y, first_task, end_task):
         group, last = image % groups, min(number + together, panels, number + end_task - task)
         for j in range(number, last):
             at = (j - number) * length * PANEL
-            fill_panel(planes, image * stored, site, j * PANEL, where, panel, at)
+            fill_panel(planes, image * stored, site.base, site.steps, j * PANEL, where, panel, at)
         for o in range(0, channels, ROWS):
             tile = group * (weights.size // groups) + o * length
             for j in range(number, last):

@@ -65,7 +65,7 @@ def _fill_halves(planes, site, first, where, halves, panel, narrow):
 
     panel: scratch for the words, as uint64 and as int32; halves (H,): where in the latter each half begins.
     """
-    fill_panel(planes, 0, site, first, where, panel[0])
+    fill_panel(planes, 0, site.base, site.steps, first, where, panel[0])
     for h in range(halves.size):
         store(narrow, h * PANEL, load_even(panel[1], halves[h]))
         store(narrow, h * PANEL + 16, load_even(panel[1], halves[h] + 32))

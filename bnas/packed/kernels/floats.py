@@ -109,7 +109,7 @@ def pointwise(x, x_at, x_pitch, inputs, floor, tiles, scale, shift, panels, y, y
 def window_conv(planes, site, where, floor, tiles, scale, shift, y, y_at, y_pitch, panel):
     """Convolution of planes with a margin, (channels, plane), to panels; else as `pointwise`."""
     for i in range(site.classes.shape[0]):
-        fill_panel(planes, 0, site, i * PANEL, where, panel)
+        fill_panel(planes, 0, site.base, site.steps, i * PANEL, where, panel)
         target = y_at + i * y_pitch
         _multiply(panel, 0, where.size, floor, tiles, scale, shift, y, target)
 
