@@ -55,6 +55,28 @@ def test_large_arrays_are_aligned_and_their_own(make, dtype, shape):
     assert [np.unique(array).tolist() for array in arrays] == [[0], [1], [2]]
 
 
+def _refuse(*arguments):
+    raise OSError("no memory to map")
+
+
+@pytest.mark.parametrize("size", [buffers.HUGE - 1, buffers.HUGE, 3 * buffers.HUGE + 5])
+@pytest.mark.parametrize("mapped", [True, False])
+def test_an_array_of_huge_pages_begins_with_one_where_there_are_any(mapped, size, monkeypatch):
+    if not mapped:
+        monkeypatch.setattr(buffers.mmap, "mmap", _refuse)
+    one, other = take(size, size)
+    one.fill(1)
+    other.fill(2)
+    assert (one == 1).all() and (other == 2).all()
+    huge = mapped and size >= buffers.HUGE and hasattr(buffers.mmap, "MADV_HUGEPAGE")
+    assert address(one) % (buffers.HUGE if huge else buffers.ALIGNMENT) == 0
+
+
+def test_what_does_not_fit_into_memory_is_a_memory_error():
+    with pytest.raises(MemoryError):
+        empty((2**60,), np.uint8)
+
+
 @pytest.mark.parametrize("make", [empty, zeros])
 def test_small_arrays_bypass_the_pool(make):
     before = held()

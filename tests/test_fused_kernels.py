@@ -194,8 +194,9 @@ def test_units_and_their_gradients(case, window, outputs, seed, weights, data):
     ours, theirs = kernels.separable(*arguments), reference.separable(*arguments)
     for mine, twin in zip(ours, theirs):
         assert_close(mine, twin, x.dtype)
-    if weights == "1-bit":
+    if weights == "1-bit":  # integers, times β
         np.testing.assert_array_equal(ours[0], theirs[0])
+        np.testing.assert_array_equal(ours[1], theirs[1])
 
     z, dy = theirs[0], np.repeat(like(theirs[0], seed + 5), 2, axis=1)[:, ::2]  # not contiguous
     after = (
@@ -214,6 +215,58 @@ def test_units_and_their_gradients(case, window, outputs, seed, weights, data):
     for mine, twin in zip(*results):
         if twin is not None:
             assert_close(mine, twin, x.dtype)
+
+
+def assert_1_bit_unit(x, depthwise, pointwise):
+    """That a 1-bit unit of these latent weights gives the bits of its twin and, of finite z, its gradients."""
+    channels, outputs, kernel = x.shape[1], len(pointwise), 1
+    if depthwise is not None:
+        kernel = depthwise.shape[-1]
+    norm = normal(1, channels), *(like(x, i, channels) for i in (2, 3))
+    unit = reference.binary_unit(depthwise, pointwise)
+    arguments = x, norm, unit, Window((kernel, kernel), padding=(kernel // 2, kernel // 2))
+    ours, theirs = kernels.separable(*arguments), reference.separable(*arguments)
+    for mine, twin in zip(ours[:2], theirs):
+        np.testing.assert_array_equal(mine, twin)
+    np.testing.assert_allclose(ours[2], theirs[2], rtol=1e-12, atol=1e-9)
+    if not (np.isfinite(x).all() and np.isfinite(theirs[0]).all()):
+        return
+    slopes = (like(x, i, len(x), outputs, x.shape[-1]) for i in (4, 5, 6))
+    after = normal(7, outputs), like(x, 8, outputs), *slopes
+    z, dy = theirs[0], like(theirs[0], 9)
+    gradients = (
+        module.separable_gradients(dy, z, after, *arguments, "polynomial", True)
+        for module in (kernels, reference)
+    )
+    for mine, twin in zip(*gradients):
+        assert_close(mine, twin, x.dtype)
+
+
+@pytest.mark.parametrize("kernel", [1, 3, 5, 7])
+@pytest.mark.parametrize("channels", [7, 8, 9, 17, 40, 255, 256])
+def test_units_of_many_signs(channels, kernel):
+    """Eight channels are counted together, in up to eight digits; beyond, and for other kernels, in floats."""
+    dtype = np.float32 if channels % 2 else np.float64
+    x = reference.to_lanes(normal(0, 9, channels, 5, 4, dtype=dtype))
+    depthwise = None if kernel == 1 else like(x, 1, channels, 1, kernel, kernel)
+    assert_1_bit_unit(x, depthwise, like(x, 2, 3, channels, 1, 1))
+    if kernel > 1:  # with β of 0 all signs are alike, and the sums as large as they can be
+        alike = np.ones((1, channels, 1, 1), dtype)
+        assert_1_bit_unit(x, 0 * depthwise, np.concatenate([alike, -alike]))
+
+
+@pytest.mark.parametrize("kernel", [1, 3, 5])
+@pytest.mark.parametrize("value", [0.0, -0.0, np.nan, np.inf])
+def test_signs_of_what_is_no_number_and_of_zeros(value, kernel):
+    """The sign of 0 and of NaN is -1, also of a sum times a β of 0."""
+    x = normal(0, 16, 4, 6, 6, dtype=np.float32)
+    depthwise = like(x, 1, 4, 1, kernel, kernel)
+    depthwise[1] = value
+    pointwise = like(x, 2, 5, 4, 1, 1)
+    x[:, 2] = value
+    if np.isfinite(value):
+        x[:, :, ::2], pointwise[2] = value, value
+    assert_1_bit_unit(reference.to_lanes(x), None if kernel == 1 else depthwise, pointwise)
 
 
 @pytest.mark.parametrize("slope", ["relu", "clip", "polynomial"])

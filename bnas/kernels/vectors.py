@@ -416,15 +416,19 @@ def carry(typingctx, ones, partial, total):
     """
 
     def codegen(context, builder, sig, args):
-        ones, partial, total = args
-        if "+avx512f" in context.codegen().magic_tuple()[2]:
-            table = ir.Constant(ir.IntType(32), 0b01110100)  # of the bits (ones, partial, total)
-            name = "llvm.x86.avx512.pternlog.q.512"
-            return call(builder, name, ones.type, [*args, table])
-        differ = builder.xor(builder.xor(ones, total), _same(ones.type, -1))
-        return builder.xor(ones, builder.and_(partial, differ))
+        return emit_carry(context, builder, *args)
 
     return ones(ones, ones, ones), codegen
+
+
+def emit_carry(context, builder, ones, partial, total):
+    """The instructions of `carry`."""
+    if "+avx512f" in context.codegen().magic_tuple()[2]:
+        table = ir.Constant(ir.IntType(32), 0b01110100)  # of the bits (ones, partial, total)
+        name = "llvm.x86.avx512.pternlog.q.512"
+        return call(builder, name, ones.type, [ones, partial, total, table])
+    differ = builder.xor(builder.xor(ones, total), _same(ones.type, -1))
+    return builder.xor(ones, builder.and_(partial, differ))
 
 
 @intrinsic

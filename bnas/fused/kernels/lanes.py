@@ -78,6 +78,13 @@ def split(mean, real):
     return near, real(mean - np.float64(near))
 
 
+@jit(forceinline=True)
+def affine(norm, c):
+    """Vectors of channel c of a norm (mean, scale, shift): (x - middle) factor + offset, see `split`."""
+    near, rest = split(norm[0][c], norm[1].dtype.type)
+    return broadcast(near), broadcast(norm[1][c]), broadcast(norm[2][c] - norm[1][c] * rest)
+
+
 @jit(allocates=False)
 def _weighted_sum(base, has_base, xs, means, near, factors, offset, y, first, end):
     (blocks, channels, height, width, _), lanes = y.shape, lane_count(y)

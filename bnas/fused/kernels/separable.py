@@ -8,7 +8,8 @@ which is cheaper than to write and read them.
 real     x -> norm -> max(., 0) -> depthwise w ----------------> pointwise v
 1-bit    x -> norm -> sign ------> depthwise sign w, times β -> sign -> pointwise sign v, times β
 
-Sums of signs are integers, exact in floats up to 2²⁴, and β is applied to the finished sum. norm is
+Sums of signs are integers, and β is applied to the finished sum. What is 1-bit in weights and inputs is computed
+in bits (`bits`), other signs as floats, of which sums are exact up to 2²⁴; gradients always are floats. norm is
 (x - mean) · scale + shift for each channel: the batch norm that stands before, if there is one.
 """
 
@@ -17,8 +18,19 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bnas.fused.kernels.bits import (
+    bit_table,
+    block_bits,
+    counts_in_bits,
+    fill_bits,
+    forward_in_bits,
+    no_bits,
+    spread_rows,
+    spread_signs,
+    spread_sums,
+)
 from bnas.fused.kernels.depthwise import correlate, tap_sums
-from bnas.fused.kernels.lanes import split
+from bnas.fused.kernels.lanes import affine, split
 from bnas.fused.kernels.pointwise import (
     about_the_mean,
     centre_on_first,
@@ -107,12 +119,12 @@ def binary_unit(depthwise, pointwise, binary_weights=True):
 
 
 @lru_cache(maxsize=256)
-def _tables(size, window):
-    """(size of the output, (reading table, returning table, Stripes)) of a Window over images of `size`."""
+def _tables(size, window, lanes):
+    """Of a Window over images of `size`: (output size, (reading, returning table, Stripes), BitTable)."""
     window = fitted(window, (1, 1, *size), "a fused unit")
     out_size = window.out_size(size)
     tables = reading_table(size, window), returning_table(size, window)
-    return out_size, (*tables, stripes(size, out_size, *tables))
+    return out_size, (*tables, stripes(size, out_size, *tables)), bit_table(size, window, lanes)
 
 
 @jit(forceinline=True)
@@ -126,19 +138,12 @@ def _magnitude(x, zero):
     return select_greater(x, zero, x, zero - x)
 
 
-@jit(forceinline=True)
-def _affine(norm, c):
-    """Vectors of channel c of a norm, (x - middle) factor + offset, see `lanes.split`."""
-    near, rest = split(norm[0][c], norm[1].dtype.type)
-    return broadcast(near), broadcast(norm[1][c]), broadcast(norm[2][c] - norm[1][c] * rest)
-
-
 @jit(allocates=False)
 def _activate(x, at, rows, norm, c, binary, table, planes, target):
     """The activated rows (first, end) of the plane x[at...] to the plane planes[target...], inside its margins."""
     lanes = lane_count(x)
     zero, one = broadcast(x.dtype.type(0)), broadcast(x.dtype.type(1))
-    middle, factor, offset = _affine(norm, c)
+    middle, factor, offset = affine(norm, c)
     for row in range(rows[0], rows[1]):
         source, to = (
             at + row * table.width * lanes,
@@ -216,23 +221,16 @@ def separable(x, norm, unit, window):
     Cout, L): the `moments` of z before the last β.
     """
     blocks, channels, height, width, lanes = x.shape
-    out_size, (reading, _, stripes) = _tables((height, width), window)
+    out_size, (reading, _, stripes), bits = _tables((height, width), window, lanes)
     outputs, taps = unit.pointwise.size // channels, unit.depthwise.size // channels
     z = empty((blocks, outputs, *out_size, lanes), x.dtype)
     sums, squares = np.empty((2, blocks, outputs, lanes))
-    run_tasks(
-        _forward_blocks,
-        z.size * (channels + taps),
-        blocks,
-        ready(x),
-        norm,
-        unit,
-        reading,
-        stripes,
-        z,
-        sums,
-        squares,
-    )
+    if counts_in_bits(unit, bits):
+        forward, tables = forward_in_bits, (bits,)
+    else:
+        forward, tables = _forward_blocks, (reading, stripes)
+    work = z.size * (channels + taps)
+    run_tasks(forward, work, blocks, ready(x), norm, unit, *tables, z, sums, squares)
     return z, sums, squares
 
 
@@ -283,7 +281,7 @@ def _through_activation(x, at, pixels, norm, c, slope, dy, dx, add):
     """dx (+)= dy times the derivative of the activation at the normed x, one plane of each."""
     lanes = lane_count(x)
     zero, one = broadcast(x.dtype.type(0)), broadcast(x.dtype.type(1))
-    middle, factor, offset = _affine(norm, c)
+    middle, factor, offset = affine(norm, c)
     for i in range(0, pixels * lanes, lanes):
         normed = multiply_add(load(x, at + i) - middle, factor, offset)
         value = _sloped(slope, normed, load(dy, i), zero, one)
@@ -303,6 +301,7 @@ def _backward_blocks(
     forward,
     backward,
     stripes,
+    positions,
     slope,
     dx,
     add,
@@ -329,6 +328,8 @@ def _backward_blocks(
     padded = np.empty(channels * padded_plane, x.dtype)
     returned = np.empty(channels * returned_plane, x.dtype)
     spread = np.empty(image * lanes, x.dtype)
+    bits = block_bits(positions, unit, channels, True)
+    middle = signs if unit.inner.size else dense
     by_tap = np.empty(channels * taps * lanes, x.dtype)
     by_pair = np.empty(outputs * channels * lanes, x.dtype)
     clear(padded)  # for the columns left and right, which nobody writes
@@ -337,6 +338,8 @@ def _backward_blocks(
         above, active, low, done = 0, 0, 0, 0
         clear(by_tap)
         clear(by_pair)
+        if positions.kernel:
+            fill_bits(x, block * channels * image * lanes, norm, unit, positions, bits)
         for s in range(stripes.each.size):
             stripe = stripes.each[s]
             rows = stripe.top, stripe.end
@@ -362,6 +365,14 @@ def _backward_blocks(
             active = stripe.until
             for c in range(channels if learns or unit.inner.size else 0):
                 at, into = (block * channels + c) * image * lanes, c * padded_plane - above * row
+                if positions.kernel:
+                    outs = rows[0] * width, rows[1] * width
+                    if learns:
+                        spread_rows(bits, c, positions, fresh, forward, padded, into)
+                        spread_signs(bits, c, positions, outs, middle, c * plane)
+                    if unit.inner.size:
+                        spread_sums(bits, c, positions, outs, dense, c * plane)
+                    continue
                 _activate(x, at, fresh, norm, c, unit.binary, forward, padded, into)
                 correlate(padded, into, forward, rows, unit.depthwise, c * taps, dense, c * plane)
                 if unit.inner.size and learns:
@@ -369,7 +380,7 @@ def _backward_blocks(
             if learns:
                 pointwise_sums(
                     dz,
-                    signs if unit.inner.size else dense,
+                    middle,
                     plane,
                     outputs,
                     channels,
@@ -450,7 +461,7 @@ def separable_gradients(dy, z, after, x, norm, unit, window, slope, learns, dx=N
     add, dx = dx is not None, empty(x.shape, x.dtype) if dx is None else dx
     kept = blocks if learns else 0
     ddepthwise, dpointwise = np.empty((kept, channels, taps)), np.empty((kept, outputs, channels))
-    _, tables = _tables(x.shape[2:4], window)
+    _, tables, bits = _tables(x.shape[2:4], window, x.shape[4])
     run_tasks(
         _backward_blocks,
         z.size * (channels + taps) * (3 if learns else 1),
@@ -462,6 +473,7 @@ def separable_gradients(dy, z, after, x, norm, unit, window, slope, learns, dx=N
         norm,
         unit,
         *tables,
+        bits if counts_in_bits(unit, bits) else no_bits(x.shape[4]),
         SLOPES[slope],
         dx,
         add,
