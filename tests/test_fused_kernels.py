@@ -205,11 +205,13 @@ def test_units_and_their_gradients(case, window, outputs, seed, weights, data):
         *(like(x, seed + i, blocks, outputs, lanes) for i in (7, 8, 9)),
     )
     slope = data.draw(st.sampled_from(["clip", "identity", "polynomial"] if binary else ["relu"]))
-    learns, given = data.draw(st.booleans(), "learns"), data.draw(st.booleans(), "given dx")
+    learns, given, summed = (data.draw(st.booleans(), s) for s in ("learns", "given dx", "summed"))
     results = []
     for module in (kernels, reference):
         dx = like(x, seed + 10) if given else None
-        results.append(module.separable_gradients(dy, z, after, *arguments, slope, learns, dx))
+        sums = normal(seed, 2, blocks, channels, lanes) if summed else None
+        settings = slope, learns, dx, sums
+        results.append((*module.separable_gradients(dy, z, after, *arguments, *settings), sums))
         assert not given or results[-1][0] is dx
     assert learns == (results[0][1] is not None)
     for mine, twin in zip(*results):

@@ -192,25 +192,26 @@ class Tape:
         """
         after, gradients = self.norm, []
         for number in reversed(range(len(self.records))):
-            record = self.records[number]
-            dy, own = self._stage_backward(number, dy, after, slopes, learns, dx)
+            dy, own, sums = self._stage_backward(number, dy, after, slopes, learns, dx)
             gradients = own + gradients
             if number:
-                after = record.before
-                sums = kernels.lane_sums(dy, (record.x,), after.map[0][None])
+                after = self.records[number].before
                 ones = np.ones((len(dy), dy.shape[-1]), dy.dtype)
                 slopes = after.slopes(*sums, ones, self.batch)
                 gradients = (after.gradients(*sums, ones) if learns else []) + gradients
         return dy, gradients
 
     def _stage_backward(self, number, dy, norm, slopes, learns, dx):
-        """(dx, gradients of the units' weights) of one stage, of its units side by side; norm: after them."""
+        """(dx, gradients of the units' weights, `lane_sums` for the norm before) of one stage; norm: after it."""
         record, mean, inverse = self.records[number], norm.map[0], norm.inverse
         if not record.units:
-            return kernels.norm_gradient(dy, record.z, mean, inverse, *slopes), []
-        into, first, gradients = None if number else dx, 0, []
+            return kernels.norm_gradient(dy, record.z, mean, inverse, *slopes), [], None
+        blocks, channels, *_, lanes = record.x.shape
+        into, sums, first, gradients = dx, None, 0, []
+        if number:
+            into, sums = None, np.empty((2, blocks, channels, lanes))
         for window, unit, pair in zip(self.stages[number].windows, record.units, record.weights):
-            part = slice(first, first + unit.pointwise.size // record.x.shape[1])
+            part = slice(first, first + unit.pointwise.size // channels)
             into, *own = kernels.separable_gradients(
                 dy[:, part],
                 record.z[:, part],
@@ -222,11 +223,12 @@ class Tape:
                 self.arithmetic.slope,
                 learns,
                 into,
+                sums,
             )
             if learns:
                 gradients += [self._for_latent(g, w) for g, w in zip(own, pair) if w is not None]
             first = part.stop
-        return into, gradients
+        return into, gradients, sums
 
     def _for_latent(self, gradient, weight):
         """The gradient for a weight from that for what the unit computes with."""

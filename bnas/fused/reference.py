@@ -237,13 +237,15 @@ def _slope(x, slope):
     return np.ones_like(x)
 
 
-def separable_gradients(dy, z, after, x, norm, unit, window, slope, learns, dx=None):
+def separable_gradients(dy, z, after, x, norm, unit, window, slope, learns, dx=None, sums=None):
     """Backward of `separable` and of a batch norm after it.
 
     dy, z (blocks, Cout, Ho, Wo, L): the gradient after the norm, and what the unit gave. after:
     (mean, inverse (Cout,), a, e, f (blocks, Cout, L)) of `norm_gradient`. x, norm, unit, window: as they went
     forward. slope: "relu", or a surrogate of sign, "clip", "identity" or "polynomial". learns:
     whether gradients of the weights are wanted. dx: where to add the gradient, or None for a new array.
+    sums: float64 (2, blocks, C, L) to be filled with the `lane_sums` of dx and x, about the mean of `norm`, for
+    the backward of that norm, or None.
 
     Returns (dx, the gradient for the norm's output before the activation, like x; d depthwise (C, T) and
     d pointwise (Cout, C), or None).
@@ -268,6 +270,8 @@ def separable_gradients(dy, z, after, x, norm, unit, window, slope, learns, dx=N
     if dx is not None:
         dx += dnormed
         dnormed = dx
+    if sums is not None:
+        sums[...] = lane_sums(dnormed, (x,), norm[0][None])
     if not learns:
         return dnormed, None, None
     dpointwise = np.einsum("noij,ncij->oc", dz, signal, dtype=np.float64)

@@ -43,6 +43,7 @@ from bnas.fused.kernels.tables import reading_table, returning_table
 from bnas.kernels.buffers import empty
 from bnas.kernels.jit import jit
 from bnas.kernels.planes import ready
+from bnas.kernels.registers import add_all
 from bnas.kernels.threads import run_tasks
 from bnas.kernels.vectors import (
     broadcast,
@@ -54,6 +55,7 @@ from bnas.kernels.vectors import (
     ravel,
     select_greater,
     store,
+    widen,
 )
 from bnas.kernels.windows import fitted
 
@@ -236,6 +238,7 @@ def separable(x, norm, unit, window):
 
 # The derivative that stands for an activation's in the backward: that of max(., 0), and those of the
 # surrogates of sign (see `bnas.functional.binarise`).
+_NO_SUMS = np.empty((2, 0, 0, 0))
 SLOPES = {"relu": 0, "clip": 1, "identity": 2, "polynomial": 3}
 
 
@@ -277,17 +280,26 @@ def _through_sign(d, at, scale, slope, rows, columns, pitch, dy, target):
 
 
 @jit(allocates=False)
-def _through_activation(x, at, pixels, norm, c, slope, dy, dx, add):
-    """dx (+)= dy times the derivative of the activation at the normed x, one plane of each."""
+def _through_activation(x, at, pixels, norm, c, slope, dy, dx, add, sums, place):
+    """dx (+)= dy times the derivative of the activation at the normed x, one plane of each.
+
+    sums, unless empty: at `place` of the first and of the second half are added Σ dx and Σ dx (x - mean).
+    """
     lanes = lane_count(x)
     zero, one = broadcast(x.dtype.type(0)), broadcast(x.dtype.type(1))
     middle, factor, offset = affine(norm, c)
+    total, dot = zero, zero  # of a stripe's few pixels; several are added up in float64
     for i in range(0, pixels * lanes, lanes):
-        normed = multiply_add(load(x, at + i) - middle, factor, offset)
-        value = _sloped(slope, normed, load(dy, i), zero, one)
+        away = load(x, at + i) - middle
+        value = _sloped(slope, multiply_add(away, factor, offset), load(dy, i), zero, one)
         if add:
             value = value + load(dx, at + i)
         store(dx, at + i, value)
+        total, dot = total + value, multiply_add(value, away, dot)
+    if sums.size:
+        _, rest = split(norm[0][c], x.dtype.type)
+        dot = dot - broadcast(rest) * total
+        add_all(sums, place, sums.size // 2, (widen(total), widen(dot)))
 
 
 @jit
@@ -305,6 +317,7 @@ def _backward_blocks(
     slope,
     dx,
     add,
+    sums,
     ddepthwise,
     dpointwise,
     first,
@@ -313,7 +326,7 @@ def _backward_blocks(
     dy, z = ravel(dy), ravel(z)
     z_mean, z_inverse = after[0], after[1]
     a, e, f = ravel(after[2]), ravel(after[3]), ravel(after[4])
-    x, dx = ravel(x), ravel(dx)
+    x, dx, sums = ravel(x), ravel(dx), ravel(sums)
     ddepthwise, dpointwise = ravel(ddepthwise), ravel(dpointwise)
     lanes, channels, outputs = lane_count(x), norm[0].size, z_mean.size
     taps, learns = unit.depthwise.size // channels, dpointwise.size > 0
@@ -436,7 +449,8 @@ def _backward_blocks(
                 correlate(returned, at, backward, fresh, unit.depthwise, c * taps, spread, 0)
                 at = ((block * channels + c) * image + done * forward.width) * lanes
                 known = (stripe.done - done) * forward.width
-                _through_activation(x, at, known, norm, c, slope, spread, dx, add)
+                place = (block * channels + c) * lanes
+                _through_activation(x, at, known, norm, c, slope, spread, dx, add, sums, place)
             done = stripe.done
         if learns:
             for i in range(channels * taps):
@@ -445,13 +459,15 @@ def _backward_blocks(
                 dpointwise[block * outputs * channels + i] = lane_sum(load(by_pair, i * lanes))
 
 
-def separable_gradients(dy, z, after, x, norm, unit, window, slope, learns, dx=None):
+def separable_gradients(dy, z, after, x, norm, unit, window, slope, learns, dx=None, sums=None):
     """Backward of `separable` and of a batch norm after it.
 
     dy, z (blocks, Cout, Ho, Wo, L): the gradient after the norm, and what the unit gave. after:
     (mean, inverse (Cout,), a, e, f (blocks, Cout, L)) of `norm_gradient`. x, norm, unit, window: as they went
     forward. slope: "relu", or a surrogate of sign, "clip", "identity" or "polynomial". learns:
     whether gradients of the weights are wanted. dx: where to add the gradient, or None for a new array.
+    sums: float64 (2, blocks, C, L) to be filled with the `lane_sums` of dx and x, about the mean of `norm`, for
+    the backward of that norm, or None.
 
     Returns (dx, the gradient for the norm's output before the activation, like x; d depthwise (C, T) and
     d pointwise (Cout, C), or None).
@@ -462,6 +478,8 @@ def separable_gradients(dy, z, after, x, norm, unit, window, slope, learns, dx=N
     kept = blocks if learns else 0
     ddepthwise, dpointwise = np.empty((kept, channels, taps)), np.empty((kept, outputs, channels))
     _, tables, bits = _tables(x.shape[2:4], window, x.shape[4])
+    sums = _NO_SUMS if sums is None else sums
+    sums.fill(0)
     run_tasks(
         _backward_blocks,
         z.size * (channels + taps) * (3 if learns else 1),
@@ -477,6 +495,7 @@ def separable_gradients(dy, z, after, x, norm, unit, window, slope, learns, dx=N
         SLOPES[slope],
         dx,
         add,
+        sums,
         ddepthwise,
         dpointwise,
     )
