@@ -32,7 +32,7 @@ from bnas.kernels.vectors import (
 VECTOR = 64  # bytes
 MOST_CHANNELS = 255  # that eight digits count
 TOGETHER = 8  # channels that are counted together; missing ones count for nothing
-DIGITS = {1: 1, 3: 4, 5: 5}  # of counts up to the taps of a kernel of 1×1, 3×3 or 5×5
+DIGITS = 5  # of counts up to the 25 taps of a kernel of 5×5
 ALL, NONE = np.uint64(2**64 - 1), np.uint64(0)
 
 
@@ -40,7 +40,7 @@ class BitTable(NamedTuple):
     """Where the bits of a window over images of one size are; positions are in words.
 
     Attributes:
-        kernel: 1, 3 or 5; 0 for a window that is left to floats. digits: of the counts of its taps.
+        kernel: 1, 3 or 5; 0 for a window that is left to floats.
         height, width, top, left, pitch: of an image within its padded plane: rows, columns, rows and columns
             before it, words from one row to the next.
         plane: words of a padded plane.
@@ -50,11 +50,10 @@ class BitTable(NamedTuple):
         first: int64 (vectors + 1,), the first output of each vector of positions.
         seen: int64 (outputs,), how many taps see the image.
         inside: words (plane,), ones in the image.
-        addends: words (digits span), what a count needs, in slices, to overflow where its sum is positive.
+        addends: words (DIGITS span), what a count needs, in slices, to overflow where its sum is positive.
     """
 
     kernel: int
-    digits: int
     height: int
     width: int
     top: int
@@ -89,13 +88,11 @@ def bit_table(size, window, lanes):
     inside = np.zeros(plane, bool)
     inside[: (top + height) * pitch].reshape(-1, pitch)[top:, left:] = True
     seen = sum(inside[offset : offset + span].astype(np.int64) for offset in offsets)
-    digits = DIGITS[kernel]
     # The sum is positive where more than half of the products are +1.
-    needed = 2**digits - (seen // 2 + 1)
-    slices = [np.where(needed >> k & 1, -1, 0) for k in range(digits)]
+    needed = 2**DIGITS - (seen // 2 + 1)
+    slices = [np.where(needed >> k & 1, -1, 0) for k in range(DIGITS)]
     return BitTable(
         kernel,
-        digits,
         height,
         width,
         int(top),
@@ -121,12 +118,12 @@ def _word(lanes):
 def no_bits(lanes):
     """The BitTable of what is left to floats."""
     nothing, words = np.zeros(0, np.int64), np.zeros(0, _word(lanes))
-    return BitTable(*[0] * 11, nothing, nothing, nothing, words, words)
+    return BitTable(*[0] * 10, nothing, nothing, nothing, words, words)
 
 
 def _in_bits(size, window):
     kernel = window.kernel[0]
-    if kernel not in DIGITS or window.kernel != (kernel, kernel):
+    if kernel not in (1, 3, 5) or window.kernel != (kernel, kernel):
         return False
     # Without a depthwise convolution nothing makes a sign of the zeros beyond the image.
     return kernel > 1 or all(inside.all() for inside in window.taps_inside(size))
@@ -160,39 +157,30 @@ def _pack(x, at, norm, c, table, words, target):
             at += lanes
 
 
-@jit(forceinline=True)
-def _row_of_taps(counts, words, at, table, place, flips, first):
-    step = table.column_step
-    if len(counts) == 4:
-        return tally(counts, words, at, table.inside, place, step, flips, first, 3)
-    return tally(counts, words, at, table.inside, place, step, flips, first, 5)
-
-
-@jit(forceinline=True)
-def _depthwise(bits, c, table, beta, none):
-    """`_depthwise_signs` with as many digits as there are zeros in `none`."""
-    source, target = c * table.plane, c * table.span
+@jit(allocates=False)
+def _depthwise(bits, c, table, beta):
+    """The sums and signs of a channel of BlockBits from its words; the sign is that of the sum times β."""
+    source, target, none = c * table.plane, c * table.span, broadcast(NONE)
+    across, down, size = table.column_step, table.row_step, table.kernel
     for p in range(0, table.span, lane_count(bits.words)):
-        counts = none
-        for i in range(table.kernel):
-            place, tap = p + i * table.row_step, (c * table.kernel + i) * table.kernel
-            counts = _row_of_taps(counts, bits.words, source + place, table, place, bits.flips, tap)
+        counts = none, none, none, none, none
+        for i in range(size):
+            place, tap = p + i * down, (c * size + i) * size
+            at = source + place
+            if size == 3:
+                counts = tally(
+                    counts, bits.words, at, table.inside, place, across, bits.flips, tap, 3
+                )
+            else:
+                counts = tally(
+                    counts, bits.words, at, table.inside, place, across, bits.flips, tap, 5
+                )
         if bits.sums.size:
-            store_slices(bits.sums, target * table.digits + p, table.span, counts)
+            store_slices(bits.sums, DIGITS * target + p, table.span, counts)
         positive = overflows(counts, table.addends, p, table.span)
         if not beta > 0:
-            positive = none[0]
+            positive = none
         store_slices(bits.signs, target + p, 0, (positive,))
-
-
-@jit(allocates=False)
-def _depthwise_signs(bits, c, table, beta):
-    """The sums and signs of a channel of BlockBits from its words; the sign is that of the sum times β."""
-    zero = broadcast(NONE)
-    if table.kernel == 3:
-        _depthwise(bits, c, table, beta, (zero, zero, zero, zero))
-    else:
-        _depthwise(bits, c, table, beta, (zero, zero, zero, zero, zero))
 
 
 class BlockBits(NamedTuple):
@@ -221,7 +209,7 @@ def block_bits(table, unit, channels, wants_sums):
     return BlockBits(
         flips,
         np.zeros(padded * table.plane, table.inside.dtype),
-        np.zeros(spans * table.digits if wants_sums else 0, table.inside.dtype),
+        np.zeros(DIGITS * spans if wants_sums else 0, table.inside.dtype),
         np.zeros(spans, table.inside.dtype),
     )
 
@@ -233,7 +221,7 @@ def fill_bits(x, start, norm, unit, table, bits):
     for c in range(norm[0].size):
         _pack(x, start + c * image, norm, c, table, bits.words, c * table.plane)
         if unit.inner.size:
-            _depthwise_signs(bits, c, table, unit.inner[c])
+            _depthwise(bits, c, table, unit.inner[c])
 
 
 @jit(allocates=False)
@@ -342,11 +330,8 @@ def spread_signs(bits, c, table, outputs, out, to):
 def spread_sums(bits, c, table, outputs, out, to):
     """The depthwise sums of the outputs (first, end), as floats to out[to...]."""
     lanes, real = lane_count(out), out.dtype.type
-    two, plane = broadcast(real(2)), c * table.digits * table.span
+    two, plane = broadcast(real(2)), DIGITS * c * table.span
     for q in range(outputs[0], outputs[1]):
         word, value = plane + element(table.at, q), broadcast(real(-element(table.seen, q)))
-        if table.digits == 4:
-            value = add_where(bits.sums, word, table.span, two, value, 4)
-        else:
-            value = add_where(bits.sums, word, table.span, two, value, 5)
+        value = add_where(bits.sums, word, table.span, two, value, DIGITS)
         store(out, to + (q - outputs[0]) * lanes, value)
