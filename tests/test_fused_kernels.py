@@ -219,14 +219,18 @@ def test_units_and_their_gradients(case, window, outputs, seed, weights, data):
             assert_close(mine, twin, x.dtype)
 
 
-def assert_1_bit_unit(x, depthwise, pointwise):
-    """That a 1-bit unit of these latent weights gives the bits of its twin and, of finite z, its gradients."""
+def assert_1_bit_unit(x, depthwise, pointwise, **window):
+    """That a 1-bit unit of these latent weights gives the bits of its twin and, of finite z, its gradients.
+
+    window: of the depthwise convolution, all but its kernel; a padding that keeps the size, if not given.
+    """
     channels, outputs, kernel = x.shape[1], len(pointwise), 1
     if depthwise is not None:
         kernel = depthwise.shape[-1]
     norm = normal(1, channels), *(like(x, i, channels) for i in (2, 3))
     unit = reference.binary_unit(depthwise, pointwise)
-    arguments = x, norm, unit, Window((kernel, kernel), padding=(kernel // 2, kernel // 2))
+    window = Window((kernel, kernel), **{"padding": (kernel // 2, kernel // 2), **window})
+    arguments = x, norm, unit, window
     ours, theirs = kernels.separable(*arguments), reference.separable(*arguments)
     for mine, twin in zip(ours[:2], theirs):
         np.testing.assert_array_equal(mine, twin)
@@ -255,6 +259,25 @@ def test_units_of_many_signs(channels, kernel):
     if kernel > 1:  # with β of 0 all signs are alike, and the sums as large as they can be
         alike = np.ones((1, channels, 1, 1), dtype)
         assert_1_bit_unit(x, 0 * depthwise, np.concatenate([alike, -alike]))
+
+
+@pytest.mark.parametrize("kernel", [1, 3, 5])
+@pytest.mark.parametrize(
+    "window",
+    [
+        {"padding": (5, 5)},  # outputs that see nothing of the image
+        {"padding": (1, 30)},
+        {"padding": (9, 0), "stride": (4, 2)},
+        {"padding": (8, 8), "dilation": (4, 2)},
+        {"padding": (120, 120), "dilation": (60, 60)},
+        {"padding": (2, 2), "stride": (3, 5)},
+        {"padding": (1, 1), "stride": (2, 2), "skip": 1},
+    ],
+)
+def test_1_bit_units_of_unusual_windows(window, kernel):
+    x = reference.to_lanes(normal(0, 5, 9, 6, 7, dtype=np.float32))
+    depthwise = None if kernel == 1 else like(x, 1, 9, 1, kernel, kernel)
+    assert_1_bit_unit(x, depthwise, like(x, 2, 3, 9, 1, 1), **window)
 
 
 @pytest.mark.parametrize("kernel", [1, 3, 5])

@@ -48,12 +48,14 @@ class _Memory:
 def _on_huge_pages(size):
     """`size` bytes of memory and some to align them, or None where there is nothing to gain or no such memory.
 
-    What is mapped beyond the aligned bytes is never touched, and takes no memory.
+    What is left over after the last whole huge page lies on small ones, or it would take a huge one too. What is
+    mapped beyond the aligned bytes is never touched, and takes no memory.
     """
     if size >= HUGE and hasattr(mmap, "MADV_HUGEPAGE"):
         with suppress(OSError):
             memory = mmap.mmap(-1, size + HUGE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-            memory.madvise(mmap.MADV_HUGEPAGE)
+            start = -np.frombuffer(memory, np.uint8).ctypes.data % HUGE
+            memory.madvise(mmap.MADV_HUGEPAGE, start, size // HUGE * HUGE)
             return memory
 
 

@@ -17,6 +17,7 @@ import shutil
 import time
 from contextlib import suppress
 from pathlib import Path
+from types import CodeType
 
 import numba
 from numba.core import config, types
@@ -120,14 +121,18 @@ def _remove_others(folder):
 
 
 class _KernelLibrary(JITCodeLibrary):
-    """LLVM's code of a kernel, optimised once, together with its parts; Numba does so twice before, in part."""
+    """LLVM's code of a kernel, optimised once, together with its parts.
+
+    Numba also optimises every function by itself before, and the whole a little for its counts of references.
+    """
 
     def _optimize_functions(self, module):
         pass
 
     def _optimize_final_module(self):
         passes = self._codegen._module_pass_manager()
-        passes, *settings = passes if isinstance(passes, tuple) else [passes]  # until Numba 0.61
+        # Numba up to 0.61 has the passes alone, without settings.
+        passes, *settings = passes if isinstance(passes, tuple) else [passes]
         passes.run(self._final_module, *settings)
 
 
@@ -196,7 +201,8 @@ def jit(function=None, allocates=True, **options):
 
     Use as @jit or with Numba's options: forceinline=True for a helper of a few lines in an inner loop,
     where a call would cost more than the work. Kernels hold no Python objects, so they let go of the
-    interpreter's lock, and `threads.run_tasks` runs them on several threads.
+    interpreter's lock, and `threads.run_tasks` runs them on several threads. They hold no function of their own
+    either, such as a lambda, or before Python 3.12 a comprehension: TypeError.
 
     allocates: False for a function that makes no array, as all helpers with forceinline are taken to be.
         It then counts no references to the arrays that it is given: in a small function that takes
@@ -204,6 +210,11 @@ def jit(function=None, allocates=True, **options):
     """
     if function is None:
         return lambda function: jit(function, allocates, **options)
+    if any(isinstance(constant, CodeType) for constant in function.__code__.co_consts):
+        raise TypeError(
+            f"{function.__qualname__}: a kernel cannot hold a function of its own (lambda, comprehension or "
+            "def); write a loop, or a second kernel"
+        )
     counts_references = allocates and not options.get("forceinline")
     options |= {"nogil": True, "_nrt": counts_references, "no_cfunc_wrapper": True}
     dispatcher = numba.njit(pipeline_class=_KernelCompiler, **options)(function)

@@ -19,6 +19,7 @@ from bnas.fused.kernels.lanes import affine
 from bnas.kernels.bitslices import add_where, overflows, store_positive, store_slices, tally
 from bnas.kernels.jit import jit
 from bnas.kernels.vectors import (
+    BITS,
     broadcast,
     element,
     lane_count,
@@ -29,11 +30,11 @@ from bnas.kernels.vectors import (
     widen,
 )
 
-VECTOR = 64  # bytes
 MOST_CHANNELS = 255  # that eight digits count
+SPARSE = 8  # times as many words as pixels: wider dilations leave too much between them
 TOGETHER = 8  # channels that are counted together; missing ones count for nothing
 DIGITS = 5  # of counts up to the 25 taps of a kernel of 5×5
-ALL, NONE = np.uint64(2**64 - 1), np.uint64(0)
+ONES, ZEROS = np.uint64(2**64 - 1), np.uint64(0)
 
 
 class BitTable(NamedTuple):
@@ -70,23 +71,48 @@ class BitTable(NamedTuple):
     addends: np.ndarray
 
 
+def bit_table(unit, size, window, lanes):
+    """The BitTable for a Unit and its Window over images of `size` (H, W), in words of so many bits.
+
+    Its kernel is 0 where the unit is left to floats.
+    """
+    channels = unit.pointwise.size // max(1, unit.scale.size)
+    if not (unit.binary and unit.scale.size and channels <= MOST_CHANNELS):
+        return _no_bits(lanes)
+    return _bit_table(bool(unit.inner.size), size, window, lanes)
+
+
+@cache
+def _no_bits(lanes):
+    nothing, words = np.zeros(0, np.int64), np.zeros(0, _word(lanes))
+    return BitTable(*[0] * 10, nothing, nothing, nothing, words, words)
+
+
+def _word(lanes):
+    return np.dtype(f"u{lanes // 8}")
+
+
 @lru_cache(maxsize=256)
-def bit_table(size, window, lanes):
-    """The BitTable of a Window over images of `size` (H, W), for words of so many bits."""
-    if not _in_bits(size, window):
-        return no_bits(lanes)
-    (height, width), (kernel, *_) = size, window.kernel
-    word, in_vector = _word(lanes), VECTOR * 8 // lanes
+def _bit_table(depthwise, size, window, lanes):
+    """The BitTable of a 1-bit unit, with a depthwise convolution or without."""
+    (height, width), kernel = size, window.kernel[0]
+    if window.kernel != (kernel, kernel) or kernel not in ((3, 5) if depthwise else (1,)):
+        return _no_bits(lanes)
+    # An output that sees no pixel has no place between the rows; nor has a 0 that no convolution makes a sign of.
+    if not all(inside.any(axis=1).all() for inside in window.taps_inside(size)):
+        return _no_bits(lanes)
     rows, columns = window.seen(size)
     top, left = max(0, -rows.min()), max(0, -columns.min(), columns.max() + 1 - width)
-    pitch = left + width
+    pitch, word, in_vector = left + width, _word(lanes), BITS // lanes
     at = ((rows[:, :1] + top) * pitch + left + columns[:, 0]).reshape(-1)
     row_step, column_step = window.dilation[0] * pitch, window.dilation[1]
-    offsets = (np.arange(kernel)[:, None] * row_step + np.arange(kernel) * column_step).reshape(-1)
     span = -(-(at[-1] + 1) // in_vector) * in_vector
-    plane = max(span + offsets[-1], (top + height) * pitch)
+    plane = max(span + (kernel - 1) * (row_step + column_step), (top + height) * pitch)
+    if plane > SPARSE * height * width + BITS:
+        return _no_bits(lanes)
     inside = np.zeros(plane, bool)
     inside[: (top + height) * pitch].reshape(-1, pitch)[top:, left:] = True
+    offsets = (i * row_step + j * column_step for i in range(kernel) for j in range(kernel))
     seen = sum(inside[offset : offset + span].astype(np.int64) for offset in offsets)
     # The sum is positive where more than half of the products are +1.
     needed = 2**DIGITS - (seen // 2 + 1)
@@ -110,38 +136,13 @@ def bit_table(size, window, lanes):
     )
 
 
-def _word(lanes):
-    return np.dtype(f"u{lanes // 8}")
-
-
-@cache
-def no_bits(lanes):
-    """The BitTable of what is left to floats."""
-    nothing, words = np.zeros(0, np.int64), np.zeros(0, _word(lanes))
-    return BitTable(*[0] * 10, nothing, nothing, nothing, words, words)
-
-
-def _in_bits(size, window):
-    kernel = window.kernel[0]
-    if kernel not in (1, 3, 5) or window.kernel != (kernel, kernel):
-        return False
-    # Without a depthwise convolution nothing makes a sign of the zeros beyond the image.
-    return kernel > 1 or all(inside.all() for inside in window.taps_inside(size))
-
-
-def counts_in_bits(unit, table):
-    """Whether a Unit of such a window is computed in bits."""
-    channels = unit.pointwise.size // max(1, unit.scale.size)
-    return bool(unit.binary and unit.scale.size and table.kernel and channels <= MOST_CHANNELS)
-
-
 @jit(allocates=False)
 def _flips(signs, row, padded, flips):
     """Rows of signs as words that a product with them is flipped by; the padding of a row flips nothing."""
     for i in range(flips.size):
         flips[i] = 0
     for i in range(signs.size):
-        flips[i // row * padded + i % row] = NONE if signs[i] > 0 else ALL
+        flips[i // row * padded + i % row] = ZEROS if signs[i] > 0 else ONES
 
 
 @jit(allocates=False)
@@ -160,14 +161,14 @@ def _pack(x, at, norm, c, table, words, target):
 @jit(allocates=False)
 def _depthwise(bits, c, table, beta):
     """The sums and signs of a channel of BlockBits from its words; the sign is that of the sum times β."""
-    source, target, none = c * table.plane, c * table.span, broadcast(NONE)
+    source, target, zeros = c * table.plane, c * table.span, broadcast(ZEROS)
     across, down, size = table.column_step, table.row_step, table.kernel
     for p in range(0, table.span, lane_count(bits.words)):
-        counts = none, none, none, none, none
+        counts = zeros, zeros, zeros, zeros, zeros
         for i in range(size):
             place, tap = p + i * down, (c * size + i) * size
             at = source + place
-            if size == 3:
+            if size == 3:  # how many taps must be a literal; else it is 5
                 counts = tally(
                     counts, bits.words, at, table.inside, place, across, bits.flips, tap, 3
                 )
@@ -179,7 +180,7 @@ def _depthwise(bits, c, table, beta):
             store_slices(bits.sums, DIGITS * target + p, table.span, counts)
         positive = overflows(counts, table.addends, p, table.span)
         if not beta > 0:
-            positive = none
+            positive = zeros
         store_slices(bits.signs, target + p, 0, (positive,))
 
 
@@ -229,7 +230,7 @@ def _pointwise(signs, plane, channels, table, flips, first, counts, digits, scal
     """One output channel: z = β Σ signs for all pixels, and the sums of z / β and of its squares."""
     (z, start), (sums, squares, at) = zs, moments
     lanes, in_vector, real = lane_count(z), lane_count(signs), z.dtype.type
-    zero, none = broadcast(real(0)), broadcast(NONE)
+    zero, zeros = broadcast(real(0)), broadcast(ZEROS)
     least, by = broadcast(real(-channels)), broadcast(scale)
     two, sixteen = broadcast(real(2)), broadcast(real(16))
     total, square = widen(zero), widen(zero)
@@ -237,7 +238,7 @@ def _pointwise(signs, plane, channels, table, flips, first, counts, digits, scal
         begin, end = table.first[v], table.first[v + 1]
         if begin == end:
             continue
-        slices = none, none, none, none, none, none, none, none
+        slices = zeros, zeros, zeros, zeros, zeros, zeros, zeros, zeros
         for c in range(0, channels, TOGETHER):
             from_ = c * plane + v * in_vector
             slices = tally(slices, signs, from_, None, 0, plane, flips, first + c, TOGETHER)

@@ -8,8 +8,8 @@ which is cheaper than to write and read them.
 real     x -> norm -> max(., 0) -> depthwise w ----------------> pointwise v
 1-bit    x -> norm -> sign ------> depthwise sign w, times β -> sign -> pointwise sign v, times β
 
-Sums of signs are integers, and β is applied to the finished sum. What is 1-bit in weights and inputs is computed
-in bits (`bits`), other signs as floats, of which sums are exact up to 2²⁴; gradients always are floats. norm is
+Sums of signs are integers, and β is applied to the finished sum. A unit 1-bit in weights and inputs is computed in
+bits where `bits` can, otherwise with signs as floats, of which sums are exact up to 2²⁴. norm is
 (x - mean) · scale + shift for each channel: the batch norm that stands before, if there is one.
 """
 
@@ -21,16 +21,14 @@ import numpy as np
 from bnas.fused.kernels.bits import (
     bit_table,
     block_bits,
-    counts_in_bits,
     fill_bits,
     forward_in_bits,
-    no_bits,
     spread_rows,
     spread_signs,
     spread_sums,
 )
 from bnas.fused.kernels.depthwise import correlate, tap_sums
-from bnas.fused.kernels.lanes import affine, split
+from bnas.fused.kernels.lanes import CHUNK, affine, split
 from bnas.fused.kernels.pointwise import (
     about_the_mean,
     centre_on_first,
@@ -55,7 +53,6 @@ from bnas.kernels.vectors import (
     ravel,
     select_greater,
     store,
-    widen,
 )
 from bnas.kernels.windows import fitted
 
@@ -121,12 +118,12 @@ def binary_unit(depthwise, pointwise, binary_weights=True):
 
 
 @lru_cache(maxsize=256)
-def _tables(size, window, lanes):
-    """Of a Window over images of `size`: (output size, (reading, returning table, Stripes), BitTable)."""
+def _tables(size, window):
+    """Of a Window over images of `size`: the Window, fitted; output size; (reading, returning table, Stripes)."""
     window = fitted(window, (1, 1, *size), "a fused unit")
     out_size = window.out_size(size)
     tables = reading_table(size, window), returning_table(size, window)
-    return out_size, (*tables, stripes(size, out_size, *tables)), bit_table(size, window, lanes)
+    return window, out_size, (*tables, stripes(size, out_size, *tables))
 
 
 @jit(forceinline=True)
@@ -223,11 +220,12 @@ def separable(x, norm, unit, window):
     Cout, L): the `moments` of z before the last β.
     """
     blocks, channels, height, width, lanes = x.shape
-    out_size, (reading, _, stripes), bits = _tables((height, width), window, lanes)
+    window, out_size, (reading, _, stripes) = _tables((height, width), window)
+    bits = bit_table(unit, (height, width), window, lanes)
     outputs, taps = unit.pointwise.size // channels, unit.depthwise.size // channels
     z = empty((blocks, outputs, *out_size, lanes), x.dtype)
     sums, squares = np.empty((2, blocks, outputs, lanes))
-    if counts_in_bits(unit, bits):
+    if bits.kernel:
         forward, tables = forward_in_bits, (bits,)
     else:
         forward, tables = _forward_blocks, (reading, stripes)
@@ -236,9 +234,10 @@ def separable(x, norm, unit, window):
     return z, sums, squares
 
 
+_NO_SUMS = np.empty((2, 0, 0, 0))  # where none are wanted: the kernel takes an array
+
 # The derivative that stands for an activation's in the backward: that of max(., 0), and those of the
 # surrogates of sign (see `bnas.functional.binarise`).
-_NO_SUMS = np.empty((2, 0, 0, 0))
 SLOPES = {"relu": 0, "clip": 1, "identity": 2, "polynomial": 3}
 
 
@@ -288,18 +287,19 @@ def _through_activation(x, at, pixels, norm, c, slope, dy, dx, add, sums, place)
     lanes = lane_count(x)
     zero, one = broadcast(x.dtype.type(0)), broadcast(x.dtype.type(1))
     middle, factor, offset = affine(norm, c)
-    total, dot = zero, zero  # of a stripe's few pixels; several are added up in float64
-    for i in range(0, pixels * lanes, lanes):
-        away = load(x, at + i) - middle
-        value = _sloped(slope, multiply_add(away, factor, offset), load(dy, i), zero, one)
-        if add:
-            value = value + load(dx, at + i)
-        store(dx, at + i, value)
-        total, dot = total + value, multiply_add(value, away, dot)
-    if sums.size:
-        _, rest = split(norm[0][c], x.dtype.type)
-        dot = dot - broadcast(rest) * total
-        add_all(sums, place, sums.size // 2, (widen(total), widen(dot)))
+    _, rest = split(norm[0][c], x.dtype.type)
+    for begin in range(0, pixels, CHUNK):
+        total, dot = zero, zero
+        for i in range(begin * lanes, min(begin + CHUNK, pixels) * lanes, lanes):
+            away = load(x, at + i) - middle
+            value = _sloped(slope, multiply_add(away, factor, offset), load(dy, i), zero, one)
+            if add:
+                value = value + load(dx, at + i)
+            store(dx, at + i, value)
+            total, dot = total + value, multiply_add(value, away, dot)
+        if sums.size:
+            dot = dot - broadcast(rest) * total
+            add_all(sums, place, sums.size // 2, (total, dot))
 
 
 @jit
@@ -477,7 +477,7 @@ def separable_gradients(dy, z, after, x, norm, unit, window, slope, learns, dx=N
     add, dx = dx is not None, empty(x.shape, x.dtype) if dx is None else dx
     kept = blocks if learns else 0
     ddepthwise, dpointwise = np.empty((kept, channels, taps)), np.empty((kept, outputs, channels))
-    _, tables, bits = _tables(x.shape[2:4], window, x.shape[4])
+    window, _, tables = _tables(x.shape[2:4], window)
     sums = _NO_SUMS if sums is None else sums
     sums.fill(0)
     run_tasks(
@@ -491,7 +491,7 @@ def separable_gradients(dy, z, after, x, norm, unit, window, slope, learns, dx=N
         norm,
         unit,
         *tables,
-        bits if counts_in_bits(unit, bits) else no_bits(x.shape[4]),
+        bit_table(unit, x.shape[2:4], window, x.shape[4]),
         SLOPES[slope],
         dx,
         add,

@@ -14,8 +14,6 @@ from bnas.kernels.jit import jit
 from bnas.kernels.vectors import lane_count, load, store
 
 PIXELS = 128  # of one plane that are computed together: with 8 to 16 channels 64 to 128 KiB
-
-
 STRIPE = np.dtype([(name, np.int64) for name in ("top", "end", "since", "until", "low", "done")])
 
 
