@@ -262,6 +262,26 @@ def test_every_entry_has_a_file_of_its_own(small):
     assert run(small, BOTH) == [2, 0]
 
 
+IN_ENTRIES = """
+import json, pickle
+from pathlib import Path
+from llvmlite.binding import parse_bitcode
+
+found = []
+for path in Path("cache").rglob("*.nbc"):
+    (_, kind, (_, form)), *_ = pickle.loads(path.read_bytes())
+    blocks = [block for function in parse_bitcode(form).functions for block in function.blocks]
+    found.append([kind, sorted({i.opcode for block in blocks for i in block.instructions})])
+print(json.dumps(found))
+"""
+
+
+def test_an_entry_holds_machine_code_and_names_alone(small):
+    """LLVM's form of a kernel takes ten times as much once it is loaded, and nobody asks for it."""
+    assert run(small, BOTH) == [0, 2]
+    assert run(small, IN_ENTRIES) == [["object", ["ret"]]] * 2
+
+
 def test_an_entry_in_the_place_of_another_is_not_run(small):
     """Each is sound, but made for numbers of another type."""
     assert run(small, BOTH) == [0, 2]
