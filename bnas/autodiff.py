@@ -460,18 +460,26 @@ def _leaf_gradients(output, gradient, retain_graph):
     for node in _newest_first(output.node):
         dy = gradients.pop(node, None)
         if dy is not None:
-            for source, dx in _input_gradients(node, dy):
-                if source not in gradients:
-                    gradients[source] = dx
-                elif source in summed:
-                    gradients[source] += dx
-                else:
-                    total = empty(dx.shape, dx.dtype)
-                    gradients[source] = np.add(gradients[source], dx, out=total)
-                    summed.add(source)
+            _collect(_input_gradients(node, dy), gradients, summed)
         if not retain_graph:
             node._free()
     return {leaf: np.array(gradient) for leaf, gradient in gradients.items()}
+
+
+def _collect(new, gradients, summed):
+    """Put the pairs (source, dx) of `new` into `gradients`, or add them to what is there.
+
+    A function of its own, so that no dx is still held while the next backward runs.
+    """
+    for source, dx in new:
+        if source not in gradients:
+            gradients[source] = dx
+        elif source in summed:
+            gradients[source] += dx
+        else:
+            total = empty(dx.shape, dx.dtype)
+            gradients[source] = np.add(gradients[source], dx, out=total)
+            summed.add(source)
 
 
 def _cotangent(output, gradient):

@@ -1,5 +1,7 @@
 """The engine itself: what accumulates, what is freed, what is refused, and in which words."""
 
+import weakref
+
 import numpy as np
 import pytest
 
@@ -206,6 +208,24 @@ def test_freeing_drops_what_the_forward_saved():
     assert hasattr(context, "y")
     y.backward(np.ones(2))
     assert not hasattr(context, "y") and context.inputs == ()
+
+
+def test_what_has_been_added_up_is_gone_before_the_next_backward_runs():
+    made, alive = [], []
+
+    def add(ctx, dy):
+        dx = 2 * dy
+        made.append(weakref.ref(dx))
+        return (dx,)
+
+    def look(ctx, dy):
+        alive.extend(part() is not None for part in made)
+        return (dy,)
+
+    x = leaf(1.0)
+    y = custom(look).apply(x)
+    (custom(add).apply(y) + custom(add).apply(y)).backward()
+    assert x.grad == 4 and alive == [False, False]
 
 
 # ------------------------------------------------------------------------------------ what counts
