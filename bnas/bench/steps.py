@@ -203,7 +203,7 @@ def memory_table(names, threads, torch, quick):
         for network in NETWORKS[: 1 if quick else 2]:
             few = scale._replace(batch=FEW)
             # Once in vain: what is not in Numba's cache yet is compiled, and is no part of a step.
-            peak_of_call(partial(our_step, network, few), threads)
+            peak_of_call(partial(our_step, network, scale), threads)
             for label, measured in ((network, scale), (f"{network}, {FEW} images", few)):
                 found = peaks(network, measured, threads, torch)
                 rows.append({"name": f"{name}, {label}", "bytes": found})
