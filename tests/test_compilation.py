@@ -282,6 +282,33 @@ def test_an_entry_holds_machine_code_and_names_alone(small):
     assert run(small, IN_ENTRIES) == [["object", ["ret"]]] * 2
 
 
+LIGHT = """
+import json, sys
+import numba
+import numpy as np
+from numba.core.runtime import rtsys
+from small import double
+
+assert double(1.5) == 3
+loaded = [rtsys._library is not None, "scipy.linalg" in sys.modules]
+
+@numba.njit
+def own(x, y):
+    return np.convolve(x, y), np.correlate(x, y)
+
+x, y = np.arange(9.0), np.array([3.0, 1.0, 2.0])
+expected = np.convolve(x, y), np.correlate(x, y)
+same = all(np.array_equal(a, b) for a, b in zip(own(x, y), expected))
+print(json.dumps([*loaded, same, rtsys._library is not None]))
+"""
+
+
+def test_a_kernel_from_the_cache_loads_neither_a_compiler_nor_scipy(small):
+    """And whatever else is compiled with Numba in the same process works as ever."""
+    assert run(small, LIGHT) == [True, False, True, True]
+    assert run(small, LIGHT) == [False, False, True, True]
+
+
 def test_an_entry_in_the_place_of_another_is_not_run(small):
     """Each is sound, but made for numbers of another type."""
     assert run(small, BOTH) == [0, 2]

@@ -14,7 +14,6 @@ import gc
 import hashlib
 import os
 import shutil
-import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -26,6 +25,8 @@ from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataC
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
 from numba.core.compiler_lock import global_compiler_lock
+
+from bnas.kernels import startup
 
 
 def _digest(package):
@@ -163,28 +164,6 @@ class _PartCompiler(Compiler):
         return super()._compile_core()
 
 
-def _look_for_no_blas():
-    """Import what Numba imports before its first kernel, but for SciPy.
-
-    If there is a SciPy, Numba loads its linear algebra, some 10 MiB in a tenth of a second, to know whether
-    np.convolve and np.correlate may call BLAS in a kernel. If not, as here, they compute by themselves.
-    """
-    if "numba.np.arraymath" in sys.modules:
-        return
-
-    def refuse():
-        raise ImportError("not asked for")
-
-    from numba.np import linalg
-
-    ensure_blas, linalg.ensure_blas = linalg.ensure_blas, refuse
-    try:
-        from numba.np import arraymath
-    finally:
-        linalg.ensure_blas = ensure_blas
-    arraymath.ensure_blas = ensure_blas
-
-
 def _at_our_level(compile_one):
     """`compile_one` with LLVM's optimisation at OPTIMISATION, unless NUMBA_OPT says otherwise.
 
@@ -193,7 +172,7 @@ def _at_our_level(compile_one):
 
     def compile_signature(signature):
         with global_compiler_lock:  # of this setting, too, there is one for all threads
-            _look_for_no_blas()
+            startup.without_scipy()
             before, collects = config.OPT, gc.isenabled()
             gc.disable()
             if "NUMBA_OPT" not in os.environ:
