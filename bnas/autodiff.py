@@ -333,7 +333,8 @@ class Function:
     forward(ctx, *arrays, **params) -> array. It leaves on `ctx` exactly what `backward` reads.
     backward(ctx, dy) -> one gradient per input (a tuple), or None where none flows. It may consult
     `ctx.needs`, one bool per input, to skip work, and `ctx.shapes`, the inputs' shapes. What it returns
-    may be dy itself, a view, or an array that it keeps: the engine writes into sums of its own alone.
+    may be dy itself, a view, or an array that it keeps: the engine writes into sums of its own alone, and
+    into the gradients of the inputs whose numbers are in `makes`: arrays that nobody else holds.
 
     An operation whose inputs broadcast against each other sets `broadcasts`; the engine then sums the
     gradients back to the inputs' shapes. An operation with a surrogate gradient defines
@@ -343,6 +344,7 @@ class Function:
     """
 
     broadcasts = False
+    makes = ()
     surrogate = None
 
     @staticmethod
@@ -456,22 +458,33 @@ def _leaf_gradients(output, gradient, retain_graph):
             )
         return {output: gradient.copy()}
     gradients = {output.node: gradient}  # of nodes that are still to come, and of leaves
-    summed = set()  # whose gradient is an array made here, which may be written to
+    owned = set()  # whose gradient is an array that nobody else holds, so that it may be written to
     for node in _newest_first(output.node):
         dy = gradients.pop(node, None)
         if dy is not None:
-            for source, dx in _input_gradients(node, dy):
-                if source not in gradients:
-                    gradients[source] = dx
-                elif source in summed:
-                    gradients[source] += dx
-                else:
-                    total = empty(dx.shape, dx.dtype)
-                    gradients[source] = np.add(gradients[source], dx, out=total)
-                    summed.add(source)
+            _collect(_input_gradients(node, dy), gradients, owned)
         if not retain_graph:
             node._free()
     return {leaf: np.array(gradient) for leaf, gradient in gradients.items()}
+
+
+def _collect(new, gradients, owned):
+    """Put the (source, dx, whether nobody else holds it) of `new` into `gradients`, or add them to what is there.
+
+    A function of its own, so that no dx is still held while the next backward runs.
+    """
+    for source, dx, own in new:
+        if source not in gradients:
+            gradients[source] = dx
+        elif source in owned:
+            gradients[source] += dx
+            continue
+        else:
+            total = dx if own else empty(dx.shape, dx.dtype)
+            gradients[source] = np.add(gradients[source], dx, out=total)
+            own = True
+        if own:
+            owned.add(source)
 
 
 def _cotangent(output, gradient):
@@ -522,14 +535,14 @@ def _newest_first(root):
 
 
 def _input_gradients(node, dy):
-    """Run one backward; (input, its gradient) for all that get one, checked against the inputs."""
+    """Run one backward; (input, its gradient, whether it is owned) for all that get one, checked."""
     gradients = node.function.backward(node, dy)
     if not isinstance(gradients, tuple) or len(gradients) != len(node.shapes):
         raise RuntimeError(
             f"{node.function.__name__}.backward must return a tuple of {len(node.shapes)} gradients"
         )
     checked = []
-    for source, gradient, shape in zip(node.inputs, gradients, node.shapes):
+    for number, (source, gradient, shape) in enumerate(zip(node.inputs, gradients, node.shapes)):
         if source is None or gradient is None:
             continue
         if node.function.broadcasts:
@@ -539,7 +552,7 @@ def _input_gradients(node, dy):
                 f"{node.function.__name__}.backward returned a gradient of shape {gradient.shape} and "
                 f"dtype {gradient.dtype} for an input of shape {shape} and dtype {node.dtype}"
             )
-        checked.append((source, gradient))
+        checked.append((source, gradient, number in node.function.makes))
     return checked
 
 

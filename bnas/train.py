@@ -142,10 +142,12 @@ class Training:
     def loss(self, images, labels):
         """(logits, (1 - d) cross-entropy + d KL(teacher ‖ network), μ L_R or None) of a batch."""
         config = self.config
+        # First: what the teacher needs is gone before the network's graph is there.
+        p = teacher_probabilities(self.teacher, images) if config.distil else None
         logits = self.forward(images)
         loss = F.cross_entropy(logits, labels)
         if config.distil:
-            kl = kl_to_teacher(logits, teacher_probabilities(self.teacher, images))
+            kl = kl_to_teacher(logits, p)
             loss = (1 - config.distil) * loss + config.distil * kl
         return logits, loss, config.mu * reconstruction(self.network) if config.mu else None
 

@@ -1,5 +1,7 @@
 """The engine itself: what accumulates, what is freed, what is refused, and in which words."""
 
+import weakref
+
 import numpy as np
 import pytest
 
@@ -138,6 +140,27 @@ def test_a_gradient_that_the_operation_keeps_is_not_added_to():
         assert kept.tolist() == [1, 2]
 
 
+@pytest.mark.parametrize("twice", [True, False])
+def test_a_gradient_that_nobody_else_holds_is_added_to_in_place(twice):
+    made, arrived = [], []
+
+    def make(ctx, dy):
+        made.append(2 * dy)
+        return (made[-1],)
+
+    def arrive(ctx, dy):
+        arrived.append(dy)
+        return (dy.copy(),)
+
+    function = custom(make)
+    function.makes = (0,)
+    x = leaf(1.0, 2.0)
+    y = custom(arrive).apply(x)
+    z = function.apply(y) + function.apply(y) if twice else function.apply(y) + y
+    z.backward(np.ones(2))
+    assert arrived[0] is made[0] and x.grad.tolist() == ([4, 4] if twice else [3, 3])
+
+
 def test_a_sum_that_add_hands_on_belongs_to_both_its_inputs():
     """y's gradient is a sum of the engine's own; a's and b's both start as that array."""
     a, b = leaf(1.0, 2.0), leaf(3.0, 4.0)
@@ -206,6 +229,24 @@ def test_freeing_drops_what_the_forward_saved():
     assert hasattr(context, "y")
     y.backward(np.ones(2))
     assert not hasattr(context, "y") and context.inputs == ()
+
+
+def test_what_has_been_added_up_is_gone_before_the_next_backward_runs():
+    made, alive = [], []
+
+    def add(ctx, dy):
+        dx = 2 * dy
+        made.append(weakref.ref(dx))
+        return (dx,)
+
+    def look(ctx, dy):
+        alive.extend(part() is not None for part in made)
+        return (dy,)
+
+    x = leaf(1.0)
+    y = custom(look).apply(x)
+    (custom(add).apply(y) + custom(add).apply(y)).backward()
+    assert x.grad == 4 and alive == [False, False]
 
 
 # ------------------------------------------------------------------------------------ what counts

@@ -753,7 +753,10 @@ def test_only_the_parts_and_scales_that_were_asked_for_are_measured(no_race):
     assert names == [" cifar scale", " digits scale"] * counts
     (memory,) = results["memory"]
     assert [r["name"] for r in memory["rows"]] == [
-        f"{scale}, {network}" for scale in ("cifar", "digits") for network in ("Parent", "Child")
+        f"{scale}, {network}{images}"
+        for scale in ("cifar", "digits")
+        for network in ("Parent", "Child")
+        for images in ("", ", 2 images")
     ]
     assert len(told) == len(names) + 1
 

@@ -262,6 +262,53 @@ def test_every_entry_has_a_file_of_its_own(small):
     assert run(small, BOTH) == [2, 0]
 
 
+IN_ENTRIES = """
+import json, pickle
+from pathlib import Path
+from llvmlite.binding import parse_bitcode
+
+found = []
+for path in Path("cache").rglob("*.nbc"):
+    (_, kind, (_, form)), *_ = pickle.loads(path.read_bytes())
+    blocks = [block for function in parse_bitcode(form).functions for block in function.blocks]
+    found.append([kind, sorted({i.opcode for block in blocks for i in block.instructions})])
+print(json.dumps(found))
+"""
+
+
+def test_an_entry_holds_machine_code_and_names_alone(small):
+    """LLVM's form of a kernel takes ten times as much once it is loaded, and nobody asks for it."""
+    assert run(small, BOTH) == [0, 2]
+    assert run(small, IN_ENTRIES) == [["object", ["ret"]]] * 2
+
+
+LIGHT = """
+import json
+import numba
+import numpy as np
+from numba.core.runtime import rtsys
+from small import double
+
+assert double(1.5) == 3
+loaded = rtsys._library is not None
+
+@numba.njit
+def own(x, y):
+    return np.convolve(x, y), np.correlate(x, y)
+
+x, y = np.arange(9.0), np.array([3.0, 1.0, 2.0])
+expected = np.convolve(x, y), np.correlate(x, y)
+same = all(np.array_equal(a, b) for a, b in zip(own(x, y), expected))
+print(json.dumps([loaded, same, rtsys._library is not None]))
+"""
+
+
+def test_a_kernel_from_the_cache_needs_no_compiler(small):
+    """And whatever else is compiled with Numba in the same process works as ever."""
+    assert run(small, LIGHT) == [True, True, True]
+    assert run(small, LIGHT) == [False, True, True]
+
+
 def test_an_entry_in_the_place_of_another_is_not_run(small):
     """Each is sound, but made for numbers of another type."""
     assert run(small, BOTH) == [0, 2]

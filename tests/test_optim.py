@@ -1,6 +1,7 @@
 """Optimisers against plain NumPy recursions and against PyTorch; the schedule; clipping."""
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -438,3 +439,37 @@ def test_clip_grad_norm_of_gradients_whose_squares_float32_cannot_hold():
     parameter.grad = np.full(4, 1e25, np.float32)
     assert optim.clip_grad_norm([parameter], 1.0) == pytest.approx(2e25, rel=1e-6)
     np.testing.assert_allclose(parameter.grad, 0.5, rtol=1e-6)
+
+
+# ----------------------------------------------------------------------------------------- memory
+
+
+def peak_of(call):
+    """The most bytes that a call takes beyond what was there."""
+    tracemalloc.start()
+    try:
+        call()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("name, options, arrays", [("SGD", {"momentum": 0.9}, 2), ("Adam", {}, 3)])
+def test_a_step_takes_little_beyond_the_new_values_and_its_state(name, options, arrays):
+    rng = np.random.default_rng(0)
+    parameters = [Parameter(rng.standard_normal(2**12).astype(np.float32)) for _ in range(256)]
+    size = sum(parameter.data.nbytes for parameter in parameters)
+    optimiser = getattr(optim, name)(parameters, 0.1, **options)
+    for _ in range(2):
+        for parameter in parameters:
+            parameter.grad = parameter.data.copy()
+        peak = peak_of(optimiser.step)
+    assert peak < (arrays + 1) * size
+
+
+def test_clipping_takes_one_copy_of_the_gradients():
+    parameters = [Parameter(np.ones(2**12, np.float32)) for _ in range(256)]
+    for parameter in parameters:
+        parameter.grad = np.ones(2**12, np.float32)
+    size = sum(parameter.grad.nbytes for parameter in parameters)
+    assert peak_of(lambda: optim.clip_grad_norm(parameters, 1.0)) < 1.5 * size

@@ -95,6 +95,20 @@ def test_the_genotype_is_the_discretised_alpha_of_the_child():
         assert all(a[1] != b[1] for a, b in zip(pairs[::2], pairs[1::2]))
 
 
+def test_the_teacher_is_done_before_the_childs_graph_takes_memory(monkeypatch):
+    search = Search(TINY, DIGITS)
+    phase, calls = search.train_child(1), []
+    forward = type(search.child).forward
+
+    def noted(network, *args):
+        calls.append("Child" if network is search.child else "Parent")
+        return forward(network, *args)
+
+    monkeypatch.setattr(type(search.child), "forward", noted)
+    phase.weight_step(DIGITS.train.images[:8], DIGITS.train.labels[:8])
+    assert calls == ["Parent", "Child"]
+
+
 class Watched(Search):
     """Keeps a log of what is inherited before which epoch."""
 

@@ -24,6 +24,7 @@ NETWORKS = ("Parent", "Child")
 FORMATS = {"torch f32": "contiguous_format", "torch f32 last": "channels_last"}  # NCHW, and NHWC
 BETTER = "better torch"
 JAX, FASTEST = "jax", "fastest peer"
+FEW = 2  # images of a step whose memory is mostly what libraries load once
 
 
 class Scale(NamedTuple):
@@ -200,13 +201,16 @@ def memory_table(names, threads, torch, quick):
     for name in names:
         scale = scale_named(name, quick)
         for network in NETWORKS[: 1 if quick else 2]:
+            few = scale._replace(batch=FEW)
             # Once in vain: what is not in Numba's cache yet is compiled, and is no part of a step.
-            peak_of_call(partial(our_step, network, scale._replace(batch=2)), threads)
-            found = peaks(network, scale, threads, torch)
-            rows.append({"name": f"{name}, {network}", "bytes": found})
+            peak_of_call(partial(our_step, network, scale), threads)
+            for label, measured in ((network, scale), (f"{network}, {FEW} images", few)):
+                found = peaks(network, measured, threads, torch)
+                rows.append({"name": f"{name}, {label}", "bytes": found})
     note = (
-        "How far the first step raises the peak of a new process that has built its networks: the "
-        "graph, temporaries, optimisers and the machine code that the step loads. "
+        "How far the first step raises the peak of a new process that has imported its libraries and "
+        "built its networks: the graph, temporaries, optimisers, and what libraries load when they are "
+        f"first used, machine code above all; a step of {FEW} images is little else. "
         f"'{BETTER}' is the smaller of the two formats."
     )
     made = table("Peak memory of a search step", note, threads, rows, list(FORMATS), "MiB")

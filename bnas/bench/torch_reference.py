@@ -399,8 +399,9 @@ class TorchSearch:
         self.child.step_alpha(gradient)
 
         images, labels = self._tensors(train_batch)
+        p = parent.probabilities(images)
         logits = child(images)
-        kl = kl_loss(logits, parent.probabilities(images))
+        kl = kl_loss(logits, p)
         L_R = child.reconstruction()
         self.child.step_weights(kl, config.mu * L_R)
         similarity = F.cosine_similarity(g.flatten(), self.t.flatten(), dim=0)

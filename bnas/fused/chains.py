@@ -261,6 +261,8 @@ class FusedChain(Function):
     Kinks: 0, for real units. gradient: exact for real units, surrogate for 1-bit ones.
     """
 
+    makes = (0,)
+
     @staticmethod
     def forward(ctx, x, base, *weights, arithmetic, batch, stages, keep=None):
         expected = sum(stage.weights() for stage in stages)

@@ -60,6 +60,8 @@ class FusedEdge(Function):
     Kinks: 0, for real units. gradient: exact for real units, surrogate for 1-bit ones.
     """
 
+    makes = (2,)
+
     @staticmethod
     def forward(ctx, weights, base, x, *arrays, batch, parts):
         branches = {}

@@ -69,6 +69,8 @@ class PoolLanes(Function):
     Kinks: ties. gradient: exact.
     """
 
+    makes = (0,)
+
     @staticmethod
     def forward(ctx, x, largest, kernel, stride, padding):
         ctx.x, ctx.settings = x, (largest, kernel, stride, padding)

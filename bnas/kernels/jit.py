@@ -20,13 +20,18 @@ from pathlib import Path
 from types import CodeType
 
 import numba
+from llvmlite.binding import parse_assembly
 from numba.core import config, types
-from numba.core.caching import FunctionCache, IndexDataCacheFile
+from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataCacheFile
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.typed_passes import NopythonRewrites
 from numba.core.untyped_passes import InlineClosureLikes
+
+from bnas.kernels.runtime import start_late
+
+start_late()
 
 
 def _digest(package):
@@ -75,8 +80,30 @@ class _Entry(IndexDataCacheFile):
         return hashlib.sha256(self._key + hashlib.sha256(data).digest()).digest()
 
 
+class _MachineCode(CompileResultCacheImpl):
+    """What an entry holds of a kernel: its machine code, and the names that are defined in it.
+
+    Numba stores LLVM's form of it as well, from which other kernels could be compiled. Loaded, that takes ten
+    times what the machine code does, and here other kernels are compiled from parts.
+    """
+
+    def reduce(self, compiled):
+        (name, kind, (code, _)), *rest = super().reduce(compiled)
+        module = compiled.library._get_module_for_linking()
+        functions, variables = (
+            [each.name for each in found if not each.is_declaration]
+            for found in (module.functions, module.global_variables)
+        )
+        lines = [f'define void @"{each}"() {{ ret void }}' for each in functions]
+        lines += [f'@"{each}" = global i8 0' for each in variables]
+        names = parse_assembly("\n".join(lines)).as_bitcode()
+        return (name, kind, (code, names)), *rest
+
+
 class _KernelCache(FunctionCache):
     """Numba's cache in a folder for these sources, each entry in a file of its own."""
+
+    _impl_class = _MachineCode
 
     def __init__(self, function):
         super().__init__(function)

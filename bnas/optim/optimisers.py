@@ -2,7 +2,7 @@
 
 An optimiser gives every parameter a *new* array instead of writing into the old one, so a graph
 recorded before the step still holds the values that it was computed with. A supernet has hundreds of
-small parameters, so the rules run on all of them strung together: one flat array, of which every
+small parameters, so the rules run on many of them strung together: one flat array, of which every
 parameter then gets its part, a view.
 """
 
@@ -12,6 +12,8 @@ import numpy as np
 
 from bnas.autodiff import tensor_list
 from bnas.errors import DivergedError
+
+AT_ONCE = 2**16  # numbers that are moved together: what a rule makes in between stays in the caches
 
 
 class Optimiser:
@@ -71,7 +73,8 @@ class Optimiser:
                 key = parameter.data.dtype.char, state.get("steps", len(state))
                 groups.setdefault(key, []).append((parameter, state))
         for group in groups.values():
-            self._move(*zip(*group))
+            for portion in _portions(group, [parameter.size for parameter, _ in group]):
+                self._move(*zip(*portion))
 
     def _move(self, parameters, states):
         """One update of parameters of one dtype whose states have the same entries."""
@@ -209,14 +212,19 @@ def clip_grad_norm(parameters, max_norm):
     for parameter in tensor_list(parameters, "clip_grad_norm"):
         if parameter.grad is not None:
             by_dtype.setdefault(parameter.data.dtype.char, []).append(parameter)
-    flat = [_flat([p.grad for p in group]) for group in by_dtype.values()]
+    portions = [
+        portion
+        for group in by_dtype.values()
+        for portion in _portions(group, [parameter.size for parameter in group])
+    ]
+    flat = [_flat([p.grad for p in portion]) for portion in portions]
     norm = math.sqrt(sum(float(np.square(g, dtype=np.float64).sum()) for g in flat))
     if not math.isfinite(norm):
         raise DivergedError(f"the gradient norm is {norm}; lower the learning rate")
     if norm > max_norm:
-        for group, gradient in zip(by_dtype.values(), flat):
-            scaled = gradient * gradient.dtype.type(max_norm / norm)
-            for parameter, part in zip(group, _parts(scaled, [p.grad for p in group])):
+        for portion, gradient in zip(portions, flat):
+            gradient *= gradient.dtype.type(max_norm / norm)
+            for parameter, part in zip(portion, _parts(gradient, [p.grad for p in portion])):
                 parameter.grad = part
     return norm
 
@@ -242,6 +250,16 @@ def descend(optimiser, loss, penalty, clip):
         penalty.backward()
     optimiser.step()
     optimiser.zero_grad()
+
+
+def _portions(items, sizes):
+    """`items`, of such sizes, in runs of AT_ONCE numbers or a little more."""
+    start, numbers = 0, 0
+    for stop, size in enumerate(sizes, 1):
+        numbers += size
+        if numbers >= AT_ONCE or stop == len(items):
+            yield items[start:stop]
+            start, numbers = stop, 0
 
 
 def _flat(arrays):

@@ -172,8 +172,9 @@ class ChildPhase(Phase):
         return teacher_probabilities(self.parent, images)
 
     def weight_loss(self, images, labels):
+        p = self.teach(images)  # before the Child's graph takes memory
         logits = self.supernet(images)
-        kl = kl_to_teacher(logits, self.teach(images))
+        kl = kl_to_teacher(logits, p)
         L_R = reconstruction(self.supernet)
         lam, mu = self.lam, self.config.mu
         figures = {
