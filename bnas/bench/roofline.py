@@ -85,30 +85,33 @@ def network_table(title, channels, batch, quick):
     for kind, calls in groupby(range(len(counted)), lambda number: counted[number][0]):
         numbers = list(calls)
         parts.append((kind, range(numbers[0], numbers[-1] + 1)))
-    whole, samples = [], []
 
-    def alone():
-        start = perf_counter()
-        packed(images)
-        whole.append(perf_counter() - start)
+    def contender(images, parts, samples):
+        def call():
+            found = Counter()
 
-    def in_parts():
-        found = Counter()
+            def see(kind, seconds):
+                found[kind] += seconds
 
-        def see(kind, seconds):
-            found[kind] += seconds
+            with watched_plan(parts, see):
+                start = perf_counter()
+                packed(images)
+                samples.append((perf_counter() - start, found))
 
-        with watched_plan(parts, see):
-            start = perf_counter()
-            packed(images)
-            samples.append((perf_counter() - start, found))
+        return call
 
-    race({"whole": alone, "parts": in_parts}, 1 if quick else 9, least=0.05)
+    samples, whole, apart = [], [], []
+    contenders = {
+        "all": contender(images, parts, samples),
+        "one, whole": contender(images[:1], [(WHOLE, range(len(counted)))], whole),
+        "one, in parts": contender(images[:1], parts, apart),
+    }
+    race(contenders, 1 if quick else 9, least=0.05)
+    seconds, found = _typical(samples)
     # Going from part to part takes Python some time, which is none of the network's: as long as
     # the fastest calls say, which nothing else on the machine has slowed down.
-    seconds, found = _typical(samples)
-    fastest = min(total for total, _ in samples)
-    each = max(0, fastest - min(whole)) / (batch * len(parts))
+    slower, faster = (min(total for total, _ in calls) for calls in (apart, whole))
+    each = max(0, slower - faster) / (len(parts) - 1)
     for kind, _ in parts:
         found[kind] -= batch * each
     return {
