@@ -87,7 +87,7 @@ def roofline_figure(results, part):
     drawn = [row for table in tables for row in table["rows"] if row["operations"]]
     rates, intensities = [_rate(row) / 1e9 for row in drawn], [_intensity(row) for row in drawn]
     # Room for names at the left, and for the legends beneath the roofs.
-    axes[0].set(xscale="log", xlim=(min(intensities) / 6, max(intensities) * 50))
+    axes[0].set(xscale="log", xlim=(min(intensities) / 10, max(intensities) * 50))
     axes[0].set(yscale="log", ylim=(min(rates) / 8, max(peaks.values()) / 1e9 * 2))
     names = dict.fromkeys(row["name"] for table in tables for row in _kinds(table))
     styles = dict(zip(names, zip(_COLORS, _MARKERS)))
