@@ -38,7 +38,7 @@ SUPERNETS = (*CHILD_PARENT, *ALONE)
 INDIVIDUALS = ("random", "evolution")  # every architecture is trained by itself
 IN_ONE_BIT = ("dcp", "cp", "bnas", "random", "shared", "evolution")  # something learns in 1 bit
 SELECTIONS = ("magnitude", "perturbation")
-BENCH_PARTS = ("kernels", "networks", "steps", "memory", "growth")
+BENCH_PARTS = ("kernels", "networks", "steps", "memory", "roofline", "growth")
 BENCH_SCALES = ("digits", "cifar", "darts")  # of a search step: image, channels, layers, batch
 
 LATER = (  # settings that runs of earlier versions lack

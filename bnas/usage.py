@@ -151,15 +151,18 @@ as they are bundled. Any of them may be gzipped. If there are labels, accuracy i
 BENCH = """\
 Race our kernels, packed networks and search steps against their naive twins, NumPy and,
 where they are installed, PyTorch, ONNX Runtime (with onnx) and JAX, in turns, on one and on
-all threads; measure the memory of a search step, and how its cost grows. Prints tables and
-where we lose; writes bench.json, bench.txt, bench.png and growth.png. Close other programs
-first: on two cores everything takes most of an hour, JAX's compilations some minutes a
-network more, and the scale darts, which is left out unless asked for, as long again and
-12 GB for PyTorch. If it is interrupted, bench.json has the tables that were complete.
+all threads; measure the memory of a search step, how its cost grows, and the rooflines of
+steps and packed networks on one thread: what each kind of kernel reaches of the machine's
+peaks. Prints tables and where we lose; writes bench.json, bench.txt, bench.png, growth.png,
+roofline-steps.png and roofline-networks.png. Close other programs first: on two cores
+everything takes most of an hour, JAX's compilations some minutes a network more, and the
+scale darts, which is left out unless asked for, as long again and 12 GB for PyTorch. If it
+is interrupted, bench.json has the tables that were complete.
 
 examples:
   bnas bench --only kernels networks
   bnas bench --only steps memory --scale digits cifar darts
+  bnas bench --only roofline --scale cifar --threads 1
 """
 PLOT = """\
 Draw the figures of a search and of its trained networks, finished or not, into the

@@ -348,6 +348,7 @@ def results_of(*tables, peak=None, memory=(), growth=(), **changes):
         "peak": peak or {},
         "tables": list(tables),
         "memory": list(memory),
+        "roofline": {},
         "growth": list(growth),
     }
 

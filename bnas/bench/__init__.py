@@ -29,15 +29,20 @@ The results are
               "rates": {"bnas": 1.2e10}},               # measured, by label; or {}
      "tables": [table, ...],
      "memory": [table, ...],     # peak memory of a search step; [] if not measured
+     "roofline": {},             # or what `bnas.bench.roofline.rooflines` makes
      "growth": [table, ...]}     # how its seconds and bytes grow, by quantity; [] if not measured
 
 A row of memory has "bytes", {label: bytes}, in place of "figures" and "work". One of growth has it
 beside them, and "value", that of its table's "quantity" (such as "channels"), and "network",
-"Parent" or "Child". Both kinds of tables have "better".
+"Parent" or "Child". Both kinds of tables have "better". A table of rooflines has a title, a note, "part"
+("steps" or "networks") and for each kind of kernel, the longest first, what is in no kernel and the whole a row
+
+    {"name": "units forward", "seconds": 0.39, "share": 0.21,  # of the whole
+     "calls": 928, "operations": 7_800_000_000, "bytes": 2_490_000_000}
 
 "work" is the number of operations of one call in the unit of the peak, or None where a share of the
 peak means nothing. `text_report` prints them, with the ratios to the peers and all the cases in
-which a peer is faster; `save_report` writes bench.json, bench.txt, bench.png and growth.png.
+which a peer is faster; `save_report` writes bench.json, bench.txt, bench.png, growth.png and the rooflines.
 """
 
 from bnas.bench.machine import machine_record

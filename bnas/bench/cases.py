@@ -1,4 +1,4 @@
-"""What `bnas bench` races: kernels, whole networks and search steps, each on one thread and on all."""
+"""What `bnas bench` measures: kernels, whole networks and search steps, raced on one thread and on all."""
 
 import importlib.util
 
@@ -6,6 +6,7 @@ import numba
 
 from bnas.bench import growth, kernels, networks, steps
 from bnas.bench.machine import machine_record
+from bnas.bench.roofline import rooflines
 from bnas.config import BENCH_PARTS, BENCH_SCALES
 
 
@@ -17,12 +18,13 @@ def run_all(
     Args:
         quick: one shape of each kind, few repetitions.
         tell: called with a line before every table.
-        only: some of BENCH_PARTS. Memory and growth are measured on all threads.
-        scales: of search steps and their memory, some of BENCH_SCALES; quick takes the first.
+        only: some of BENCH_PARTS. Memory and growth are measured on all threads, rooflines on one.
+        scales: of search steps, their memory and their rooflines, some of BENCH_SCALES; quick takes the first.
         repeats: measurements of a search step, in place of what its scale says.
         keep: called with the results so far after every table but those of growth, which come last.
     """
-    results = {"machine": machine_record(), "peak": {}, "tables": [], "memory": [], "growth": []}
+    results = {"machine": machine_record(), "peak": {}, "tables": [], "memory": []}
+    results |= {"roofline": {}, "growth": []}
     torch, jax = (importlib.util.find_spec(peer) is not None for peer in ("torch", "jax"))
     most = numba.get_num_threads()
     everything = sorted({1, most})
@@ -53,6 +55,13 @@ def run_all(
     if "memory" in only:
         tell("Peak memory of a step of the search ...")
         add("memory", steps.memory_table(scales, most, torch, quick))
+    if "roofline" in only:
+
+        def keep_rooflines(found):
+            results["roofline"] = found
+            keep(results)
+
+        rooflines(scales, quick, tell, repeats, keep_rooflines)
     if "growth" in only:
         results["growth"] = growth.growth_tables(most, torch, quick, tell, repeats)
     return results

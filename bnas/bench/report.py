@@ -13,6 +13,7 @@ from matplotlib.patches import Patch
 
 from bnas.bench.columns import WIDTH, Column, section, significant, times
 from bnas.bench.costs import growth_figure, growth_section, memory_section
+from bnas.bench.roofline_report import PARTS, roofline_figure, roofline_sections
 from bnas.errors import InputError
 from bnas.runs import atomic_write
 
@@ -37,6 +38,7 @@ class Ratio(NamedTuple):
 def save_report(results, folder):
     """Write bench.json, bench.txt, bench.png and growth.png into `folder`; returns their paths.
 
+    With rooflines also roofline-steps.png and roofline-networks.png.
     Files are replaced as a whole. Raises InputError for a folder that cannot be written, and
     ValueError for results with NaN or infinity.
     """
@@ -45,6 +47,8 @@ def save_report(results, folder):
         "bench.png": _png(ratio_figure(results)),
         "growth.png": _png(growth_figure(results)),
     }
+    for part in PARTS if results["roofline"] else ():
+        contents[f"roofline-{part}.png"] = _png(roofline_figure(results, part))
     saved = [save_results(results, folder)]
     for name, data in contents.items():
         atomic_write(Path(folder) / name, data)
@@ -129,6 +133,7 @@ def text_report(results):
     parts = [_head(results)]
     parts += [_table(table, results["peak"]) for table in results["tables"]]
     parts += [memory_section(table) for table in results["memory"]]
+    parts += roofline_sections(results["roofline"])
     parts += [growth_section(table) for table in results["growth"]]
     return "\n\n".join([*parts, _loss_section(results["tables"])])
 
