@@ -201,7 +201,8 @@ def test_the_multiply_adds_of_a_step_are_those_of_its_networks(name, monkeypatch
     cells = TINY.batch * (inside - cropped(supernet, TINY.shape))
     passes = {"Parent": 2, "Child": 4}[name]  # with each pass of the Child one of the Parent
     units = {
-        k: sum(n for kind, n, _ in found if kind == f"units {k}") for k in ("forward", "backward")
+        k: sum(n for kind, n, _ in found if kind.endswith(f"units {k}"))
+        for k in ("forward", "backward")
     }
     assert units["forward"] == passes * cells
     # Twice as many in the step of the weights; in that of α less than once, as the stem needs no gradient.

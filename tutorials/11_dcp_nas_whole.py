@@ -369,8 +369,8 @@ def per_image(classify):
     return 1e6 * min(seconds) / len(images)
 
 
-print(f"network, layer by layer: {per_image(lambda x: predict(network, x)):6.1f} µs an image")
-print(f"packed, as a whole:      {per_image(packed):6.1f} µs an image")
+print(f"network, signs as floats: {per_image(lambda x: predict(network, x)):6.1f} µs an image")
+print(f"packed, bits:             {per_image(packed):6.1f} µs an image")
 real_size = 32 * nn.parameter_count(network) / 8 / 1024
 print(f"all weights in 32 bits: {real_size:.1f} KiB")
 print(f"size in bits: {nn.size_in_bits(network):,}, {nn.size_in_bits(network) / 8 / 1024:.1f} KiB")
