@@ -87,6 +87,17 @@ def test_a_change_through_what_was_held_before_is_noticed(hold):
     assert not np.array_equal(before[-1], answer(layer))
 
 
+@pytest.mark.parametrize("groups", [1, 6])
+def test_one_layer_takes_images_of_several_sizes_in_turn(groups):
+    layer = a_layer(groups)
+    for height, width in [(5, 5), (7, 4), (5, 5), (4, 7), (1, 1), (5, 5)]:
+        x = images(2, 6, height, width)
+        with no_grad():
+            found = layer(x).data
+        want = F.xnor_conv2d(x, Tensor(layer.weight.data.copy()), None, *layer.settings())
+        assert found.tobytes() == want.data.tobytes()
+
+
 def test_packed_once_and_again_after_a_change(monkeypatch):
     packed, pack = [], kernels.pack_weights
     monkeypatch.setattr(kernels, "pack_weights", lambda *a: packed.append(1) or pack(*a))

@@ -28,6 +28,7 @@ class Weights(NamedTuple):
         beta: (groups Cout,) floats, mean|w|.
         tiles: uint64 (groups Cout / 4 K 4,), as `panels.tiled` lays them out: K = taps words a pixel.
         ones: int32 (groups, Cout, taps), how many weights of each tap are positive.
+        latest: what `xnor.lay_out` has made of them last, in a list; a layer sees images of one size mostly.
     """
 
     shape: tuple
@@ -35,6 +36,7 @@ class Weights(NamedTuple):
     beta: np.ndarray
     tiles: np.ndarray
     ones: np.ndarray
+    latest: list
 
 
 @jit(forceinline=True)
@@ -120,4 +122,4 @@ def pack_dense(w, groups):
     places = np.arange(taps) * (words * ROWS)
     flat, blocks = w.reshape(-1), _blocks(channels * taps)
     run_tasks(_pack_channels, w.size, count, flat, channels, places, blocks, tiles, ones, beta)
-    return Weights(w.shape, groups, beta, tiles, ones)
+    return Weights(w.shape, groups, beta, tiles, ones, [])
