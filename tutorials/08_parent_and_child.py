@@ -570,11 +570,10 @@ figure
 
 # %% [markdown]
 # By running statistics the architecture that this search has found is close to chance; with those of the images it
-# is right on most. The orange diamond is far above the diagonal. (Most of the drawn
-# paths are near chance either way: drawn at random, they consist of operations that hardly weighed while the
-# supernet learned. This is what CP-NAS's scores rest on here.) The symptom is an accuracy at chance for what
-# should be good. That is why `restricted_accuracy` takes the statistics of the images, and leaves the running ones
-# as they are.
+# is right on most. The orange diamond is far above the diagonal. (Most of the drawn paths are near chance either
+# way: drawn at random, they consist of operations that hardly weighed while the supernet learned. This is what
+# CP-NAS's scores rest on here.) The symptom is an accuracy at chance for what should be good. That is why
+# `restricted_accuracy` takes the statistics of the images, and leaves the running ones as they are.
 #
 # **Mistake 3: inherited weights, old $\beta$.** If $\beta$ is learned, it belongs to the Child's old weights.
 # One who copies $w$ and forgets $\beta$ keeps it. We plant three sorts of old $\beta$ in a Child and copy the

@@ -535,8 +535,8 @@ for lam in (0.005, 1.0, 30.0):
 # %% [markdown]
 # At the paper's value the term is next to nothing here. Yet $D$ falls over a Child phase at $\lambda = 0$ too: as
 # the Child learns, $g$ shrinks, and $\lVert g - t \rVert^2$ with it. So it was in the descent with $\lambda = 0$
-# above: $D$ fell, and the angle did not follow. The symptom is a falling $D$ together with an *angle* between $g$ and $t$
-# that does not fall. A history in `bnas` records both, so look at both.
+# above: $D$ fell, and the angle did not follow. The symptom is a falling $D$ together with an *angle* between $g$
+# and $t$ that does not fall. A history in `bnas` records both, so look at both.
 #
 # **Mistake 3: $t$ is summed over the samples and $g$ is averaged.** Then $t$ is too long by the number of samples,
 # and $D \approx \lVert t \rVert^2$ whatever the Child does. Here for the Child on the digits, as it is and with a
