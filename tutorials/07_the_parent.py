@@ -549,8 +549,8 @@ for name, settings in runs.items():
 # is at most $\ln 8 = 2.08$, where nothing is decided. With both remedies it is higher than without: all candidates
 # are closer together. The reward holds back everyone who runs ahead, whether rightly or not.
 #
-# Now the counts of what is kept. They differ by one or two between seeds of the same search, which is as much as
-# between the searches. That is tutorial 6's discretisation: it makes much of little.
+# Now the counts of what is kept. They differ between seeds of the same search nearly as much as between the
+# searches. That is tutorial 6's discretisation: it makes much of little.
 #
 # *What two seeds can tell:* that the options do what they say, and that the shares moved in the same direction
 # both times. *What they cannot:* that either remedy keeps fewer poolings in general, or that the networks found

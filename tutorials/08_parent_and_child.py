@@ -242,7 +242,7 @@ print(f"all others alone {path_accuracy(search.child, ~convolutions):.1%}")
 # Far below the Parent and far above chance, which is 10 %. All lines but the fourth let batch norm go by the
 # statistics of the images at hand, so the first differs a little from the Parent's accuracy above. The fourth goes
 # by the running means and variances that came with the weights. They are of the Parent's activations, not of the
-# Child's, and the result is chance; "What goes wrong" comes back to this.
+# Child's, and the result is about chance; "What goes wrong" comes back to this.
 #
 # The last line tells what has survived: the candidates without bits. Pooling and skips are the same in both
 # supernets; of the convolutions, two or four 1-bit layers deep each, next to nothing is left at first. (Here the
@@ -407,9 +407,9 @@ figure.supylabel("edge", fontsize=10)
 figure
 
 # %% [markdown]
-# A number is the Child's epoch after which the operation was dropped. Nothing here follows a rule that one
-# would like to see: `none` was kept on some edges, and a convolution fell first on one edge and stayed on another.
-# With $T = 4$ we had to expect as much.
+# A number is the Child's epoch after which the operation was dropped. Average pooling stayed on most edges
+# here. The rest follows no rule that one would like to see: on some edges `none` outlived both convolutions, and
+# the same convolution fell first on one edge and late or never on another. With $T = 4$ we had to expect as much.
 #
 # The Child's accuracies above are taken before each drop, the last one with two operations an edge. Every drop
 # takes a part out of the sums of all nodes, and the Child has one epoch to learn to do without it. The Parent
@@ -570,11 +570,10 @@ figure
 
 # %% [markdown]
 # By running statistics the architecture that this search has found is close to chance; with those of the images it
-# is right on most. The orange diamond is far above the diagonal, and the drawn paths that are any good lie above
-# it too. (Most are at chance either way: drawn at random, they consist of operations that hardly weighed while the
-# supernet learned. This is what CP-NAS's scores rest on here.) The symptom is an accuracy at chance for what
-# should be good. That is why `restricted_accuracy` takes the statistics of the images, and leaves the running ones
-# as they are.
+# is right on most. The orange diamond is far above the diagonal. (Most of the drawn paths are near chance either
+# way: drawn at random, they consist of operations that hardly weighed while the supernet learned. This is what
+# CP-NAS's scores rest on here.) The symptom is an accuracy at chance for what should be good. That is why
+# `restricted_accuracy` takes the statistics of the images, and leaves the running ones as they are.
 #
 # **Mistake 3: inherited weights, old $\beta$.** If $\beta$ is learned, it belongs to the Child's old weights.
 # One who copies $w$ and forgets $\beta$ keeps it. We plant three sorts of old $\beta$ in a Child and copy the

@@ -305,7 +305,7 @@ figure
 
 # %% [markdown]
 # Light is high. The Parent stands near its optimum in this plane (the star in the left panel): the little that is
-# left to gain lies along $t$. The same $\alpha$, the origin, is a poor place for the Child, whose optimum lies
+# left to gain lies along $t$. The same $\alpha$, the origin, is not the best place for the Child, whose optimum lies
 # elsewhere. That is the discrepancy in the name DCP-NAS, *Discrepant Child-Parent*. The black lines are descents,
 # projected into the plane. (All 80 entries move, so they leave the plane, and the height at a point of them is not
 # the one drawn.) The first steps of the solid line follow $g$. The dashed one, with $\lambda = 30$, bends to the
@@ -519,10 +519,10 @@ pull = found.gradient + found.g  # what D adds
 print(f"fisher says  {(pull * along).sum():7.4f}")
 
 # %% [markdown]
-# They do not converge, not even in sign. There is no truth for the three to agree with: `hvp`, exact on a smooth
-# model, takes a very short step and measures the jumps. That speaks for `fisher`, the default in `bnas`, which is
-# cheap and made of first derivatives only; and it is why its direction should be called a heuristic on a 1-bit
-# Child.
+# They do not converge: the smallest steps give slopes many times as large as the largest step does, and in some
+# runs with another sign. There is no truth for the three to agree with: `hvp`, exact on a smooth model, takes a
+# very short step and measures the jumps. That speaks for `fisher`, the default in `bnas`, which is cheap and made
+# of first derivatives only; and it is why its direction should be called a heuristic on a 1-bit Child.
 #
 # **Mistake 2: $\lambda$ is too small to matter, and $D$ is credited anyway.** The paper's value is
 # $\lambda = 0.005$:
@@ -535,8 +535,8 @@ for lam in (0.005, 1.0, 30.0):
 # %% [markdown]
 # At the paper's value the term is next to nothing here. Yet $D$ falls over a Child phase at $\lambda = 0$ too: as
 # the Child learns, $g$ shrinks, and $\lVert g - t \rVert^2$ with it. So it was in the descent with $\lambda = 0$
-# above: $D$ fell, and the angle grew. The symptom is a falling $D$ together with an *angle* between $g$ and $t$
-# that does not fall. A history in `bnas` records both, so look at both.
+# above: $D$ fell, and the angle did not follow. The symptom is a falling $D$ together with an *angle* between $g$
+# and $t$ that does not fall. A history in `bnas` records both, so look at both.
 #
 # **Mistake 3: $t$ is summed over the samples and $g$ is averaged.** Then $t$ is too long by the number of samples,
 # and $D \approx \lVert t \rVert^2$ whatever the Child does. Here for the Child on the digits, as it is and with a
