@@ -11,20 +11,18 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from bnas.kernels.vectors import Vector, emit_carry, is_flat, pointer, spread
+from bnas.kernels.registers import address_of, literal, same_number
+from bnas.kernels.vectors import Vector, emit_carry, is_flat, pointer
 
 WORDS = Vector(types.uint64)  # what the logical instructions see
 
 
-def _load(context, builder, array_type, array, index):
+def _load(context, builder, array_type, array, at, distance, k):
+    """The words from array[at + k distance] on."""
     vector = Vector(array_type.dtype)
-    address = pointer(context, builder, array_type, array, index, vector)
+    address = address_of(context, builder, array_type, array, at, distance, vector, k)
     words = builder.load(address, align=vector.lane.bitwidth // 8)
     return builder.bitcast(words, context.get_value_type(WORDS))
-
-
-def _step(builder, at, distance, k):
-    return builder.add(at, builder.mul(distance, ir.Constant(distance.type, k)))
 
 
 def _added(context, builder, slices, bits):
@@ -55,21 +53,21 @@ def tally(typingctx, slices, words, at, inside, place, distance, flips, first, t
     Tap t sees words[at + t distance], all bits flipped where flips[first + t] (uint64) is all ones. Of them
     count those that are also in inside[place + t distance], or all where `inside` is None. taps: a literal.
     """
-    if not isinstance(taps, types.IntegerLiteral) or not (is_flat(words) and is_flat(flips)):
+    count = literal(taps)
+    if count is None or not (is_flat(words) and is_flat(flips)):
         return None
 
     def codegen(context, builder, sig, args):
         slices, words, at, inside, place, distance, flips, first, _ = args
         bits = []
-        for t in range(taps.literal_value):
-            bit = _load(context, builder, sig.args[1], words, _step(builder, at, distance, t))
+        for t in range(count):
+            bit = _load(context, builder, sig.args[1], words, at, distance, t)
             which = builder.add(first, ir.Constant(first.type, t))
-            address = pointer(context, builder, sig.args[6], flips, which, Vector(types.uint64, 1))
-            flip = builder.load(builder.bitcast(address, ir.IntType(64).as_pointer()))
-            bit = builder.xor(bit, spread(builder, flip, bit.type))
+            flip = same_number(context, builder, sig.args[6], flips, which, bit)
+            bit = builder.xor(bit, flip)
             if sig.args[3] != types.none:
-                here = _step(builder, place, distance, t)
-                bit = builder.and_(bit, _load(context, builder, sig.args[3], inside, here))
+                mask = _load(context, builder, sig.args[3], inside, place, distance, t)
+                bit = builder.and_(bit, mask)
             bits.append(bit)
         digits = [builder.extract_value(slices, k) for k in range(len(sig.args[0]))]
         for k, digit in enumerate(_added(context, builder, digits, bits)):
@@ -91,7 +89,7 @@ def overflows(typingctx, slices, addends, at, distance):
         over = None
         for k in range(len(sig.args[0])):
             digit = builder.extract_value(slices, k)
-            other = _load(context, builder, sig.args[1], addends, _step(builder, at, distance, k))
+            other = _load(context, builder, sig.args[1], addends, at, distance, k)
             if over is None:
                 over = builder.and_(digit, other)
             else:
@@ -112,8 +110,7 @@ def store_slices(typingctx, array, at, distance, slices):
         array, at, distance, slices = args
         vector = Vector(sig.args[0].dtype)
         for k in range(len(sig.args[3])):
-            index = _step(builder, at, distance, k)
-            address = pointer(context, builder, sig.args[0], array, index, vector)
+            address = address_of(context, builder, sig.args[0], array, at, distance, vector, k)
             words = builder.extract_value(slices, k)
             words = builder.bitcast(words, context.get_value_type(vector))
             builder.store(words, address, align=vector.lane.bitwidth // 8)
@@ -152,14 +149,15 @@ def add_where(typingctx, words, at, distance, amount, total, digits):
 
     digits: how many slices, a literal.
     """
-    if not isinstance(digits, types.IntegerLiteral) or not is_flat(words):
+    count = literal(digits)
+    if count is None or not is_flat(words):
         return None
 
     def codegen(context, builder, sig, args):
         words, at, distance, amount, total, _ = args
         lanes = sig.args[4].lanes
-        for k in range(digits.literal_value):
-            index = _step(builder, at, distance, k)
+        for k in range(count):
+            index = builder.add(at, builder.mul(distance, ir.Constant(distance.type, k)))
             address, _, bits = _one_word(context, builder, sig.args[0], words, index, lanes)
             mask = builder.bitcast(builder.load(address, align=lanes // 8), bits)
             total = builder.select(mask, builder.fadd(total, amount), total)

@@ -16,11 +16,11 @@ from numba.extending import intrinsic
 from bnas.kernels.vectors import Vector, call, is_flat, pointer, spread, type_name
 
 
-def _literal(number):
+def literal(number):
     return number.literal_value if isinstance(number, types.IntegerLiteral) else None
 
 
-def _address(context, builder, array_type, array, index, distance, vector, k):
+def address_of(context, builder, array_type, array, index, distance, vector, k):
     """The address of the vector array[index + k distance]."""
     at = builder.add(index, builder.mul(distance, ir.Constant(distance.type, k)))
     return pointer(context, builder, array_type, array, at, vector)
@@ -32,7 +32,7 @@ def _loader(context, builder, array_type, array, index, distance, vector):
 
     def load(k):
         if k not in loaded:
-            address = _address(context, builder, *where, k)
+            address = address_of(context, builder, *where, k)
             loaded[k] = builder.load(address, align=vector.lane.bitwidth // 8)
         return loaded[k]
 
@@ -44,7 +44,7 @@ def _fused(builder, vector, x, y, z):
     return call(builder, f"llvm.fma.{type_name(vector)}", z.type, [x, y, z])
 
 
-def _number(context, builder, array_type, array, index, like):
+def same_number(context, builder, array_type, array, index, like):
     """array[index] in every lane of a vector of the type of `like`."""
     address = pointer(context, builder, array_type, array, index, Vector(array_type.dtype, 1))
     number = builder.load(builder.bitcast(address, like.type.element.as_pointer()))
@@ -67,7 +67,7 @@ def slide(typingctx, planes, at, distance, weights, first, totals, taps):
 
     taps: a literal. distance: elements from one output to the next, and from one tap to the next.
     """
-    count = _literal(taps)
+    count = literal(taps)
     if count is None or not (is_flat(planes) and is_flat(weights)):
         return None
     vector = Vector(planes.dtype)
@@ -78,7 +78,7 @@ def slide(typingctx, planes, at, distance, weights, first, totals, taps):
         sums = _unpack(builder, totals)
         for t in range(count):
             place = builder.add(first, ir.Constant(first.type, t))
-            w = _number(context, builder, sig.args[3], weights, place, sums[0])
+            w = same_number(context, builder, sig.args[3], weights, place, sums[0])
             sums = [_fused(builder, vector, pixel(p + t), w, s) for p, s in enumerate(sums)]
         return _pack(builder, totals, sums)
 
@@ -91,7 +91,7 @@ def slide_sums(typingctx, planes, at, gradient, first, totals, outputs, dilation
 
     outputs and dilation: literals.
     """
-    count, apart = _literal(outputs), _literal(dilation)
+    count, apart = literal(outputs), literal(dilation)
     if count is None or apart is None or not (is_flat(planes) and is_flat(gradient)):
         return None
     vector = Vector(planes.dtype)
@@ -136,7 +136,7 @@ def store_all(typingctx, array, at, distance, vectors):
 
     def codegen(context, builder, sig, args):
         for k, value in enumerate(_unpack(builder, args[3])):
-            address = _address(context, builder, sig.args[0], *args[:3], vector, k)
+            address = address_of(context, builder, sig.args[0], *args[:3], vector, k)
             builder.store(value, address, align=vector.lane.bitwidth // 8)
         return context.get_dummy_value()
 
@@ -155,7 +155,7 @@ def add_all(typingctx, array, at, distance, vectors):
         for k, value in enumerate(_unpack(builder, args[3])):
             if vector != vectors[0]:
                 value = builder.fpext(value, context.get_value_type(vector))
-            address = _address(context, builder, sig.args[0], *args[:3], vector, k)
+            address = address_of(context, builder, sig.args[0], *args[:3], vector, k)
             total = builder.fadd(builder.load(address, align=align), value)
             builder.store(total, address, align=align)
         return context.get_dummy_value()
@@ -186,7 +186,7 @@ def add_weighted(typingctx, x, weights, at, distance, totals):
         sums = []
         for k, total in enumerate(_unpack(builder, totals)):
             index = builder.add(at, builder.mul(distance, ir.Constant(distance.type, k)))
-            w = _number(context, builder, sig.args[1], weights, index, x)
+            w = same_number(context, builder, sig.args[1], weights, index, x)
             sums.append(_fused(builder, sig.args[0], x, w, total))
         return _pack(builder, totals, sums)
 
@@ -204,7 +204,7 @@ def multiply_all(typingctx, vectors, factors, at):
         products = []
         for k, x in enumerate(_unpack(builder, vectors)):
             index = builder.add(at, ir.Constant(at.type, k))
-            factor = _number(context, builder, sig.args[1], factors, index, x)
+            factor = same_number(context, builder, sig.args[1], factors, index, x)
             products.append(builder.fmul(x, factor))
         return _pack(builder, vectors, products)
 

@@ -205,8 +205,9 @@ def block_bits(table, unit, channels, wants_sums):
     """Room for the BlockBits of a unit."""
     padded = (channels + TOGETHER - 1) // TOGETHER * TOGETHER
     spans = padded * table.span if unit.inner.size else 0
-    flips = np.empty(unit.depthwise.size, np.uint64)
-    _flips(unit.depthwise, 1, 1, flips)
+    flips = np.empty(unit.depthwise.size if table.kernel else 0, np.uint64)
+    if flips.size:  # not of a unit in floats, whose weights are no signs
+        _flips(unit.depthwise, 1, 1, flips)
     return BlockBits(
         flips,
         np.zeros(padded * table.plane, table.inside.dtype),
